@@ -1,0 +1,162 @@
+import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { networkInterfaces } from "node:os";
+import { fileURLToPath } from "node:url";
+import { Command, CommanderError, Option } from "commander";
+import { banner, lanHints } from "./cli/banner.ts";
+import { list } from "./cli/list.ts";
+import { send } from "./cli/send.ts";
+import { describeError, WorkerHostError } from "./contract/errors.ts";
+import { Host } from "./host/host.ts";
+import { resolveSettings, SETTINGS, type SettingDefinition, type Settings } from "./host/settings.ts";
+import { systemClock } from "./worker/clock.ts";
+import { createLogger } from "./worker/log.ts";
+
+const FORCE_AFTER_MS = 5_000;
+/** npm hands a Ctrl-C on to its child, which the terminal has told already. */
+const ECHO_MS = 300;
+
+const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
+
+type Flags = Record<string, string | boolean>;
+
+function settingsFrom(flags: Flags): Settings {
+  return resolveSettings({
+    flags: new Map(
+      SETTINGS.flatMap(({ key, flag }) => {
+        const value = flags[new Option(flag).attributeName()];
+        return value === undefined ? [] : [[key, value]];
+      }),
+    ),
+    env: process.env,
+    cwd: process.cwd(),
+    shippedBuiltins: fileURLToPath(new URL("../builtin-workers", import.meta.url)),
+  });
+}
+
+async function run(flags: Flags): Promise<void> {
+  const settings = settingsFrom(flags);
+  const forPeople = process.stdout.isTTY;
+  const logOptions = { level: settings.logLevel, pretty: forPeople };
+  const log = createLogger(logOptions);
+  const host = new Host({
+    settings,
+    version,
+    cwd: process.cwd(),
+    env: process.env,
+    log,
+    logOptions,
+    clock: systemClock,
+    random: Math.random,
+  });
+  stopOnSignals(host, (text) => log.info(text));
+  await host.start();
+  await host.settled();
+  const count = (state: string) => host.workers.filter((worker) => worker.state === state).length;
+  log.info({ running: count("running"), failed: count("failed"), skipped: count("skipped") }, "ready");
+  const hints = settings.embedded.lan ? lanHints(host, settings, addresses(), forPeople) : [];
+  if (forPeople) console.log(banner(host, settings, version, hints).join("\n"));
+  else for (const hint of hints) log.info(hint);
+}
+
+function stopOnSignals(host: Host, say: (text: string) => void): void {
+  let stoppingSince: number | undefined;
+  const force = (why: string) => {
+    say(`${why}: ending the workers by force`);
+    void host.kill().finally(() => process.exit(1));
+  };
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (stoppingSince !== undefined) {
+      if (systemClock.now() - stoppingSince > ECHO_MS) force(`a second ${signal}`);
+      return;
+    }
+    stoppingSince = systemClock.now();
+    say(`${signal}: stopping; once more to force it`);
+    systemClock.after(FORCE_AFTER_MS, () => force(`not stopped in ${FORCE_AFTER_MS / 1000} s`));
+    host.stop().then(
+      () => process.exit(0),
+      (error: unknown) => fail(error),
+    );
+  };
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+}
+
+function addresses(): string[] {
+  return Object.values(networkInterfaces()).flatMap((infos) =>
+    (infos ?? []).filter(({ family, internal }) => family === "IPv4" && !internal).map(({ address }) => address),
+  );
+}
+
+function fail(error: unknown): never {
+  if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2);
+  console.error(error instanceof WorkerHostError ? error.message : ((error as Error)?.stack ?? describeError(error)));
+  process.exit(error instanceof WorkerHostError && error.code === "invalid_settings" ? 2 : 1);
+}
+
+function withSettings(command: Command, wanted: (setting: SettingDefinition) => boolean): Command {
+  for (const setting of SETTINGS.filter(wanted) as readonly SettingDefinition[]) {
+    const { flag, description, env, fallback } = setting;
+    command.addOption(new Option(flag, `${description} (${env}${fallback ? `; default: ${fallback}` : ""})`));
+  }
+  return command;
+}
+
+const forConnecting = ({ key }: SettingDefinition) =>
+  key.startsWith("mqtt_") || key === "broker_port" || key === "data";
+
+const program = new Command("worker-host")
+  .description("Runs the backend worker of every Halloween prop and bridges it to an MQTT broker")
+  .version(version)
+  .exitOverride()
+  .showHelpAfterError("(--help says what there is)");
+
+withSettings(program.command("run", { isDefault: true }), () => true)
+  .description("run the workers until stopped (the default)")
+  .addHelpText("after", "\nExample:\n  worker-host run --props ~/haunt/props --mqtt-host 192.168.1.10")
+  .allowExcessArguments(false)
+  .action((flags: Flags) => run(flags));
+
+withSettings(program.command("list"), () => true)
+  .description("list the workers: those of the running host, or else what would load")
+  .option("--json", "as JSON")
+  .option("--running", "only ask a running host; exit 1 if none answers")
+  .addHelpText("after", "\nExample:\n  worker-host list --json")
+  .action(async (flags: Flags) => {
+    const outcome = await list(settingsFrom(flags), {
+      cwd: process.cwd(),
+      json: flags.json === true,
+      running: flags.running === true,
+      clock: systemClock,
+      random: Math.random,
+    });
+    for (const note of outcome.notes) console.error(note);
+    if (outcome.text) console.log(outcome.text);
+    process.exit(outcome.ok ? 0 : 1);
+  });
+
+withSettings(program.command("send"), forConnecting)
+  .description("send one command to a prop")
+  .argument("<id>", "the prop's id")
+  .argument("<action>", "what it is to do")
+  .argument("[args...]", "its arguments: JSON (750, true, [1, 2]) is sent as such, all else as text")
+  .option("--json <value>", "the arguments as one JSON value")
+  .addHelpText("after", "\nExample:\n  worker-host send fogger start 3000")
+  .action(async (id: string, action: string, args: string[], flags: Flags) => {
+    const json = typeof flags.json === "string" ? flags.json : undefined;
+    const outcome = await send(settingsFrom(flags), {
+      id,
+      action,
+      args,
+      ...(json === undefined ? {} : { json }),
+      newId: randomUUID,
+      clock: systemClock,
+      random: Math.random,
+    });
+    (outcome.ok ? console.log : console.error)(outcome.text);
+    process.exit(outcome.ok ? 0 : 1);
+  });
+
+program.parseAsync().catch(fail);

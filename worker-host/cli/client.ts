@@ -1,0 +1,51 @@
+import pino from "pino";
+import { readCredentials } from "../host/broker.ts";
+import type { Settings } from "../host/settings.ts";
+import { type Clock, within } from "../worker/clock.ts";
+import { ConnectGate } from "../worker/connect-gate.ts";
+import { type BrokerOptions, Connection } from "../worker/connection.ts";
+
+/** How long the command line waits for a broker. */
+const CONNECT_MS = 3_000;
+
+export interface ClientDependencies {
+  clock: Clock;
+  random: () => number;
+}
+
+/** Where the broker is that a host with these settings uses: one of its own, or the embedded one of this machine. */
+export function brokerOf(settings: Settings): BrokerOptions {
+  if (settings.external) return settings.external;
+  const { port, username, password } = settings.embedded;
+  const given = username !== undefined && password !== undefined ? { username, password } : undefined;
+  return { url: `mqtt://127.0.0.1:${port}`, ...(given ?? readCredentials(settings.data)), protocolVersion: 5 };
+}
+
+/** A connection for one command line, or why there is none. */
+export async function connect(
+  settings: Settings,
+  { clock, random }: ClientDependencies,
+): Promise<{ connection: Connection } | { problem: string }> {
+  const broker = brokerOf(settings);
+  let problem = `${broker.url} does not answer`;
+  let giveUp = () => {};
+  const refused = new Promise<void>((resolve) => {
+    giveUp = resolve;
+  });
+  const connection = new Connection({
+    broker,
+    clientId: `${settings.prefix.replaceAll("/", "-")}-cli`,
+    log: pino({ level: "silent" }),
+    clock,
+    random,
+    gate: new ConnectGate(),
+    onDown: ({ text }) => {
+      problem = text;
+      giveUp();
+    },
+  });
+  await within(clock, CONNECT_MS, Promise.race([connection.start(), refused]));
+  if (connection.connected) return { connection };
+  await connection.stop();
+  return { problem };
+}

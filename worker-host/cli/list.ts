@@ -1,0 +1,99 @@
+import type { HostDescription, WorkerSummary } from "../contract/description.ts";
+import { decodeText } from "../contract/payload.ts";
+import { Topics } from "../contract/topics.ts";
+import { readConfigFile } from "../host/config-file.ts";
+import { discover, pathFrom } from "../host/discover.ts";
+import type { Settings } from "../host/settings.ts";
+import { within } from "../worker/clock.ts";
+import type { Connection } from "../worker/connection.ts";
+import { type ClientDependencies, connect } from "./client.ts";
+
+/** How long a broker has to send what it retains. */
+const ANSWER_MS = 1_000;
+
+export interface ListOptions extends ClientDependencies {
+  cwd: string;
+  json: boolean;
+  /** Only what a running host says. */
+  running: boolean;
+}
+
+export interface ListOutcome {
+  ok: boolean;
+  text: string;
+  /** For people, beside the list. */
+  notes: string[];
+}
+
+/** A worker as it is listed; `would load` where no host runs. */
+interface Row extends Omit<WorkerSummary, "state"> {
+  state: WorkerSummary["state"] | "would load";
+}
+
+/** Asks the running host for its workers; where none answers, looks for what would load. */
+export async function list(settings: Settings, options: ListOptions): Promise<ListOutcome> {
+  const answer = await ask(settings, options);
+  if ("workers" in answer) return { ok: true, text: format(answer.workers, options.json), notes: [] };
+  if (options.running) return { ok: false, text: "", notes: [answer.problem] };
+  const { workers, warnings } = await look(settings, options.cwd);
+  return {
+    ok: true,
+    text: format(workers, options.json),
+    notes: [`${answer.problem}; this is what would load:`, ...warnings],
+  };
+}
+
+async function ask(settings: Settings, options: ListOptions): Promise<{ workers: Row[] } | { problem: string }> {
+  const client = await connect(settings, options);
+  if ("problem" in client) return client;
+  const topics = new Topics(settings.prefix);
+  const { connection } = client;
+  const availability = retained(connection, topics.availability(topics.hostName));
+  const description = retained(connection, topics.description(topics.hostName));
+  const answer = await within(options.clock, ANSWER_MS, Promise.all([availability, description]));
+  await connection.stop();
+  const [online, text] = answer?.value ?? [];
+  if (online !== "online" || text === undefined) return { problem: "no host runs on the broker" };
+  return { workers: (JSON.parse(text) as HostDescription).workers };
+}
+
+function retained(connection: Connection, topic: string): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    void connection.subscribe(topic, 1, ({ payload }) => resolve(decodeText(payload)));
+  });
+}
+
+async function look(settings: Settings, cwd: string): Promise<{ workers: Row[]; warnings: string[] }> {
+  const show = pathFrom(cwd);
+  const { workers, warnings } = await discover({ ...settings, show });
+  const rows = workers.map((found): Row => {
+    const { path } = readConfigFile(found.dir, found.configBase, {}, show);
+    const detail = found.fault ?? found.skipped;
+    return {
+      id: found.id,
+      file: show(found.file),
+      ...(path ? { config: show(path) } : {}),
+      state: found.skipped !== undefined ? "skipped" : found.fault !== undefined ? "failed" : "would load",
+      ...(detail ? { detail } : {}),
+    };
+  });
+  return { workers: rows, warnings };
+}
+
+function format(rows: Row[], json: boolean): string {
+  if (json) return JSON.stringify(rows, null, 2);
+  if (rows.length === 0) return "no worker";
+  const cells = [
+    ["id", "runstate", "file", "config", "fault"],
+    ...rows.map(({ id, state, file, config, detail }) => [id, state, file, config ?? "-", detail ?? ""]),
+  ];
+  const widths = cells[0]?.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0))) ?? [];
+  return cells
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}

@@ -1,0 +1,86 @@
+import { decodeText } from "./payload.ts";
+
+/** A longer command is refused. */
+export const MAX_COMMAND_BYTES = 65_536;
+
+/** How long a broker may hold back a command that we send, in s, where it speaks MQTT 5. */
+export const COMMAND_EXPIRY_S = 5;
+
+/** What somebody asks a prop to do. */
+export interface Command {
+  /** `fire` calls `do_fire`. */
+  action: string;
+  /** Text for a text command; any JSON value for a JSON one; `undefined` for none. */
+  args: unknown;
+  /** The sender's own name for this command. */
+  id?: string;
+  /** The topic to which its sender wants the reply. */
+  replyTo?: string;
+  /** When it is no longer to be run, in ms since 1970. */
+  expiresAt?: number;
+}
+
+/** A command, or why there is none, in words for its sender. */
+export type ParsedCommand = { command: Command; refusal?: never } | { command?: never; refusal: string };
+
+/** Reads a command: text, `action` or `action rest of line`, or a JSON object. Never throws, whatever the bytes. */
+export function parseCommand(payload: Uint8Array): ParsedCommand {
+  if (payload.byteLength > MAX_COMMAND_BYTES) {
+    return { refusal: `command of ${payload.byteLength} bytes refused: at most ${MAX_COMMAND_BYTES}` };
+  }
+  const decoded = decodeText(payload);
+  if (decoded === undefined) return { refusal: "command refused: its bytes are not UTF-8 text" };
+  const text = decoded.trim();
+  if (text === "") return { refusal: 'empty command refused: send an action, such as "ping"' };
+  return text.startsWith("{") ? parseJson(text) : { command: parseText(text) };
+}
+
+function parseText(text: string): Command {
+  const space = text.search(/\s/);
+  if (space === -1) return { action: text, args: undefined };
+  return { action: text.slice(0, space), args: text.slice(space).trim() };
+}
+
+function parseJson(text: string): ParsedCommand {
+  let fields: Record<string, unknown>;
+  try {
+    fields = JSON.parse(text);
+  } catch (error) {
+    return {
+      refusal: `command refused: it starts with "{" but is not JSON (${(error as Error).message}); in a shell, put it in single quotes`,
+    };
+  }
+  const { action, args, id, reply_to: replyTo, expires_at: expiresAt } = fields;
+  if (action === undefined) return { refusal: 'command refused: no "action" in it; write {"action": "ping"}' };
+  if (typeof action !== "string" || action.trim() === "") {
+    return { refusal: `command refused: "action" is ${quote(action)}; expected a word, such as "ping"` };
+  }
+  const command: Command = { action: action.trim(), args: args ?? undefined };
+  if (id !== undefined && id !== null) {
+    if (typeof id !== "string") return { refusal: `command refused: "id" is ${quote(id)}; expected a text` };
+    command.id = id;
+  }
+  if (replyTo !== undefined && replyTo !== null) {
+    if (typeof replyTo !== "string")
+      return { refusal: `command refused: "reply_to" is ${quote(replyTo)}; expected a topic` };
+    command.replyTo = replyTo;
+  }
+  if (expiresAt !== undefined && expiresAt !== null) {
+    if (typeof expiresAt !== "number") {
+      return { refusal: `command refused: "expires_at" is ${quote(expiresAt)}; expected ms since 1970` };
+    }
+    command.expiresAt = expiresAt;
+  }
+  return { command };
+}
+
+/** The JSON payload of a command that we send; `id` lets its receiver refuse a second delivery. */
+export function formatCommand(action: string, args: unknown, id: string): string {
+  return JSON.stringify({ action, args: args ?? null, id });
+}
+
+/** A value from outside, short enough to stand in a message. */
+export function quote(value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
+}

@@ -1,0 +1,163 @@
+import { WorkerHostError } from "./errors.ts";
+
+const ID = /^[A-Za-z0-9_-]+$/;
+
+/** MQTT 3.1.1, 1.5.3: the length of a topic is a 16-bit number of bytes. */
+const MAX_TOPIC_BYTES = 65_535;
+
+const utf8 = new TextEncoder();
+
+/** Ids that mean something else on the wire. A host's own name is reserved too. */
+const RESERVED_IDS: ReadonlySet<string> = new Set(["worker_host", "broadcast", "cli"]);
+
+/** Why `id` can't be a prop's or a builtin's id, in words; `undefined` where it can. */
+export function faultOfId(id: string): string | undefined {
+  if (!ID.test(id)) {
+    return `"${id}" can't be an id: write it with letters, digits, "_" and "-" only, such as "${suggestId(id)}"`;
+  }
+  if (RESERVED_IDS.has(id)) {
+    return `"${id}" is reserved (${[...RESERVED_IDS].join(", ")}): name it otherwise, such as "my_${id}"`;
+  }
+  return undefined;
+}
+
+function suggestId(text: string): string {
+  return text.replaceAll(/[^A-Za-z0-9_-]+/g, "_").replaceAll(/^_+|_+$/g, "") || "my_prop";
+}
+
+/** @throws WorkerHostError `invalid_id` where a command can't be addressed to `id`. */
+export function assertTarget(id: string): void {
+  if (typeof id === "string" && ID.test(id)) return;
+  throw new WorkerHostError(
+    "invalid_id",
+    `"${String(id)}" is no prop's id: expected letters, digits, "_" and "-", such as "fogger"`,
+  );
+}
+
+function faultOfTopic(topic: unknown): string | undefined {
+  if (typeof topic !== "string") return `expected a text, got ${typeof topic}`;
+  if (topic === "") return "it is empty";
+  if (utf8.encode(topic).length > MAX_TOPIC_BYTES) return `it is longer than ${MAX_TOPIC_BYTES} bytes`;
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: MQTT 3.1.1, 1.5.3 rules them out
+  if (/[\u0000-\u001f\u007f-\u009f]/.test(topic)) return "it has a control character";
+  return undefined;
+}
+
+/** @throws WorkerHostError `invalid_topic` where nothing can be published to `topic` (MQTT 3.1.1, 4.7). */
+export function assertTopicName(topic: string): void {
+  const fault = faultOfTopic(topic) ?? (/[+#]/.test(topic) ? '"+" and "#" are for subscriptions only' : undefined);
+  if (fault) throw new WorkerHostError("invalid_topic", `can't publish to "${topic}": ${fault}`);
+}
+
+/** @throws WorkerHostError `invalid_topic` where `filter` is no topic filter (MQTT 3.1.1, 4.7.1). */
+export function assertTopicFilter(filter: string): void {
+  const levels = typeof filter === "string" ? filter.split("/") : [];
+  const misplaced = levels.some(
+    (level, index) =>
+      (level.includes("+") && level !== "+") || (level.includes("#") && (level !== "#" || index !== levels.length - 1)),
+  );
+  const fault =
+    faultOfTopic(filter) ?? (misplaced ? '"+" stands for a whole level, "#" for all the last ones' : undefined);
+  if (fault) throw new WorkerHostError("invalid_topic", `can't subscribe to "${filter}": ${fault}`);
+}
+
+/** @throws WorkerHostError `invalid_topic` where `key` can't end a topic; it may have levels, as in `motor/left`. */
+export function assertKey(key: string): void {
+  const fault = faultOfTopic(key) ?? (/[+#]/.test(key) ? '"+" and "#" can\'t be in it' : undefined);
+  const empty = typeof key === "string" && key.split("/").includes("") ? "it has an empty level" : undefined;
+  if (fault ?? empty) {
+    throw new WorkerHostError(
+      "invalid_topic",
+      `"${String(key)}" is no key: ${fault ?? empty}; write one such as "temperature"`,
+    );
+  }
+}
+
+/** Why `prefix` can't start our topics; `undefined` where it can. */
+export function faultOfPrefix(prefix: string): string | undefined {
+  const fault = faultOfTopic(prefix) ?? (/[+#$]/.test(prefix) ? '"+", "#" and "$" can\'t be in it' : undefined);
+  if (fault) return fault;
+  return prefix.split("/").includes("") ? 'it starts or ends with "/", or has "//"' : undefined;
+}
+
+/** Whether a message to `topic` reaches a subscription to `filter` (MQTT 3.1.1, 4.7.1 and 4.7.2). */
+export function matchesFilter(filter: string, topic: string): boolean {
+  if (filter === topic) return true;
+  const pattern = filter.startsWith("$share/") ? filter.split("/").slice(2) : filter.split("/");
+  const levels = topic.split("/");
+  if (topic.startsWith("$") && (pattern[0] === "+" || pattern[0] === "#")) return false;
+  for (const [index, level] of pattern.entries()) {
+    if (level === "#") return true;
+    if (index >= levels.length || (level !== "+" && level !== levels[index])) return false;
+  }
+  return pattern.length === levels.length;
+}
+
+/** Every topic of the wire contract, under one prefix and for one host's name. */
+export class Topics {
+  constructor(
+    readonly prefix: string,
+    readonly hostName = "worker_host",
+  ) {}
+
+  /** A command to one prop. */
+  command(id: string): string {
+    return `${this.prefix}/${id}/cmd`;
+  }
+
+  /** A command to all props: `stop`. */
+  get broadcast(): string {
+    return `${this.prefix}/broadcast/cmd`;
+  }
+
+  telemetry(id: string, key: string): string {
+    return `${this.prefix}/${id}/telemetry/${key}`;
+  }
+
+  status(id: string, key: string): string {
+    return `${this.prefix}/${id}/status/${key}`;
+  }
+
+  availability(id: string): string {
+    return this.status(id, "availability");
+  }
+
+  /** The host's word for a worker's life. The host alone publishes it. */
+  runstate(id: string): string {
+    return this.status(id, "runstate");
+  }
+
+  /** The prop's own word for what it is doing. */
+  state(id: string): string {
+    return `${this.prefix}/${id}/state`;
+  }
+
+  description(id: string): string {
+    return `${this.prefix}/${id}/description`;
+  }
+
+  get uptime(): string {
+    return `${this.prefix}/${this.hostName}/uptime`;
+  }
+
+  /** The filter of all workers' runstates. */
+  get runstates(): string {
+    return this.runstate("+");
+  }
+
+  /** The filter of all that a prop publishes and receives. */
+  subtree(id: string): string {
+    return `${this.prefix}/${id}/#`;
+  }
+
+  /** The id in a topic under the prefix, `undefined` in any other. */
+  idOf(topic: string): string | undefined {
+    if (!topic.startsWith(`${this.prefix}/`)) return undefined;
+    return topic.slice(this.prefix.length + 1).split("/")[0];
+  }
+
+  /** Whether `topic` is one that takes commands, which are never retained. */
+  isCommand(topic: string): boolean {
+    return matchesFilter(this.command("+"), topic);
+  }
+}

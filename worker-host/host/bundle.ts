@@ -1,0 +1,159 @@
+import { readFile } from "node:fs/promises";
+import { builtinModules } from "node:module";
+import { dirname, extname, join, resolve, sep } from "node:path";
+import { pathToFileURL } from "node:url";
+import * as esbuild from "esbuild";
+import { WorkerHostError } from "../contract/errors.ts";
+
+/** A worker as one file that Node can import. */
+export interface Bundle {
+  /** For `import()`; new for each build, since Node imports a URL once. */
+  url: string;
+  /** Every file that went into it, absolute. */
+  inputs: string[];
+}
+
+/** The module that `import … from "worker-host"` means: the running host's own, so that there is one `BaseWorker`. */
+const SELF = new URL("../index.js", import.meta.url).href;
+
+const NODE_TARGET = "node20";
+const LOADERS: Readonly<Record<string, esbuild.Loader>> = {
+  ".ts": "ts",
+  ".mts": "ts",
+  ".js": "js",
+  ".mjs": "js",
+  ".cjs": "js",
+  ".cts": "ts",
+  ".tsx": "tsx",
+  ".jsx": "jsx",
+};
+
+/** Builds workers into a folder of its own. */
+export class Bundler {
+  #count = 0;
+
+  constructor(
+    private readonly outDir: string,
+    private readonly show: (path: string) => string,
+  ) {}
+
+  /**
+   * Bundles a worker's file with all that it imports by a relative path; packages are left where they are.
+   *
+   * @throws WorkerHostError `load_failed`, with file, line and column of each fault
+   */
+  async bundle(id: string, file: string): Promise<Bundle> {
+    const outfile = join(this.outDir, `${id}-${this.#count++}.mjs`);
+    try {
+      const { metafile } = await esbuild.build({
+        entryPoints: [file],
+        outfile,
+        absWorkingDir: dirname(file),
+        bundle: true,
+        platform: "node",
+        format: "esm",
+        target: NODE_TARGET,
+        keepNames: true,
+        sourcemap: "inline",
+        metafile: true,
+        logLevel: "silent",
+        // For what CommonJS files of the prop's own require.
+        banner: {
+          js: `import { createRequire as __createRequire } from "node:module"; const require = __createRequire(${JSON.stringify(pathToFileURL(file).href)});`,
+        },
+        plugins: [resolveImports, keepPlace],
+      });
+      return {
+        url: pathToFileURL(outfile).href,
+        inputs: Object.keys(metafile.inputs).map((input) => resolve(dirname(file), input)),
+      };
+    } catch (error) {
+      throw new WorkerHostError("load_failed", this.#explain(file, error), { cause: error });
+    }
+  }
+
+  /** Ends esbuild's helper process; the next build starts it again. */
+  async rest(): Promise<void> {
+    await esbuild.stop();
+  }
+
+  #explain(file: string, error: unknown): string {
+    const { errors } = error as Partial<esbuild.BuildFailure>;
+    if (!errors) return `${this.show(file)}: ${(error as Error).message}`;
+    return errors
+      .map(({ text, location, notes }) => {
+        const path = location ? resolve(dirname(file), location.file) : file;
+        const place = location ? `${this.show(path)}:${location.line}:${location.column + 1}` : this.show(file);
+        const hint = notes[0]?.text ? ` (${notes[0].text})` : "";
+        return `${place}: ${text}${hint}`;
+      })
+      .join("\n");
+  }
+}
+
+/** Bare imports: ours to the running host's module, a package's to where the prop finds it, unbundled. */
+const resolveImports: esbuild.Plugin = {
+  name: "resolve-imports",
+  setup(build) {
+    build.onResolve({ filter: /^[^./]/ }, async ({ path, kind, resolveDir, pluginData, with: attributes }) => {
+      if (pluginData === resolveImports || kind === "entry-point" || /^[A-Za-z]:[\\/]/.test(path)) return undefined;
+      if (path === "worker-host") return { path: SELF, external: true };
+      if (path.startsWith("node:") || builtinModules.includes(path)) return { path, external: true };
+      const found = await build.resolve(path, { kind, resolveDir, pluginData: resolveImports, with: attributes });
+      if (found.errors.length > 0) {
+        return {
+          errors: [
+            {
+              text: `Could not resolve "${path}"`,
+              notes: [{ text: `for a package: npm install ${packageOf(path)} in the prop's folder` }],
+            },
+          ],
+        };
+      }
+      if (!isPackageCode(found.path)) return found;
+      return { path: kind === "require-call" ? found.path : pathToFileURL(found.path).href, external: true };
+    });
+  },
+};
+
+function packageOf(path: string): string {
+  return path
+    .split("/")
+    .slice(0, path.startsWith("@") ? 2 : 1)
+    .join("/");
+}
+
+/** Code that Node can load by itself: not TypeScript, JSON (which would need an attribute), nor a prop's own file. */
+function isPackageCode(path: string): boolean {
+  return path.split(sep).includes("node_modules") && [".js", ".cjs", ".mjs", ".node"].includes(extname(path));
+}
+
+/** In each file of a prop, `import.meta` and `__dirname` speak of that file, not of the bundle. */
+const keepPlace: esbuild.Plugin = {
+  name: "keep-place",
+  setup(build) {
+    build.onLoad({ filter: /\.([cm]?[jt]s|[jt]sx)$/ }, async ({ path }) => {
+      const source = await readFile(path, "utf8");
+      if (!/import\.meta|__dirname|__filename/.test(source)) return undefined;
+      const options: esbuild.TransformOptions = {
+        loader: LOADERS[extname(path)] ?? "js",
+        target: "esnext",
+        sourcefile: path,
+        sourcemap: "inline",
+        define: {
+          "import.meta.url": JSON.stringify(pathToFileURL(path).href),
+          "import.meta.filename": JSON.stringify(path),
+          "import.meta.dirname": JSON.stringify(dirname(path)),
+          __filename: JSON.stringify(path),
+          __dirname: JSON.stringify(dirname(path)),
+        },
+      };
+      try {
+        const { code } = await esbuild.transform(source, options);
+        return { contents: code, loader: "js", resolveDir: dirname(path) };
+      } catch (error) {
+        return { errors: (error as esbuild.TransformFailure).errors };
+      }
+    });
+  },
+};

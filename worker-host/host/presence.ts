@@ -1,0 +1,183 @@
+import type { Logger } from "pino";
+import type { HostDescription, RunstatePayload, WorkerSummary } from "../contract/description.ts";
+import { decodeText } from "../contract/payload.ts";
+import type { Topics } from "../contract/topics.ts";
+import { type Clock, delay } from "../worker/clock.ts";
+import type { ConnectGate } from "../worker/connect-gate.ts";
+import { type BrokerOptions, Connection, type Message } from "../worker/connection.ts";
+import type { WorkerRecord } from "./supervisor.ts";
+
+export interface PresenceOptions {
+  broker: BrokerOptions;
+  topics: Topics;
+  version: string;
+  log: Logger;
+  clock: Clock;
+  random: () => number;
+  gate: ConnectGate;
+  /** The workers, as they are now. */
+  summaries: () => WorkerSummary[];
+}
+
+const UPTIME_EVERY_MS = 10_000;
+const DESCRIBE_EVERY_MS = 200;
+/** How long the broker has to send what it retains for a prop that is gone. */
+const COLLECT_MS = 1_000;
+
+const RETAINED = { qos: 1, retain: true } as const;
+
+/** The host's own connection: what it says of itself and of its workers' lives. */
+export class Presence {
+  readonly #connection: Connection;
+  readonly #startedAt: number;
+  readonly #gone = new Set<string>();
+  readonly #connected: Promise<void>;
+  #connect = () => {};
+  #describing = false;
+  #stopUptime = () => {};
+  #away = false;
+
+  constructor(private readonly options: PresenceOptions) {
+    const { broker, topics, clock, random, gate, log } = options;
+    this.#startedAt = clock.now();
+    this.#connected = new Promise((resolve) => {
+      this.#connect = resolve;
+    });
+    this.#connection = new Connection({
+      broker,
+      clientId: `${topics.prefix.replaceAll("/", "-")}-${topics.hostName}`,
+      will: { topic: topics.availability(topics.hostName), payload: "offline" },
+      log,
+      clock,
+      random,
+      gate,
+      onUp: () => {
+        if (this.#away) log.info(`connected to ${broker.url} again`);
+        this.#away = false;
+      },
+      onDown: ({ refused, text }) => {
+        this.#away = true;
+        log[refused ? "error" : "warn"](`${text}; trying again until it works`);
+      },
+    });
+  }
+
+  /** The MQTT that the broker was found to speak. */
+  get protocolVersion(): 5 | 4 {
+    return this.#connection.protocolVersion;
+  }
+
+  /** Fulfils once connected. */
+  async start(): Promise<void> {
+    const { topics } = this.options;
+    const { hostName } = topics;
+    await this.#connection.subscribe(topics.runstates, 1, (message) => this.#sawRunstate(message));
+    await this.#connection.subscribe(topics.broadcast, 1, (message) => this.#sawBroadcast(message));
+    this.#publish(topics.runstate(hostName), this.#runstate("running", this.#startedAt));
+    this.#publish(topics.availability(hostName), "online");
+    await this.#connection.start();
+    this.#connect();
+    this.#beat();
+  }
+
+  async stop(): Promise<void> {
+    const { topics, clock } = this.options;
+    const { hostName } = topics;
+    this.#stopUptime();
+    this.#publish(topics.runstate(hostName), this.#runstate("stopped", clock.now()));
+    this.#publish(topics.availability(hostName), "offline");
+    await this.#connection.stop();
+  }
+
+  /** Publishes a worker's runstate, and why it failed. */
+  tell({ id, state, since, detail }: WorkerRecord): void {
+    const { topics } = this.options;
+    if (state !== "skipped") this.#publish(topics.runstate(id), this.#runstate(state, since, detail));
+    if (state === "failed" && detail) this.say(id, "error", detail);
+    this.describe();
+  }
+
+  /** Says something for people on an id's status topics, once the host is connected. */
+  say(id: string, key: "warn" | "error", text: string): void {
+    void this.#connected.then(() => this.#connection.publish(this.options.topics.status(id, key), text));
+  }
+
+  /** Publishes the description, with all that changes within 200 ms. */
+  describe(): void {
+    if (this.#describing) return;
+    this.#describing = true;
+    this.options.clock.after(DESCRIBE_EVERY_MS, () => {
+      this.#describing = false;
+      this.describeNow();
+    });
+  }
+
+  describeNow(): void {
+    const { topics, version, summaries } = this.options;
+    const description: HostDescription = { contract: 1, name: topics.hostName, version, workers: summaries() };
+    this.#publish(topics.description(topics.hostName), JSON.stringify(description));
+  }
+
+  #publish(topic: string, payload: string): void {
+    void this.#connection.publish(topic, payload, RETAINED);
+  }
+
+  #runstate(state: RunstatePayload["state"], since: number, detail?: string): string {
+    const payload: RunstatePayload = {
+      state,
+      since: new Date(since).toISOString(),
+      ...(detail ? { detail } : {}),
+      host: this.options.topics.hostName,
+    };
+    return JSON.stringify(payload);
+  }
+
+  #beat(): void {
+    const { topics, clock } = this.options;
+    const seconds = Math.floor((clock.now() - this.#startedAt) / 1000);
+    void this.#connection.publish(topics.uptime, String(seconds));
+    this.#stopUptime = clock.after(UPTIME_EVERY_MS, () => this.#beat());
+  }
+
+  /** A retained runstate of ours for a prop that is no longer there was left behind: all that it retained goes. */
+  #sawRunstate({ topic, payload, retain }: Message): void {
+    const { topics, summaries, log } = this.options;
+    const id = topics.idOf(topic);
+    if (!retain || id === undefined || id === topics.hostName || this.#gone.has(id)) return;
+    if (hostOf(payload) !== topics.hostName || summaries().some((worker) => worker.id === id)) return;
+    log.info(`${id} is gone: clearing what it left on the broker`);
+    this.#gone.add(id);
+    void this.#clear(id);
+  }
+
+  async #clear(id: string): Promise<void> {
+    const { topics, clock } = this.options;
+    const retained = new Map<string, string | undefined>();
+    const unsubscribe = await this.#connection.subscribe(topics.subtree(id), 1, ({ topic, payload, retain }) => {
+      if (retain) retained.set(topic, decodeText(payload));
+    });
+    await delay(clock, COLLECT_MS);
+    unsubscribe();
+    // A board that took over the id holds the rest.
+    const alive = retained.get(topics.availability(id)) === "online";
+    for (const topic of alive ? [topics.runstate(id)] : retained.keys()) this.#publish(topic, "");
+    this.#gone.delete(id);
+  }
+
+  #sawBroadcast({ topic, payload, retain }: Message): void {
+    if (!retain || payload.length === 0) return;
+    const text = `retained command on ${topic} refused and cleared; publish commands without the retain flag`;
+    this.options.log.warn(text);
+    this.say(this.options.topics.hostName, "warn", text);
+    this.#publish(topic, "");
+  }
+}
+
+function hostOf(payload: Uint8Array): unknown {
+  try {
+    return (JSON.parse(decodeText(payload) ?? "null") as Partial<RunstatePayload> | null)?.host;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}

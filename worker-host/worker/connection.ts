@@ -1,0 +1,343 @@
+import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
+import type { Logger } from "pino";
+import { describeError } from "../contract/errors.ts";
+import { matchesFilter } from "../contract/topics.ts";
+import type { Clock } from "./clock.ts";
+import type { ConnectGate } from "./connect-gate.ts";
+
+/** Where a broker is and how to be let in. */
+export interface BrokerOptions {
+  /** `mqtt://`, `mqtts://`, `ws://` or `wss://`, without credentials. */
+  url: string;
+  username?: string;
+  password?: string;
+  /** PEM texts. */
+  ca?: string;
+  cert?: string;
+  key?: string;
+  /** Which MQTT to try first: 5 or 4 (that is, 3.1.1). */
+  protocolVersion: 5 | 4;
+}
+
+export interface PublishOptions {
+  qos?: 0 | 1 | 2;
+  retain?: boolean;
+  /** MQTT 5: the broker drops it when it could not be delivered for so long, in s. */
+  expiryS?: number;
+}
+
+/**
+ * What became of a message: `sent` (acknowledged by the broker, or written out at QoS 0), `unheard` (as `sent`, and a
+ * broker that speaks MQTT 5 said that nobody is subscribed) or `dropped`.
+ */
+export type PublishResult = "sent" | "unheard" | "dropped";
+
+/** A message that arrived. */
+export interface Message {
+  topic: string;
+  payload: Uint8Array;
+  qos: 0 | 1 | 2;
+  /** It was retained by the broker before we subscribed. */
+  retain: boolean;
+}
+
+export type MessageHandler = (message: Message) => void;
+
+/** Why there is no connection, for people. `refused`: the broker answered, and won't have us. */
+export interface ConnectionProblem {
+  refused: boolean;
+  text: string;
+}
+
+export interface ConnectionOptions {
+  broker: BrokerOptions;
+  /** The start of the client ids; each connect adds a random end, since a shared id steals the connection. */
+  clientId: string;
+  /** Published by the broker, retained at QoS 1, when this connection is lost. */
+  will?: { topic: string; payload: string };
+  log: Logger;
+  clock: Clock;
+  /** A number from 0 to 1, as `Math.random`. */
+  random: () => number;
+  gate: ConnectGate;
+  onUp?: () => void;
+  /** Called once each time the connection can't be had or was lost, not at every new attempt. */
+  onDown?: (problem: ConnectionProblem) => void;
+}
+
+interface Subscription {
+  qos: 0 | 1 | 2;
+  /** It has no wildcard. */
+  exact: boolean;
+  handlers: Set<MessageHandler>;
+}
+
+const KEEPALIVE_S = 10;
+const CONNECT_TIMEOUT_MS = 10_000;
+const BACKOFF_MIN_MS = 100;
+const BACKOFF_MAX_MS = 5_000;
+
+/** MQTT 5, 3.4.2.1 */
+const NO_MATCHING_SUBSCRIBERS = 0x10;
+/** MQTT 3.1.1, 3.2.2.3 and MQTT 5, 3.2.2.2 */
+const UNSUPPORTED_PROTOCOL: ReadonlySet<unknown> = new Set([1, 132]);
+const BAD_CREDENTIALS: ReadonlySet<unknown> = new Set([4, 5, 134, 135]);
+
+/**
+ * One MQTT connection, made again and again until it is stopped.
+ *
+ * Each connect gets a client and a session of its own, so that nothing sent before is sent again; what a reconnect
+ * restores are the subscriptions and the last retained values. While the connection is away nothing is queued: retained
+ * values are remembered, all else is dropped and counted.
+ */
+export class Connection {
+  #client: MqttClient | undefined;
+  #protocolVersion: 5 | 4;
+  #up = false;
+  #stopped = false;
+  #told = false;
+  #dropped = 0;
+  #loop: Promise<void> | undefined;
+  #wake = () => {};
+  readonly #subscriptions = new Map<string, Subscription>();
+  /** The packet ids of messages that a broker took, having nobody to give them to. */
+  readonly #unheard = new Set<number | undefined>();
+  readonly #retained = new Map<string, { payload: string | Uint8Array; qos: 0 | 1 | 2 }>();
+
+  constructor(private readonly options: ConnectionOptions) {
+    this.#protocolVersion = options.broker.protocolVersion;
+  }
+
+  /** Whether what is published now goes out. */
+  get connected(): boolean {
+    return this.#up;
+  }
+
+  /** The MQTT that the broker was last found to speak. */
+  get protocolVersion(): 5 | 4 {
+    return this.#protocolVersion;
+  }
+
+  /** How many messages were dropped since this was last asked. */
+  takeDropped(): number {
+    const dropped = this.#dropped;
+    this.#dropped = 0;
+    return dropped;
+  }
+
+  /** Begins to connect; fulfils when first connected, or when stopped before that. */
+  start(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#loop = this.#run(resolve).finally(resolve);
+    });
+  }
+
+  /** Disconnects in order, after what was published has gone out: the will doesn't fire. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#wake();
+    const client = this.#client;
+    if (client) await new Promise<void>((resolve) => client.end(!this.#up, {}, () => resolve()));
+    await this.#loop;
+  }
+
+  /** Never rejects: what becomes of the message is in the result. */
+  publish(topic: string, payload: string | Uint8Array, options: PublishOptions = {}): Promise<PublishResult> {
+    const { qos = 0, retain = false } = options;
+    if (retain) this.#remember(topic, payload, qos);
+    const client = this.#client;
+    if (!client || !this.#up) {
+      if (!retain) this.#dropped++;
+      return Promise.resolve("dropped");
+    }
+    return this.#send(client, topic, payload, options);
+  }
+
+  #remember(topic: string, payload: string | Uint8Array, qos: 0 | 1 | 2): void {
+    // Taken out first, so that a reconnect asserts the values in the order in which they were last set.
+    this.#retained.delete(topic);
+    if (payload.length > 0) this.#retained.set(topic, { payload, qos });
+  }
+
+  #send(
+    client: MqttClient,
+    topic: string,
+    payload: string | Uint8Array,
+    options: PublishOptions,
+  ): Promise<PublishResult> {
+    const { qos = 0, retain = false, expiryS } = options;
+    const properties = expiryS && this.#protocolVersion === 5 ? { properties: { messageExpiryInterval: expiryS } } : {};
+    return new Promise((resolve) => {
+      client.publish(topic, asBuffer(payload), { qos, retain, ...properties }, (error, packet) => {
+        if (error) {
+          this.options.log.warn(`the message to ${topic} was not acknowledged: ${error.message}`);
+          this.#dropped++;
+          resolve("dropped");
+        } else {
+          resolve(packet && this.#unheard.delete(packet.messageId) ? "unheard" : "sent");
+        }
+      });
+    });
+  }
+
+  /**
+   * Calls `handler` for each message that matches `filter`, now and after every reconnect, until the function that it
+   * gives is called. Fulfils when the broker has granted it, or at once while there is no connection.
+   */
+  async subscribe(filter: string, qos: 0 | 1 | 2, handler: MessageHandler): Promise<() => void> {
+    const known = this.#subscriptions.get(filter);
+    const subscription = known ?? { qos, exact: !/[+#]/.test(filter), handlers: new Set() };
+    subscription.handlers.add(handler);
+    this.#subscriptions.set(filter, subscription);
+    if (!known && this.#client?.connected) await this.#grant(this.#client, new Map([[filter, subscription]]));
+    return () => {
+      subscription.handlers.delete(handler);
+      if (subscription.handlers.size > 0 || this.#subscriptions.get(filter) !== subscription) return;
+      this.#subscriptions.delete(filter);
+      if (this.#up) this.#client?.unsubscribe(filter);
+    };
+  }
+
+  async #grant(client: MqttClient, subscriptions: ReadonlyMap<string, Subscription>): Promise<void> {
+    if (subscriptions.size === 0) return;
+    const wanted = Object.fromEntries([...subscriptions].map(([filter, { qos }]) => [filter, { qos }]));
+    try {
+      await client.subscribeAsync(wanted);
+    } catch (error) {
+      this.options.log.warn(`can't subscribe to ${[...subscriptions.keys()].join(", ")}: ${describeError(error)}`);
+    }
+  }
+
+  async #run(onFirstUp: () => void): Promise<void> {
+    for (let failures = 0; !this.#stopped; ) {
+      const triedVersion = this.#protocolVersion;
+      const lasted = await this.#connectOnce(onFirstUp);
+      failures = lasted ? 0 : failures + 1;
+      if (this.#stopped) return;
+      if (triedVersion !== this.#protocolVersion) continue;
+      const ceiling = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** failures);
+      await this.#pause(ceiling * (0.5 + this.options.random() / 2));
+    }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.options.clock.after(ms, resolve);
+      this.#wake = () => {
+        cancel();
+        resolve();
+      };
+    });
+  }
+
+  /** One client's whole life; gives whether it ever was connected. */
+  async #connectOnce(onFirstUp: () => void): Promise<boolean> {
+    const leave = await this.options.gate.enter();
+    if (this.#stopped) {
+      leave();
+      return false;
+    }
+    const triedVersion = this.#protocolVersion;
+    return new Promise((resolve) => {
+      const client = this.#createClient();
+      this.#client = client;
+      let problem: ConnectionProblem | undefined;
+      let lasted = false;
+      client.on("message", (topic, payload, packet) =>
+        this.#receive({ topic, payload, qos: packet.qos, retain: packet.retain }),
+      );
+      client.on("packetreceive", (packet) => {
+        if (packet.cmd === "puback" && packet.reasonCode === NO_MATCHING_SUBSCRIBERS)
+          this.#unheard.add(packet.messageId);
+      });
+      client.on("error", (error: Error & { code?: unknown }) => {
+        if (UNSUPPORTED_PROTOCOL.has(error.code) && this.#protocolVersion === 5) this.#protocolVersion = 4;
+        else problem = this.#problemOf(error);
+      });
+      client.on("connect", () => {
+        leave();
+        lasted = true;
+        this.#restore(client).then(onFirstUp, (error: unknown) =>
+          this.options.log.error({ err: error }, "connecting failed"),
+        );
+      });
+      client.once("close", () => {
+        leave();
+        this.#up = false;
+        this.#client = undefined;
+        this.#unheard.clear();
+        // Tells what was in flight that it is lost; the client is never used again.
+        client.end(true);
+        if (!this.#stopped && triedVersion === this.#protocolVersion)
+          this.#down(problem ?? { refused: false, text: "the connection was closed" });
+        resolve(lasted);
+      });
+    });
+  }
+
+  #createClient(): MqttClient {
+    const { broker, will, random, clientId } = this.options;
+    const options: IClientOptions = {
+      clientId: `${clientId}-${random().toString(36).slice(2, 12)}`,
+      protocolVersion: this.#protocolVersion,
+      keepalive: KEEPALIVE_S,
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      clean: true,
+      reconnectPeriod: 0,
+      resubscribe: false,
+      queueQoSZero: false,
+    };
+    for (const name of ["username", "password", "ca", "cert", "key"] as const) {
+      const value = broker[name];
+      if (value !== undefined) options[name] = value;
+    }
+    if (will) options.will = { topic: will.topic, payload: Buffer.from(will.payload), qos: 1, retain: true };
+    const client = mqtt.connect(broker.url, options);
+    // Nagle's algorithm would hold an answer back until the PUBACK written before it is acknowledged: 44 ms.
+    if ("setNoDelay" in client.stream && typeof client.stream.setNoDelay === "function") client.stream.setNoDelay(true);
+    return client;
+  }
+
+  async #restore(client: MqttClient): Promise<void> {
+    await this.#grant(client, this.#subscriptions);
+    if (this.#client !== client || !client.connected) return;
+    this.#up = true;
+    this.#told = false;
+    for (const [topic, { payload, qos }] of [...this.#retained]) {
+      void this.#send(client, topic, payload, { qos, retain: true });
+    }
+    this.options.onUp?.();
+  }
+
+  #receive(message: Message): void {
+    for (const [filter, { exact, handlers }] of this.#subscriptions) {
+      if (exact ? filter !== message.topic : !matchesFilter(filter, message.topic)) continue;
+      for (const handler of handlers) handler(message);
+    }
+  }
+
+  #problemOf(error: Error & { code?: unknown }): ConnectionProblem {
+    const { url, username } = this.options.broker;
+    if (typeof error.code !== "number")
+      return { refused: false, text: `${url}: ${error.message || String(error.code)}` };
+    if (BAD_CREDENTIALS.has(error.code)) {
+      const who = username === undefined ? "a client without a user name" : `user "${username}"`;
+      return {
+        refused: true,
+        text: `${url} refuses ${who}: wrong or missing credentials; set MQTT_USERNAME and MQTT_PASSWORD to ones that it knows`,
+      };
+    }
+    return { refused: true, text: `${url} refuses the connection: ${error.message}` };
+  }
+
+  #down(problem: ConnectionProblem): void {
+    if (this.#told) return;
+    this.#told = true;
+    this.options.onDown?.(problem);
+  }
+}
+
+function asBuffer(payload: string | Uint8Array): string | Buffer {
+  if (typeof payload === "string") return payload;
+  return Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+}

@@ -1,0 +1,88 @@
+import { randomUUID } from "node:crypto";
+import { describeError } from "../contract/errors.ts";
+import { Topics } from "../contract/topics.ts";
+import { systemClock, within } from "./clock.ts";
+import { ConnectGate } from "./connect-gate.ts";
+import { Life } from "./life.ts";
+import { createLogger } from "./log.ts";
+import type { FromRunner, RunnerSetup, ToRunner, WorkerSpec } from "./messages.ts";
+import { Scope } from "./scope.ts";
+
+/** How long workers have to switch off what they switched on, once their host is gone. */
+const ORPHANED_MS = 500;
+
+/** The process that runs workers' code: lifecycle messages in, states out. */
+class Runner {
+  readonly #lives = new Map<string, Life>();
+  readonly #gate = new ConnectGate();
+  readonly #log;
+  readonly #topics;
+
+  constructor(
+    private readonly setup: RunnerSetup,
+    private readonly send: (message: FromRunner) => void,
+  ) {
+    this.#log = createLogger(setup.log);
+    this.#topics = new Topics(setup.prefix, setup.hostName);
+  }
+
+  start(spec: WorkerSpec): void {
+    const life = new Life(spec, {
+      broker: this.setup.broker,
+      topics: this.#topics,
+      log: this.#log,
+      clock: systemClock,
+      random: Math.random,
+      newId: randomUUID,
+      gate: this.#gate,
+      onState: (state, detail) => this.send({ type: "state", id: spec.id, state, ...(detail ? { detail } : {}) }),
+    });
+    this.#lives.set(spec.id, life);
+    void life.start();
+  }
+
+  async stop(id: string): Promise<void> {
+    const life = this.#lives.get(id);
+    this.#lives.delete(id);
+    await life?.stop();
+  }
+
+  async stopAll(): Promise<void> {
+    await Promise.all([...this.#lives.keys()].map((id) => this.stop(id)));
+  }
+
+  /** An error that nobody caught goes to the worker in whose code it arose; the others never notice. */
+  uncaught(error: unknown): void {
+    const scope = Scope.current();
+    if (scope) scope.owner.report(error, "an error that nobody caught");
+    else this.#log.error({ err: error }, `an error that nobody caught: ${describeError(error)}`);
+  }
+}
+
+let runner: Runner | undefined;
+
+process.on("message", (message: ToRunner) => {
+  switch (message.type) {
+    case "setup":
+      runner = new Runner(message.setup, (answer) => {
+        if (process.connected) process.send?.(answer);
+      });
+      return;
+    case "start":
+      runner?.start(message.spec);
+      return;
+    case "stop":
+      void runner?.stop(message.id);
+  }
+});
+
+// The host is gone: what is on goes off, then this process and all its children end.
+process.on("disconnect", () => {
+  void within(systemClock, ORPHANED_MS, runner?.stopAll() ?? Promise.resolve()).finally(() => {
+    process.kill(-process.pid, "SIGKILL");
+  });
+});
+
+process.on("uncaughtException", (error) => runner?.uncaught(error));
+process.on("unhandledRejection", (error) => runner?.uncaught(error));
+process.send?.({ type: "ready" } satisfies FromRunner);

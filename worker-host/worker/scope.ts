@@ -1,0 +1,259 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import { WorkerHostError } from "../contract/errors.ts";
+import type { Clock } from "./clock.ts";
+
+/** Rejects what was waiting in a scope when it ended; named as Node names it, so that `error.name` can tell. */
+export class AbortError extends Error {
+  override readonly name = "AbortError";
+}
+
+/** Whose scope it is: told of the errors that nobody caught in it. */
+export interface ScopeOwner {
+  readonly id: string;
+  /** `where` says what was running: `ticker`, `do_fire`. */
+  report(error: unknown, where: string): void;
+}
+
+/** Something running in a scope. */
+export interface Task {
+  /** Ends it: what it sleeps in rejects with `AbortError`, and its `hold`s turn off. */
+  cancel(): void;
+  /** Fulfils when it is over, however it ended. */
+  readonly done: Promise<void>;
+}
+
+const current = new AsyncLocalStorage<Scope>();
+
+/**
+ * What a piece of a worker started and what ends with it: tasks, timers and `hold`s. A worker has one, each of its
+ * commands has one inside it, and each task inside that.
+ */
+export class Scope {
+  /** The scope that the running code was started in, however many `await`s ago. */
+  static current(): Scope | undefined {
+    return current.getStore();
+  }
+
+  #endedWith: AbortError | undefined;
+  #controller: AbortController | undefined;
+  #rejectedOnce = false;
+  readonly #atEnd = new Set<() => void>();
+  readonly #children = new Set<Scope>();
+  readonly #running = new Set<symbol>();
+  readonly #turningOff = new Set<symbol>();
+  readonly #whenIdle = new Set<() => void>();
+
+  constructor(
+    readonly owner: ScopeOwner,
+    readonly clock: Clock,
+    readonly parent?: Scope,
+  ) {}
+
+  /** Aborted when this scope ends while something runs in it. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    const reason = this.#ended();
+    if (reason && !this.#controller.signal.aborted) this.#controller.abort(reason);
+    return this.#controller.signal;
+  }
+
+  get ended(): boolean {
+    return this.#ended() !== undefined;
+  }
+
+  #ended(): AbortError | undefined {
+    return this.#endedWith ?? (this.parent ? this.parent.#ended() : undefined);
+  }
+
+  /** Calls `fn` in this scope. */
+  run<T>(fn: () => T): T {
+    return current.run(this, fn);
+  }
+
+  /** A scope inside this one. */
+  child(): Scope {
+    return new Scope(this.owner, this.clock, this);
+  }
+
+  /** Ends this scope and all inside it: their `hold`s turn off, their sleeps reject, their signals abort. */
+  end(reason = new AbortError("ended")): void {
+    if (this.#endedWith) return;
+    this.#endedWith = reason;
+    for (const child of [...this.#children]) child.end(reason);
+    for (const callback of [...this.#atEnd]) callback();
+    this.#atEnd.clear();
+    this.#controller?.abort(reason);
+    this.#update();
+  }
+
+  /** Fulfils when nothing runs in this scope any more. */
+  async idle(): Promise<void> {
+    while (this.#busy) await new Promise<void>((resolve) => this.#whenIdle.add(resolve));
+  }
+
+  /**
+   * Waits `ms`.
+   *
+   * @throws AbortError when the scope ends. A scope that has ended rejects once; a later sleep in it never settles, so
+   * that a loop which catches everything doesn't spin.
+   */
+  sleep(ms: number): Promise<void> {
+    assertDelay("sleep", ms);
+    const reason = this.#ended();
+    if (reason) return this.#refuse(reason);
+    return new Promise((resolve, reject) => {
+      const cancel = this.clock.after(ms, () => {
+        forget();
+        resolve();
+      });
+      const forget = this.#whenEnded(() => {
+        cancel();
+        this.#rejectedOnce = true;
+        reject(this.#ended());
+      });
+    });
+  }
+
+  #refuse(reason: AbortError): Promise<never> {
+    if (this.#rejectedOnce) {
+      this.#running.clear();
+      this.#update();
+      return new Promise(() => {});
+    }
+    this.#rejectedOnce = true;
+    return Promise.reject(reason);
+  }
+
+  /** Runs `task` as a scope of its own inside this one; an error in it goes to the owner. */
+  spawn(task: Promise<unknown> | ((scope: Scope) => unknown), where = "a spawned task"): Task {
+    const scope = this.child();
+    if (this.ended) scope.end();
+    if (scope.ended && typeof task === "function") return { cancel: () => {}, done: Promise.resolve() };
+    const work = scope.track(() => (typeof task === "function" ? task(scope) : task));
+    const done = work.then(ignore, (error: unknown) => {
+      if (!isAbort(error, scope)) this.owner.report(error, where);
+    });
+    return { cancel: () => scope.end(), done };
+  }
+
+  /** Calls `fn` in this scope, which counts as busy until what it gives is settled. */
+  async track<T>(fn: () => T): Promise<Awaited<T>> {
+    const token = Symbol();
+    this.#running.add(token);
+    this.#update();
+    try {
+      return await this.run(fn);
+    } finally {
+      this.#running.delete(token);
+      this.#update();
+    }
+  }
+
+  /** Calls `fn` every `ms`, first after `ms`, never while its last call still runs; an error in it ends nothing. */
+  every(ms: number, fn: () => unknown, where = "every"): Task {
+    assertDelay("every", ms);
+    return this.spawn(async (scope) => {
+      let due = this.clock.now() + ms;
+      for (;;) {
+        await scope.sleep(Math.max(0, due - this.clock.now()));
+        try {
+          await fn();
+        } catch (error) {
+          if (!isAbort(error, scope)) this.owner.report(error, where);
+        }
+        due = Math.max(due + ms, this.clock.now());
+      }
+    }, where);
+  }
+
+  /**
+   * Calls `on`, waits `ms`, calls `off`. `off` is called whatever happens: at once when the scope ends, and when `on`
+   * throws.
+   *
+   * @throws AbortError when the scope ends before `ms` are over.
+   */
+  async hold(ms: number, on: () => unknown, off: () => unknown): Promise<void> {
+    assertDelay("hold", ms);
+    const reason = this.#ended();
+    if (reason) return this.#refuse(reason);
+    let turnedOff: Promise<void> | undefined;
+    const turnOff = () => {
+      turnedOff = this.#turnOff(off);
+      // Whoever awaits the hold hears of a failure below; until then it is not an unhandled one.
+      turnedOff.catch(ignore);
+    };
+    const forget = this.#whenEnded(turnOff);
+    try {
+      try {
+        await on();
+      } finally {
+        // The scope ended while `on` was still turning on: what it did last must be undone again.
+        if (turnedOff) turnOff();
+      }
+      if (!turnedOff) await this.sleep(ms);
+    } finally {
+      forget();
+      if (!turnedOff) turnOff();
+      await turnedOff;
+    }
+    const ended = this.#ended();
+    if (ended) throw ended;
+  }
+
+  /** Calls `off` in a scope that has not ended, so that it may sleep between its steps. */
+  async #turnOff(off: () => unknown): Promise<void> {
+    const token = Symbol();
+    this.#turningOff.add(token);
+    this.#update();
+    try {
+      await new Scope(this.owner, this.clock).run(off);
+    } finally {
+      this.#turningOff.delete(token);
+      this.#update();
+    }
+  }
+
+  #whenEnded(callback: () => void): () => void {
+    this.#atEnd.add(callback);
+    this.#update();
+    return () => {
+      this.#atEnd.delete(callback);
+      this.#update();
+    };
+  }
+
+  get #busy(): boolean {
+    return this.#running.size + this.#turningOff.size + this.#atEnd.size + this.#children.size > 0;
+  }
+
+  #release(child: Scope): void {
+    if (this.#children.delete(child)) this.#update();
+  }
+
+  /** A parent knows only the scopes in which something runs, so that a finished one costs nothing. */
+  #update(): void {
+    const { parent } = this;
+    if (this.#busy) {
+      if (parent && !parent.#children.has(this)) {
+        parent.#children.add(this);
+        parent.#update();
+      }
+      return;
+    }
+    if (parent) parent.#release(this);
+    for (const resolve of this.#whenIdle) resolve();
+    this.#whenIdle.clear();
+  }
+}
+
+const ignore = () => {};
+
+/** Whether `error` is no more than word of the scope's end. */
+export function isAbort(error: unknown, scope: Scope): boolean {
+  return scope.ended && error instanceof Error && error.name === "AbortError";
+}
+
+function assertDelay(name: string, ms: number): void {
+  if (typeof ms === "number" && ms >= 0) return;
+  throw new WorkerHostError("invalid_value", `${name}(${String(ms)}): expected a number of ms, 0 or more`);
+}
