@@ -1,0 +1,31 @@
+import { expect, test } from "vitest";
+import { TestClient } from "./harness/client.ts";
+import { startHost } from "./harness/host.ts";
+
+test("what a newcomer sees on the first day", async () => {
+  const host = await startHost({ dontWait: true, env: { WORKER_DISABLE_ALL_BUILTINS: "0" } });
+  const client = await TestClient.connect(await host.url(), ["halloween/heartbeat/#"]);
+
+  await client.expect("halloween/heartbeat/status/availability", "online");
+  await client.expect("halloween/heartbeat/telemetry/tick", "0");
+
+  const answers: [string | object, string, string][] = [
+    ["ping hello", "telemetry/pong", "hello"],
+    ["ping", "telemetry/pong", "ok"],
+    ["set_mode armed", "telemetry/mode", "armed"],
+    ["set_mode", "telemetry/mode", "idle"],
+    [{ action: "ping", args: "hello" }, "telemetry/pong", "hello"],
+  ];
+  for (const [command, topic, text] of answers) {
+    const answer = client.expectNext(`halloween/heartbeat/${topic}`);
+    await client.command("heartbeat", command);
+    expect(await answer, JSON.stringify(command)).toBe(text);
+  }
+
+  await client.command("heartbeat", "fire 750");
+  await client.expect("halloween/heartbeat/telemetry/event", "fire start 750ms");
+  expect(client.texts("halloween/heartbeat/telemetry/event")).not.toContain("fire end");
+  await client.expect("halloween/heartbeat/telemetry/event", "fire end");
+
+  expect(await host.stop()).toEqual({ code: 0, signal: null });
+});

@@ -1,0 +1,148 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { onTestFinished } from "vitest";
+import type { TestBroker } from "./broker.ts";
+import { type Files, makeFolder } from "./folder.ts";
+import { Happenings, patiently } from "./wait.ts";
+
+/** The repository's root. */
+export const ROOT = new URL("../..", import.meta.url).pathname;
+export const BIN = `${ROOT}worker-host/bin.cjs`;
+
+/** A line of the host's log. */
+export interface LogLine {
+  level: number;
+  msg: string;
+  worker?: string;
+  [key: string]: unknown;
+}
+
+export interface StartHostOptions {
+  /** Files under the props folder, by path: `fogger/backend/worker.ts`. */
+  props?: Files;
+  /** Files of the builtins folder; without them no builtin runs. */
+  builtins?: Files;
+  /** The broker to use; without one the host runs its embedded one on a free port. */
+  broker?: TestBroker;
+  args?: string[];
+  env?: Record<string, string>;
+  /** The folder to run in; a fresh one otherwise. */
+  cwd?: string;
+  /** Don't wait until all workers are settled. */
+  dontWait?: boolean;
+  /** Instead of `node bin.cjs`. */
+  command?: [string, ...string[]];
+}
+
+/** A worker-host in a process of its own, as a person starts it. */
+export class TestHost {
+  readonly log = new Happenings<LogLine>();
+  readonly exit: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  stderr = "";
+  stdout = "";
+
+  constructor(
+    readonly child: ChildProcess,
+    /** The folder that it runs in. */
+    readonly cwd: string,
+  ) {
+    if (!child.stdout || !child.stderr) throw new Error("no pipes");
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      this.stdout += `${line}\n`;
+      if (line.startsWith("{")) this.log.add(JSON.parse(line) as LogLine);
+    });
+    child.stderr.on("data", (data) => {
+      this.stderr += String(data);
+    });
+    this.exit = new Promise((resolve) => child.once("close", (code, signal) => resolve({ code, signal })));
+  }
+
+  get pid(): number {
+    return this.child.pid ?? 0;
+  }
+
+  /** Fulfils when every worker runs or has failed. */
+  async ready(): Promise<LogLine> {
+    const died = this.exit.then(({ code, signal }) => {
+      throw new Error(`the host ended (${code ?? signal}): ${this.stderr}${this.stdout}`);
+    });
+    return Promise.race([this.logged("ready"), died]);
+  }
+
+  /** The first line of the log, past or to come, that is (or matches) `text`. */
+  logged(text: string | RegExp): Promise<LogLine> {
+    const matches = ({ msg }: LogLine) => (typeof text === "string" ? msg === text : text.test(msg));
+    return this.log.find(matches, `the log line ${text}`);
+  }
+
+  /** The port of the embedded broker. */
+  async port(): Promise<number> {
+    return Number((await this.logged(/^the embedded broker listens/)).port);
+  }
+
+  async url(): Promise<string> {
+    return `mqtt://127.0.0.1:${await this.port()}`;
+  }
+
+  /** Stops it as Ctrl-C does, and waits for its end. */
+  async stop(signal: NodeJS.Signals = "SIGINT"): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
+    if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill(signal);
+    return patiently(this.exit, () => `the host's end; it said:\n${this.stderr}${this.stdout}`);
+  }
+}
+
+/** Starts a worker-host for one test, and ends it with the test. */
+export async function startHost(options: StartHostOptions = {}): Promise<TestHost> {
+  const cwd = options.cwd ?? makeFolder();
+  const builtins = options.builtins ? makeFolder(options.builtins) : undefined;
+  const props = options.props ? makeFolder(options.props) : undefined;
+  const [command, ...first] = options.command ?? [process.execPath, BIN];
+  const args = [
+    ...first,
+    ...(options.broker ? [] : ["--broker-port", "0"]),
+    ...(props ? ["--props", props] : []),
+    ...(options.args ?? []),
+  ];
+  const env: Record<string, string | undefined> = {
+    ...cleanEnvironment(),
+    ...(options.broker ? { MQTT_HOST: "127.0.0.1", MQTT_PORT: String(options.broker.port) } : {}),
+    ...(builtins ? { WORKER_BUILTINS_DIR: builtins } : options.command ? {} : { WORKER_DISABLE_ALL_BUILTINS: "1" }),
+    ...options.env,
+  };
+  const child = spawn(command, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
+  const host = new TestHost(child, cwd);
+  onTestFinished(async () => {
+    await host.stop();
+  });
+  if (!options.dontWait) await host.ready();
+  return host;
+}
+
+/** This process's environment, without what would set the host up. */
+export function cleanEnvironment(): Record<string, string | undefined> {
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^(MQTT_|WORKER_|LOG_LEVEL|NODE_OPTIONS|VITEST)/.test(name)),
+  );
+}
+
+/** Runs the command line to its end. */
+export async function runCli(
+  args: string[],
+  options: { cwd?: string; env?: Record<string, string> } = {},
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const cwd = options.cwd ?? makeFolder();
+  const child = spawn(process.execPath, [BIN, ...args], {
+    cwd,
+    env: { ...cleanEnvironment(), ...options.env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let [stdout, stderr] = ["", ""];
+  child.stdout.on("data", (data) => {
+    stdout += String(data);
+  });
+  child.stderr.on("data", (data) => {
+    stderr += String(data);
+  });
+  const code = new Promise<number | null>((resolve) => child.once("close", resolve));
+  return { code: await patiently(code, () => `the end of ${args.join(" ")}: ${stdout}${stderr}`), stdout, stderr };
+}
