@@ -3,7 +3,7 @@ import { TestClient } from "./harness/client.ts";
 import { startHost } from "./harness/host.ts";
 
 test("what a newcomer sees on the first day", async () => {
-  const host = await startHost({ dontWait: true, env: { WORKER_DISABLE_ALL_BUILTINS: "0" } });
+  const host = await startHost({ dontWait: true, builtins: "shipped" });
   const client = await TestClient.connect(await host.url(), ["halloween/heartbeat/#"]);
 
   await client.expect("halloween/heartbeat/status/availability", "online");

@@ -3,12 +3,14 @@ import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError, Option } from "commander";
+import { closestMatch } from "leven";
 import { banner, lanHints } from "./cli/banner.ts";
 import { list } from "./cli/list.ts";
 import { send } from "./cli/send.ts";
 import { describeError, WorkerHostError } from "./contract/errors.ts";
 import { Host } from "./host/host.ts";
-import { resolveSettings, SETTINGS, type SettingDefinition, type Settings } from "./host/settings.ts";
+import { resolveSettings, type Settings } from "./host/settings.ts";
+import { SETTINGS, type SettingDefinition } from "./host/settings-table.ts";
 import { systemClock } from "./worker/clock.ts";
 import { createLogger } from "./worker/log.ts";
 
@@ -51,9 +53,10 @@ async function run(flags: Flags): Promise<void> {
     clock: systemClock,
     random: Math.random,
   });
-  stopOnSignals(host, (text) => log.info(text));
+  const stopping = stopOnSignals(host, (text) => log.info(text));
   await host.start();
   await host.settled();
+  if (stopping()) return;
   const count = (state: string) => host.workers.filter((worker) => worker.state === state).length;
   log.info({ running: count("running"), failed: count("failed"), skipped: count("skipped") }, "ready");
   const hints = settings.embedded.lan ? lanHints(host, settings, addresses(), forPeople) : [];
@@ -61,7 +64,8 @@ async function run(flags: Flags): Promise<void> {
   else for (const hint of hints) log.info(hint);
 }
 
-function stopOnSignals(host: Host, say: (text: string) => void): void {
+/** Gives a function that says whether a signal has come. */
+function stopOnSignals(host: Host, say: (text: string) => void): () => boolean {
   let stoppingSince: number | undefined;
   const force = (why: string) => {
     say(`${why}: ending the workers by force`);
@@ -82,6 +86,7 @@ function stopOnSignals(host: Host, say: (text: string) => void): void {
   };
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
+  return () => stoppingSince !== undefined;
 }
 
 function addresses(): string[] {
@@ -107,17 +112,37 @@ function withSettings(command: Command, wanted: (setting: SettingDefinition) => 
 const forConnecting = ({ key }: SettingDefinition) =>
   key.startsWith("mqtt_") || key === "broker_port" || key === "data";
 
+/** What isn't a command comes to `run` as its argument, since that is the default. */
+function unknownCommand(word: string): WorkerHostError {
+  const names = program.commands.map((command) => command.name());
+  if (names.includes(word)) {
+    return new WorkerHostError(
+      "invalid_settings",
+      `the command comes first, then its options: worker-host ${word} --…`,
+    );
+  }
+  const meant = closestMatch(word, names, { maxDistance: 2 });
+  return new WorkerHostError(
+    "invalid_settings",
+    `there is no command "${word}"; ${meant ? `did you mean "worker-host ${meant}"?` : `there are: ${names.join(", ")}`}`,
+  );
+}
+
 const program = new Command("worker-host")
   .description("Runs the backend worker of every Halloween prop and bridges it to an MQTT broker")
   .version(version)
+  .addHelpText("after", "\nExample:\n  worker-host --mqtt-host 192.168.1.10")
   .exitOverride()
   .showHelpAfterError("(--help says what there is)");
 
 withSettings(program.command("run", { isDefault: true }), () => true)
   .description("run the workers until stopped (the default)")
   .addHelpText("after", "\nExample:\n  worker-host run --props ~/haunt/props --mqtt-host 192.168.1.10")
-  .allowExcessArguments(false)
-  .action((flags: Flags) => run(flags));
+  .allowExcessArguments(true)
+  .action((flags: Flags, { args: [word] }: Command) => {
+    if (word !== undefined) throw unknownCommand(word);
+    return run(flags);
+  });
 
 withSettings(program.command("list"), () => true)
   .description("list the workers: those of the running host, or else what would load")

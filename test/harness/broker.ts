@@ -1,13 +1,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { connect, createServer } from "node:net";
 import { join } from "node:path";
-import { Aedes } from "aedes";
+import { pino } from "pino";
 import { onTestFinished } from "vitest";
+import { EmbeddedBroker } from "../../worker-host/host/broker.ts";
 import { makeFolder } from "./folder.ts";
 
-/** Which broker the suite runs against: aedes, or with `TEST_BROKER=mosquitto` a real mosquitto. */
+/** Which broker the suite runs against: the embedded one (aedes), or with `TEST_BROKER=mosquitto` a real mosquitto. */
 export const BROKER: "aedes" | "mosquitto" = process.env.TEST_BROKER === "mosquitto" ? "mosquitto" : "aedes";
 
 export interface BrokerUser {
@@ -26,7 +27,7 @@ export interface TestBroker {
 /** A broker of its own for one test, running. */
 export async function startBroker(options: { user?: BrokerUser } = {}): Promise<TestBroker> {
   const port = await freePort();
-  const broker = BROKER === "mosquitto" ? new Mosquitto(port, options.user) : new AedesBroker(port, options.user);
+  const broker = BROKER === "mosquitto" ? new Mosquitto(port, options.user) : new Embedded(port, options.user);
   await broker.start();
   onTestFinished(() => broker.stop());
   return broker;
@@ -43,10 +44,8 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
-class AedesBroker implements TestBroker {
-  #aedes: Aedes | undefined;
-  #server: Server | undefined;
-  readonly #sockets = new Set<Socket>();
+class Embedded implements TestBroker {
+  #broker: EmbeddedBroker | undefined;
 
   constructor(
     readonly port: number,
@@ -58,31 +57,19 @@ class AedesBroker implements TestBroker {
   }
 
   async start(): Promise<void> {
-    const { user } = this;
-    const aedes = await Aedes.createBroker({
-      authenticate: (_client, username, password, done) =>
-        done(null, !user || (username === user.username && password?.toString() === user.password)),
+    const credentials = this.user ? { credentials: this.user } : {};
+    this.#broker = await EmbeddedBroker.start({
+      port: this.port,
+      lan: false,
+      ...credentials,
+      log: pino({ level: "silent" }),
     });
-    this.#aedes = aedes;
-    this.#server = createServer({ noDelay: true }, aedes.handle);
-    this.#server.on("connection", (socket) => {
-      this.#sockets.add(socket);
-      socket.once("close", () => this.#sockets.delete(socket));
-    });
-    this.#server.listen(this.port, "127.0.0.1");
-    await once(this.#server, "listening");
   }
 
   async stop(): Promise<void> {
-    const [aedes, server] = [this.#aedes, this.#server];
-    if (!aedes || !server) return;
-    this.#aedes = undefined;
-    this.#server = undefined;
-    const closed = once(server, "close");
-    server.close();
-    for (const socket of this.#sockets) socket.destroy();
-    await closed;
-    await new Promise<void>((resolve) => aedes.close(resolve));
+    const broker = this.#broker;
+    this.#broker = undefined;
+    await broker?.stop();
   }
 }
 

@@ -20,8 +20,8 @@ export interface LogLine {
 export interface StartHostOptions {
   /** Files under the props folder, by path: `fogger/backend/worker.ts`. */
   props?: Files;
-  /** Files of the builtins folder; without them no builtin runs. */
-  builtins?: Files;
+  /** Files of the builtins folder, or the ones that come with worker-host; none if not given. */
+  builtins?: Files | "shipped";
   /** The broker to use; without one the host runs its embedded one on a free port. */
   broker?: TestBroker;
   args?: string[];
@@ -94,7 +94,7 @@ export class TestHost {
 /** Starts a worker-host for one test, and ends it with the test. */
 export async function startHost(options: StartHostOptions = {}): Promise<TestHost> {
   const cwd = options.cwd ?? makeFolder();
-  const builtins = options.builtins ? makeFolder(options.builtins) : undefined;
+  const builtins = options.builtins === "shipped" ? undefined : makeFolder(options.builtins ?? {});
   const props = options.props ? makeFolder(options.props) : undefined;
   const [command, ...first] = options.command ?? [process.execPath, BIN];
   const args = [

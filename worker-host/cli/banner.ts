@@ -8,30 +8,79 @@ const NO_WORKERS = "none: write one, props/my_prop/backend/worker.ts";
 export function banner(host: Host, settings: Settings, version: string, lan: string[]): string[] {
   const running = host.workers.filter(({ state }) => state === "running").map(({ id }) => id);
   const failed = host.workers.filter(({ state }) => state === "failed");
-  const target = running.includes("heartbeat") ? "heartbeat" : (running[0] ?? "my_prop");
   const kind = settings.external ? "" : " (embedded)";
+  const [first, ...others] = commandLines(host, settings, targetOf(host));
   return [
     "",
     `  worker-host ${version}`,
     `  broker    ${host.broker?.url ?? ""}${kind}`,
     `  running   ${running.join(", ") || NO_WORKERS}`,
     ...failed.map(({ id, detail }) => `  failed    ${id}: ${detail ?? ""}`),
-    `  try       ${publishLine(host, settings, target)}`,
-    `            npx worker-host send ${target} ping hello`,
+    `  try       ${first}`,
+    ...others.map((line) => `            ${line}`),
     ...lan.map((line) => `  ${line}`),
     "",
   ];
 }
 
-function publishLine(host: Host, settings: Settings, target: string): string {
-  const { url, username } = host.broker ?? { url: "mqtt://127.0.0.1:1883" };
-  const { hostname, port } = new URL(url);
-  const where = [
-    ...(hostname === "127.0.0.1" ? [] : [`-h ${hostname}`]),
-    ...(port === "" || port === "1883" ? [] : [`-p ${port}`]),
-    ...(username === undefined ? [] : [`-u ${username} -P '…'`]),
+/** A worker to try a command on. */
+function targetOf({ workers }: Host): string {
+  const running = workers.filter(({ state }) => state === "running").map(({ id }) => id);
+  return running.includes("heartbeat") ? "heartbeat" : (running[0] ?? "my_prop");
+}
+
+/** Lines to paste into another terminal, which knows nothing of this one's environment. */
+function commandLines(host: Host, settings: Settings, target: string): string[] {
+  const send = ["npx worker-host send", ...sendFlags(host, settings), `${target} ping hello`].join(" ");
+  return [...mosquittoLine(host, settings, target), send];
+}
+
+/** mosquitto_pub speaks MQTT over TCP only. */
+function mosquittoLine({ broker }: Host, settings: Settings, target: string): string[] {
+  const { protocol, hostname, port } = new URL(broker?.url ?? "");
+  if (protocol.startsWith("ws")) return [];
+  const { ca, cert, key } = settings.tlsFiles;
+  const usualPort = protocol === "mqtts:" ? "" : "1883";
+  return [
+    [
+      "mosquitto_pub",
+      ...(hostname === "127.0.0.1" ? [] : [`-h ${hostname.replaceAll(/[[\]]/g, "")}`]),
+      ...(port === "" || port === usualPort ? [] : [`-p ${port}`]),
+      ...(broker?.username === undefined ? [] : [`-u ${quoted(broker.username)}`]),
+      ...(broker?.password === undefined ? [] : [`-P ${settings.external ? PASSWORD : quoted(broker.password)}`]),
+      ...(protocol === "mqtts:" && !ca ? ["--tls-use-os-certs"] : []),
+      ...(ca ? [`--cafile ${quoted(ca)}`] : []),
+      ...(cert ? [`--cert ${quoted(cert)}`] : []),
+      ...(key ? [`--key ${quoted(key)}`] : []),
+      `-t ${quoted(new Topics(settings.prefix).command(target))}`,
+      "-m 'ping hello'",
+    ].join(" "),
   ];
-  return ["mosquitto_pub", ...where, `-t ${new Topics(settings.prefix).command(target)}`, "-m 'ping hello'"].join(" ");
+}
+
+/** The password of somebody's own broker is theirs to fill in; the embedded one's is for this machine. */
+const PASSWORD = '"$MQTT_PASSWORD"';
+
+function sendFlags({ broker }: Host, settings: Settings): string[] {
+  const { external, embedded, prefix, tlsFiles } = settings;
+  const port = new URL(broker?.url ?? "").port;
+  const own = embedded.username !== undefined && embedded.password !== undefined;
+  return [
+    ...(external ? [`--mqtt-url ${quoted(external.url)}`] : port === "1883" ? [] : [`--broker-port ${port}`]),
+    ...(external?.username === undefined ? [] : [`--mqtt-username ${quoted(external.username)}`]),
+    ...(external?.password === undefined ? [] : [`--mqtt-password ${PASSWORD}`]),
+    ...Object.entries(tlsFiles).map(([name, file]) => `--mqtt-${name} ${quoted(file)}`),
+    ...(embedded.lan && own
+      ? [`--mqtt-username ${quoted(embedded.username)}`, `--mqtt-password ${quoted(embedded.password)}`]
+      : []),
+    ...(embedded.lan && !own ? [`--data ${quoted(settings.data)}`] : []),
+    ...(prefix === "halloween" ? [] : [`--mqtt-prefix ${quoted(prefix)}`]),
+  ];
+}
+
+/** A word for a shell. */
+function quoted(word = ""): string {
+  return /^[A-Za-z0-9_.:/@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 /**
@@ -41,13 +90,14 @@ function publishLine(host: Host, settings: Settings, target: string): string {
  */
 export function lanHints(host: Host, settings: Settings, addresses: string[], forPeople: boolean): string[] {
   const { url, username, password } = host.broker ?? { url: "" };
-  const shown = forPeople ? password : `<see ${settings.data}>`;
+  const given = settings.embedded.password !== undefined;
+  const shown = forPeople ? quoted(password) : given ? PASSWORD : `'<see ${settings.data}>'`;
   const { port } = new URL(url);
   const [address = "this machine's address"] = addresses;
-  const topic = new Topics(settings.prefix).command("heartbeat");
+  const topic = quoted(new Topics(settings.prefix).command(targetOf(host)));
   return [
     `on the LAN: ${addresses.map((each) => `mqtt://${each}:${port}`).join(", ") || "no address found"}`,
-    `from another machine: mosquitto_pub -h ${address} -p ${port} -u '${username}' -P '${shown}' -t ${topic} -m 'ping hello'`,
-    `for a board: host ${address}, port ${port}, user ${username}, password ${shown}`,
+    `from another machine: mosquitto_pub -h ${address} -p ${port} -u ${quoted(username)} -P ${shown} -t ${topic} -m 'ping hello'`,
+    `for a board: host ${address}, port ${port}, user ${username}, password ${forPeople ? password : shown}`,
   ];
 }

@@ -1,5 +1,5 @@
 import pino from "pino";
-import { readCredentials } from "../host/broker.ts";
+import { readCredentials } from "../host/lan-credentials.ts";
 import type { Settings } from "../host/settings.ts";
 import { type Clock, within } from "../worker/clock.ts";
 import { ConnectGate } from "../worker/connect-gate.ts";
@@ -26,8 +26,11 @@ export async function connect(
   settings: Settings,
   { clock, random }: ClientDependencies,
 ): Promise<{ connection: Connection } | { problem: string }> {
+  if (!settings.external && settings.embedded.port === 0) {
+    return { problem: "port 0 lets the host pick one: give --broker-port the one that its log names" };
+  }
   const broker = brokerOf(settings);
-  let problem = `${broker.url} does not answer`;
+  let problem = away(broker.url, `no answer in ${CONNECT_MS / 1000} s`);
   let giveUp = () => {};
   const refused = new Promise<void>((resolve) => {
     giveUp = resolve;
@@ -39,8 +42,8 @@ export async function connect(
     clock,
     random,
     gate: new ConnectGate(),
-    onDown: ({ text }) => {
-      problem = text;
+    onDown: ({ refused, text }) => {
+      problem = refused ? text : away(broker.url, text.replace(`${broker.url}: `, ""));
       giveUp();
     },
   });
@@ -48,4 +51,8 @@ export async function connect(
   if (connection.connected) return { connection };
   await connection.stop();
   return { problem };
+}
+
+function away(url: string, why: string): string {
+  return `no broker at ${url} (${why}): start one with "worker-host run", or name another with --mqtt-host`;
 }

@@ -54,7 +54,18 @@ async function ask(settings: Settings, options: ListOptions): Promise<{ workers:
   await connection.stop();
   const [online, text] = answer?.value ?? [];
   if (online !== "online" || text === undefined) return { problem: "no host runs on the broker" };
-  return { workers: (JSON.parse(text) as HostDescription).workers };
+  return workersIn(text) ?? { problem: `${topics.description(topics.hostName)} holds no description of a host` };
+}
+
+/** `undefined` where somebody else wrote on the host's topic. */
+function workersIn(text: string): { workers: Row[] } | undefined {
+  try {
+    const { workers } = JSON.parse(text) as Partial<HostDescription>;
+    return Array.isArray(workers) ? { workers } : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
 }
 
 function retained(connection: Connection, topic: string): Promise<string | undefined> {

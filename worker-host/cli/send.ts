@@ -65,7 +65,9 @@ function argsOf({ args, json }: SendOptions): unknown {
   if (args.length === 0) return undefined;
   const text = args.join(" ");
   try {
-    return JSON.parse(text);
+    const value: unknown = JSON.parse(text);
+    // The digits of a tag or a phone are no number that survives.
+    return typeof value === "number" && Math.abs(value) > Number.MAX_SAFE_INTEGER ? text : value;
   } catch (error) {
     if (error instanceof SyntaxError) return text;
     throw error;

@@ -52,8 +52,10 @@ function parseJson(text: string): ParsedCommand {
   }
   const { action, args, id, reply_to: replyTo, expires_at: expiresAt } = fields;
   if (action === undefined) return { refusal: 'command refused: no "action" in it; write {"action": "ping"}' };
-  if (typeof action !== "string" || action.trim() === "") {
-    return { refusal: `command refused: "action" is ${quote(action)}; expected a word, such as "ping"` };
+  if (typeof action !== "string" || !/^\S+$/.test(action.trim())) {
+    return {
+      refusal: `command refused: "action" is ${quote(action)}; expected one word, such as "ping"; what follows it goes into "args"`,
+    };
   }
   const command: Command = { action: action.trim(), args: args ?? undefined };
   if (id !== undefined && id !== null) {
@@ -66,7 +68,7 @@ function parseJson(text: string): ParsedCommand {
     command.replyTo = replyTo;
   }
   if (expiresAt !== undefined && expiresAt !== null) {
-    if (typeof expiresAt !== "number") {
+    if (typeof expiresAt !== "number" || !Number.isFinite(expiresAt)) {
       return { refusal: `command refused: "expires_at" is ${quote(expiresAt)}; expected ms since 1970` };
     }
     command.expiresAt = expiresAt;

@@ -26,5 +26,15 @@ export class WorkerHostError extends Error {
 export function describeError(error: unknown): string {
   if (error instanceof WorkerHostError) return error.message;
   if (error instanceof Error) return `${error.name}: ${error.message}`;
-  return `thrown: ${String(error)}`;
+  return `thrown: ${textOf(error)}`;
+}
+
+/** Of an object, what is in it; `String` would say "[object Object]", or throw. */
+function textOf(thrown: unknown): string {
+  if (typeof thrown !== "object" || thrown === null) return String(thrown);
+  try {
+    return JSON.stringify(thrown) ?? "an object";
+  } catch (cause) {
+    return `an object (${(cause as Error).message})`;
+  }
 }

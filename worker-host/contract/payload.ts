@@ -1,10 +1,10 @@
-import { WorkerHostError } from "./errors.ts";
+import { describeError, WorkerHostError } from "./errors.ts";
 
 /**
  * A value as it goes over the wire: text as it is, numbers and booleans as text, bytes as they are, dates as ISO 8601,
- * all else as JSON.
+ * errors as `TypeError: message`, all else as JSON.
  *
- * @throws WorkerHostError `invalid_value` where the value has no such form (a function, a circular object).
+ * @throws WorkerHostError `invalid_value` where the value has no such form (a function, a circular object, a `Map`).
  */
 export function encodePayload(value: unknown): string | Uint8Array {
   switch (typeof value) {
@@ -29,13 +29,24 @@ export function encodePayload(value: unknown): string | Uint8Array {
 
 function encodeObject(value: object | null): string | Uint8Array {
   if (value instanceof Uint8Array) return value;
-  if (value instanceof Date) return value.toISOString();
+  if (value instanceof ArrayBuffer) return new Uint8Array(value);
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  if (value instanceof Error) return describeError(value);
+  if (value instanceof Map || value instanceof Set) {
+    const [name, instead] = value instanceof Map ? ["Map", "Object.fromEntries(map)"] : ["Set", "[...set]"];
+    throw new WorkerHostError("invalid_value", `a ${name} can't be published, since JSON has none: give ${instead}`);
+  }
   try {
-    return JSON.stringify(value);
+    if (value instanceof Date) return value.toISOString();
+    return JSON.stringify(value) ?? "null";
   } catch (cause) {
-    throw new WorkerHostError("invalid_value", `an object can't be published as JSON: ${(cause as Error).message}`, {
-      cause,
-    });
+    throw new WorkerHostError(
+      "invalid_value",
+      `${value instanceof Date ? "a date" : "an object"} can't be published: ${(cause as Error).message}`,
+      {
+        cause,
+      },
+    );
   }
 }
 

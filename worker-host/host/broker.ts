@@ -1,8 +1,7 @@
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createHash, timingSafeEqual } from "node:crypto";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
-import { join } from "node:path";
 import { Aedes } from "aedes";
+import mqemitter from "mqemitter";
 import type { Logger } from "pino";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { BrokerOptions } from "../worker/connection.ts";
@@ -13,8 +12,11 @@ export interface Credentials {
 }
 
 export interface EmbeddedBrokerOptions {
+  /** 0 picks a free one. */
   port: number;
-  /** Listens on all addresses, and demands these of every client; on 127.0.0.1 only where there are none. */
+  /** Listens on all addresses instead of 127.0.0.1. */
+  lan: boolean;
+  /** What every client has to show; nothing if not given. */
   credentials?: Credentials;
   log: Logger;
 }
@@ -35,8 +37,9 @@ export class EmbeddedBroker {
   }
 
   /** @throws WorkerHostError `port_in_use` */
-  static async start({ port, credentials, log }: EmbeddedBrokerOptions): Promise<EmbeddedBroker> {
+  static async start({ port, lan, credentials, log }: EmbeddedBrokerOptions): Promise<EmbeddedBroker> {
     const aedes = await Aedes.createBroker({
+      mq: numberedEmitter(),
       authenticate: (_client, username, password, done) => {
         done(null, !credentials || (same(username, credentials.username) && same(password, credentials.password)));
       },
@@ -47,13 +50,13 @@ export class EmbeddedBroker {
     // Nagle's algorithm would hold messages back for up to 44 ms.
     const server = createServer({ noDelay: true }, aedes.handle);
     const broker = new EmbeddedBroker(aedes, server, credentials);
-    await broker.#listen(port);
+    await broker.#listen(port, lan);
     return broker;
   }
 
-  #listen(port: number): Promise<void> {
+  #listen(port: number, lan: boolean): Promise<void> {
     // Without a host, Node listens on all addresses, IPv6 included.
-    const address = this.credentials ? { port } : { port, host: "127.0.0.1" };
+    const address = lan ? { port } : { port, host: "127.0.0.1" };
     return new Promise((resolve, reject) => {
       this.server.once("error", (error: NodeJS.ErrnoException) => reject(explain(error, port)));
       this.server.listen(address, resolve);
@@ -77,6 +80,22 @@ export class EmbeddedBroker {
   }
 }
 
+/**
+ * Numbers messages in the order in which they are handed out. aedes numbers them as they come in, and takes one with a
+ * lower number than the last for a duplicate of it; but a retained one, or one at QoS 1, is handed out later than a
+ * plain one that came after it, and so was lost (github.com/moscajs/aedes issues 955 and 994).
+ */
+function numberedEmitter(): ReturnType<typeof mqemitter> {
+  const emitter = mqemitter({ concurrency: 100, matchEmptyLevels: true });
+  const emit = emitter.emit.bind(emitter);
+  let count = 0;
+  emitter.emit = (message, callback) => {
+    message.brokerCounter = ++count;
+    return emit(message, callback);
+  };
+  return emitter;
+}
+
 function explain(error: NodeJS.ErrnoException, port: number): Error {
   if (error.code !== "EADDRINUSE") return error;
   return new WorkerHostError(
@@ -90,41 +109,4 @@ function explain(error: NodeJS.ErrnoException, port: number): Error {
 function same(given: string | Uint8Array | undefined, expected: string): boolean {
   const digest = (value: string | Uint8Array) => createHash("sha256").update(value).digest();
   return given !== undefined && given !== null && timingSafeEqual(digest(given), digest(expected));
-}
-
-const CREDENTIALS_FILE = "broker-credentials.json";
-
-/** The credentials that an earlier start with `--lan` made and kept, if one did. */
-export function readCredentials(dataDir: string): Credentials | undefined {
-  try {
-    const { username, password } = JSON.parse(
-      readFileSync(join(dataDir, CREDENTIALS_FILE), "utf8"),
-    ) as Partial<Credentials>;
-    if (typeof username === "string" && typeof password === "string") return { username, password };
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw new WorkerHostError(
-      "invalid_settings",
-      `${join(dataDir, CREDENTIALS_FILE)}: ${(error as Error).message}; mend it, or delete it to have new ones made`,
-      { cause: error },
-    );
-  }
-  throw new WorkerHostError(
-    "invalid_settings",
-    `${join(dataDir, CREDENTIALS_FILE)}: expected {"username": …, "password": …}; mend it, or delete it to have new ones made`,
-  );
-}
-
-/** The credentials to demand with `--lan`: those given, else those kept, else new ones, which are then kept. */
-export function lanCredentials(dataDir: string, given: Partial<Credentials>): Credentials {
-  const { username, password } = given;
-  if (username !== undefined && password !== undefined) return { username, password };
-  const kept = readCredentials(dataDir);
-  const credentials: Credentials = {
-    username: username ?? kept?.username ?? "haunt",
-    password: password ?? kept?.password ?? randomBytes(12).toString("base64url"),
-  };
-  mkdirSync(dataDir, { recursive: true });
-  writeFileSync(join(dataDir, CREDENTIALS_FILE), `${JSON.stringify(credentials, null, 2)}\n`, { mode: 0o600 });
-  return credentials;
 }

@@ -1,10 +1,13 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { type TransformFailure, transformSync } from "esbuild";
 import { LineCounter, parseDocument } from "yaml";
 
 /** A config file's values, and what a person has to be told about them. */
 export interface ParsedConfig {
   config: Record<string, unknown>;
+  /** Why there are no values, with file, line and column. */
+  fault?: string;
   /** Each names the file, and line and column where there is one. */
   warnings: string[];
 }
@@ -17,7 +20,7 @@ const VARIABLE = /\$?\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g;
 const EXTENSIONS = ["json", "yaml", "yml"];
 
 /** A worker's config file and what it holds. */
-export interface ConfigFile extends ParsedConfig {
+export interface ConfigFile extends Omit<ParsedConfig, "fault"> {
   /** `undefined` where there is none. */
   path?: string;
 }
@@ -41,8 +44,9 @@ export function readConfigFile(
   const warnings = others.map(
     (other) => `${show(other)} is not read, since ${show(path)} is there too: keep one of them`,
   );
-  const parsed = read(path, env, show(path));
-  return { path, config: parsed.config, warnings: [...warnings, ...parsed.warnings] };
+  const { config, fault, warnings: found } = read(path, env, show(path));
+  const taken = fault === undefined ? [] : [`${fault}; taken for {}`];
+  return { path, config, warnings: [...warnings, ...taken, ...found] };
 }
 
 function read(path: string, env: Environment, name: string): ParsedConfig {
@@ -50,7 +54,7 @@ function read(path: string, env: Environment, name: string): ParsedConfig {
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    return { config: {}, warnings: [`${name}: can't be read (${(error as Error).message}); taken for {}`] };
+    return { config: {}, fault: `${name}: can't be read (${(error as Error).message})`, warnings: [] };
   }
   return parseConfigText(name, text, env);
 }
@@ -58,49 +62,62 @@ function read(path: string, env: Environment, name: string): ParsedConfig {
 /** Parses JSON or YAML, by the name's extension, and puts in the environment's values. Never throws. */
 export function parseConfigText(name: string, text: string, env: Environment): ParsedConfig {
   const source = text.replace(/^\uFEFF/, "");
-  const { value, warnings } = name.endsWith(".json") ? parseJson(name, source) : parseYaml(name, source);
+  const parsed = name.endsWith(".json") ? parseJson(name, source) : parseYaml(name, source);
+  const { value, fault, warnings = [] } = parsed;
+  if (fault !== undefined) return { config: {}, fault, warnings };
   if (value === undefined || value === null) return { config: {}, warnings };
   if (typeof value !== "object" || Array.isArray(value)) {
-    const found = Array.isArray(value) ? "a list" : typeof value;
-    return { config: {}, warnings: [...warnings, `${name}:1:1: expected keys and values, got ${found}; taken for {}`] };
+    const found = Array.isArray(value) ? "a list" : `a ${typeof value}`;
+    return { config: {}, fault: `${name}:1:1: expected keys and values, got ${found}`, warnings };
   }
   return { config: substitute(value, env, name, warnings) as Record<string, unknown>, warnings };
 }
 
 interface Parsed {
-  value: unknown;
-  warnings: string[];
+  value?: unknown;
+  fault?: string;
+  warnings?: string[];
 }
 
 function parseJson(name: string, text: string): Parsed {
-  if (text.trim() === "") return { value: undefined, warnings: [] };
+  if (text.trim() === "") return {};
   try {
-    return { value: JSON.parse(text), warnings: [] };
+    return { value: JSON.parse(text) };
   } catch (error) {
-    const { message } = error as Error;
-    // Without a position, V8 means the end of the text.
-    const position = Number(/position (\d+)/.exec(message)?.[1] ?? text.length);
-    const before = text.slice(0, position).split("\n");
-    const place = `${before.length}:${(before.at(-1)?.length ?? 0) + 1}`;
-    return { value: undefined, warnings: [`${name}:${place}: not JSON (${message}); taken for {}`] };
+    return { fault: `${name}:${explainJson(text) ?? `1:1: not JSON (${(error as Error).message})`}` };
+  }
+}
+
+/** Line, column and what is wrong there, by esbuild: of most faults, V8 doesn't say where they are. */
+function explainJson(text: string): string | undefined {
+  try {
+    transformSync(text, { loader: "json", logLevel: "silent" });
+    return undefined;
+  } catch (error) {
+    const [first] = (error as Partial<TransformFailure>).errors ?? [];
+    if (!first?.location) return undefined;
+    const { line, column, lineText } = first.location;
+    // esbuild counts bytes, an editor letters.
+    const letters = Buffer.from(lineText).subarray(0, column).toString().length;
+    return `${line}:${letters + 1}: ${first.text}`;
   }
 }
 
 function parseYaml(name: string, text: string): Parsed {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: true });
-  const say = (fault: { pos: [number, number]; message: string }, outcome: string) => {
-    const { line, col } = lines.linePos(fault.pos[0]);
-    return `${name}:${line}:${col}: ${fault.message}${outcome}`;
+  const place = ({ pos, message }: { pos: [number, number]; message: string }) => {
+    const { line, col } = lines.linePos(pos[0]);
+    return `${name}:${line}:${col}: ${message}`;
   };
   const [error] = document.errors;
-  if (error) return { value: undefined, warnings: [say(error, "; taken for {}")] };
-  const warnings = document.warnings.map((warning) => say(warning, ""));
+  if (error) return { fault: place(error) };
+  const warnings = document.warnings.map(place);
   try {
     return { value: document.toJS(), warnings };
   } catch (cause) {
     // Too many aliases, or one to nowhere.
-    return { value: undefined, warnings: [...warnings, `${name}:1:1: ${(cause as Error).message}; taken for {}`] };
+    return { fault: `${name}:1:1: ${(cause as Error).message}`, warnings };
   }
 }
 

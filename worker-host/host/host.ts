@@ -7,9 +7,10 @@ import type { Clock } from "../worker/clock.ts";
 import { ConnectGate } from "../worker/connect-gate.ts";
 import type { BrokerOptions } from "../worker/connection.ts";
 import type { LogOptions } from "../worker/log.ts";
-import { EmbeddedBroker, lanCredentials } from "./broker.ts";
+import { EmbeddedBroker } from "./broker.ts";
 import { Bundler } from "./bundle.ts";
 import { discover, pathFrom } from "./discover.ts";
+import { lanCredentials } from "./lan-credentials.ts";
 import { Presence } from "./presence.ts";
 import type { Settings } from "./settings.ts";
 import { Supervisor, type WorkerRecord } from "./supervisor.ts";
@@ -102,6 +103,7 @@ export class Host {
     const { port, lan, ...given } = settings.embedded;
     this.#embedded = await EmbeddedBroker.start({
       port,
+      lan,
       ...(lan ? { credentials: lanCredentials(settings.data, given) } : {}),
       log,
     });

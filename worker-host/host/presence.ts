@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import type { HostDescription, RunstatePayload, WorkerSummary } from "../contract/description.ts";
 import { decodeText } from "../contract/payload.ts";
-import type { Topics } from "../contract/topics.ts";
+import { faultOfId, type Topics } from "../contract/topics.ts";
 import { type Clock, delay } from "../worker/clock.ts";
 import type { ConnectGate } from "../worker/connect-gate.ts";
 import { type BrokerOptions, Connection, type Message } from "../worker/connection.ts";
@@ -92,9 +92,14 @@ export class Presence {
   /** Publishes a worker's runstate, and why it failed. */
   tell({ id, state, since, detail }: WorkerRecord): void {
     const { topics } = this.options;
+    this.describe();
+    if (faultOfId(id) !== undefined) {
+      // It has no topics of its own, or somebody else's.
+      if (detail) this.say(topics.hostName, "error", detail);
+      return;
+    }
     if (state !== "skipped") this.#publish(topics.runstate(id), this.#runstate(state, since, detail));
     if (state === "failed" && detail) this.say(id, "error", detail);
-    this.describe();
   }
 
   /** Says something for people on an id's status topics, once the host is connected. */

@@ -24,6 +24,8 @@ export class RunnerProcess {
     this.#child.on("message", (message) => events.onMessage(message as FromRunner));
     this.#exited = new Promise((resolve) => {
       const ended = (reason: string) => {
+        // What its workers started outlives it otherwise.
+        this.kill();
         events.onExit(reason);
         resolve();
       };
@@ -46,8 +48,13 @@ export class RunnerProcess {
 
   /** Kills it and all that its workers started. */
   kill(): void {
-    if (this.#child.pid === undefined || this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    process.kill(-this.#child.pid, "SIGKILL");
+    if (this.#child.pid === undefined) return;
+    try {
+      process.kill(-this.#child.pid, "SIGKILL");
+    } catch (error) {
+      // Nobody is left in its group.
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    }
   }
 
   /** Lets it end by itself: what still runs in it gets half a second. */

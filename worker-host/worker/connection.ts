@@ -189,7 +189,7 @@ export class Connection {
     const subscription = known ?? { qos, exact: !/[+#]/.test(filter), handlers: new Set() };
     subscription.handlers.add(handler);
     this.#subscriptions.set(filter, subscription);
-    if (!known && this.#client?.connected) await this.#grant(this.#client, new Map([[filter, subscription]]));
+    if (!known && this.#client && this.#up) await this.#grant(this.#client, new Map([[filter, subscription]]));
     return () => {
       subscription.handlers.delete(handler);
       if (subscription.handlers.size > 0 || this.#subscriptions.get(filter) !== subscription) return;
@@ -257,6 +257,8 @@ export class Connection {
       client.on("connect", () => {
         leave();
         lasted = true;
+        this.#up = true;
+        this.#told = false;
         this.#restore(client).then(onFirstUp, (error: unknown) =>
           this.options.log.error({ err: error }, "connecting failed"),
         );
@@ -301,8 +303,6 @@ export class Connection {
   async #restore(client: MqttClient): Promise<void> {
     await this.#grant(client, this.#subscriptions);
     if (this.#client !== client || !client.connected) return;
-    this.#up = true;
-    this.#told = false;
     for (const [topic, { payload, qos }] of [...this.#retained]) {
       void this.#send(client, topic, payload, { qos, retain: true });
     }

@@ -52,7 +52,6 @@ export class Life implements ScopeOwner {
 
   /** Brings the worker to `running`, or to `failed`. Never rejects. */
   async start(): Promise<void> {
-    this.options.onState("starting");
     try {
       await this.#bringUp();
       if (!this.#stopping) this.options.onState("running");

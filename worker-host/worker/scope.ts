@@ -42,6 +42,8 @@ export class Scope {
   readonly #running = new Set<symbol>();
   readonly #turningOff = new Set<symbol>();
   readonly #whenIdle = new Set<() => void>();
+  /** Called when what runs in here waits for what never comes, having outlived the scope's end. */
+  #onAbandoned = () => {};
 
   constructor(
     readonly owner: ScopeOwner,
@@ -118,6 +120,7 @@ export class Scope {
     if (this.#rejectedOnce) {
       this.#running.clear();
       this.#update();
+      this.#onAbandoned();
       return new Promise(() => {});
     }
     this.#rejectedOnce = true;
@@ -129,11 +132,14 @@ export class Scope {
     const scope = this.child();
     if (this.ended) scope.end();
     if (scope.ended && typeof task === "function") return { cancel: () => {}, done: Promise.resolve() };
+    const abandoned = new Promise<void>((resolve) => {
+      scope.#onAbandoned = resolve;
+    });
     const work = scope.track(() => (typeof task === "function" ? task(scope) : task));
-    const done = work.then(ignore, (error: unknown) => {
+    const finished = work.then(ignore, (error: unknown) => {
       if (!isAbort(error, scope)) this.owner.report(error, where);
     });
-    return { cancel: () => scope.end(), done };
+    return { cancel: () => scope.end(), done: Promise.race([finished, abandoned]) };
   }
 
   /** Calls `fn` in this scope, which counts as busy until what it gives is settled. */

@@ -1,0 +1,351 @@
+import { expect, test } from "vitest";
+import { BROKER, startBroker } from "./harness/broker.ts";
+import { TestClient } from "./harness/client.ts";
+import { workerSource } from "./harness/folder.ts";
+import { startHost } from "./harness/host.ts";
+import { type Frame, PacketType, protocolLevelOf, startProxy, topicOf, type Verdict } from "./harness/proxy.ts";
+import { patiently } from "./harness/wait.ts";
+
+const PING = workerSource("do_ping() { this.telemetry('pong', 1); }");
+
+const SENDER = workerSource(
+  "do_go() { return this.command('receiver', 'count', 1).then((taken) => this.telemetry('taken', taken)); }\n do_ping() { this.telemetry('pong', 1); }",
+);
+const RECEIVER = workerSource("n = 0;\n do_count() { this.n++; }\n do_report() { this.telemetry('report', this.n); }");
+
+interface Cut {
+  name: string;
+  /** Whose connection. */
+  of: "sender" | "receiver";
+  matches: (frame: Frame) => boolean;
+  verdict: Verdict;
+  /** How often the command may have run in the end. */
+  runs: number;
+}
+
+const isCommand = ({ type, bytes }: Frame) =>
+  type === PacketType.PUBLISH && topicOf(bytes) === "halloween/receiver/cmd";
+const isAck = ({ type }: Frame) => type === PacketType.PUBACK;
+
+const CUTS: Cut[] = [
+  { name: "the sender's PUBLISH is lost", of: "sender", matches: isCommand, verdict: "cut-before", runs: 0 },
+  { name: "the sender is cut after its PUBLISH", of: "sender", matches: isCommand, verdict: "cut-after", runs: 1 },
+  {
+    name: "the sender's PUBACK is lost",
+    of: "sender",
+    matches: (frame) => isAck(frame) && frame.towards === "client",
+    verdict: "cut-before",
+    runs: 1,
+  },
+  {
+    name: "the sender is cut after its PUBACK",
+    of: "sender",
+    matches: (frame) => isAck(frame) && frame.towards === "client",
+    verdict: "cut-after",
+    runs: 1,
+  },
+  { name: "the receiver's PUBLISH is lost", of: "receiver", matches: isCommand, verdict: "cut-before", runs: 0 },
+  { name: "the receiver is cut after its PUBLISH", of: "receiver", matches: isCommand, verdict: "cut-after", runs: 1 },
+  {
+    name: "the receiver's PUBACK is lost",
+    of: "receiver",
+    matches: (frame) => isAck(frame) && frame.towards === "broker",
+    verdict: "cut-before",
+    runs: 1,
+  },
+  {
+    name: "the receiver is cut after its PUBACK",
+    of: "receiver",
+    matches: (frame) => isAck(frame) && frame.towards === "broker",
+    verdict: "cut-after",
+    runs: 1,
+  },
+];
+
+test.each(CUTS)("$name: the command runs at most once, and never late", async ({ of, matches, verdict, runs }) => {
+  const broker = await startBroker();
+  const proxy = await startProxy(broker.port);
+  const client = await TestClient.connect(broker.url);
+  await startHost({
+    broker: proxy,
+    props: { "sender/backend/worker.ts": SENDER, "receiver/backend/worker.ts": RECEIVER },
+  });
+
+  for (const id of ["sender", "receiver"]) await client.expect(`halloween/${id}/status/availability`, "online");
+  let armed = true;
+  // On the sender's connection, only what follows its own PUBLISH counts: the acknowledgement of `go` comes before.
+  let published = of === "receiver";
+  proxy.decide = (frame) => {
+    if (!armed || !frame.clientId.includes(`-${of}-`)) return "pass";
+    const hit = matches(frame) && (published || isCommand(frame));
+    published ||= isCommand(frame);
+    if (!hit) return "pass";
+    armed = false;
+    return verdict;
+  };
+  const back = client.expectNext(`halloween/${of}/status/availability`, "online");
+  await client.command("sender", "go");
+  await back;
+  expect(armed).toBe(false);
+
+  // Whatever would be sent again is sent before the sender answers this.
+  const pong = client.expectNext("halloween/sender/telemetry/pong");
+  await client.command("sender", "ping");
+  await pong;
+  const report = client.expectNext("halloween/receiver/telemetry/report");
+  await client.command("receiver", "report");
+  expect(Number(await report)).toBe(runs);
+});
+
+test("while the broker is away workers run on; what they said then is dropped, counted and told once", async () => {
+  const broker = await startBroker();
+  const before = await TestClient.connect(broker.url);
+  const host = await startHost({
+    broker,
+    props: {
+      "busy/backend/worker.ts": workerSource(
+        `n = 0; told = 0;
+         async start() {
+           this.state = "armed";
+           this.telemetry("kept", "first", { retain: true });
+           this.every(20, async () => {
+             this.telemetry("n", ++this.n);
+             if (!(await this.command("fogger", "late", this.n)) && ++this.told === 5) { this.state = "lonely"; this.log.info("five in vain"); }
+           });
+         }`,
+      ),
+    },
+  });
+  await before.expect("halloween/busy/telemetry/n");
+  await broker.stop();
+  await host.logged("five in vain");
+  await host.logged(/trying again until it works/);
+  expect((await host.logged(/^fogger was not told "late": the broker is away$/)).worker).toBe("busy");
+  await broker.start();
+
+  const after = await TestClient.connect(broker.url);
+  await after.expect("halloween/busy/status/availability", "online");
+  await after.expect("halloween/busy/state", "lonely");
+  await after.expect("halloween/busy/telemetry/kept", "first");
+  await after.expect("halloween/busy/status/runstate", /"running"/);
+  await after.expect("halloween/worker_host/status/availability", "online");
+  await host.logged(/^connected to .* again$/);
+  await host.logged(/^\d+ messages were dropped while the broker was away$/);
+
+  // Nothing that was said while the broker was away arrives: the numbers go on from a later one, without a gap.
+  await after.seen.find(({ topic }) => topic === "halloween/busy/telemetry/n", "telemetry after the return");
+  const numbers = after.texts("halloween/busy/telemetry/n").map(Number);
+  const late = after.texts("halloween/fogger/cmd").map((text) => (JSON.parse(text) as { args: number }).args);
+  const first = Math.min(...numbers);
+  expect(first).toBeGreaterThan(5);
+  for (const n of late) expect(n).toBeGreaterThanOrEqual(first - 1);
+  const told = host.log.all.filter(({ msg }) => /were dropped while/.test(msg));
+  expect(told).toHaveLength(1);
+});
+
+test("a broker that isn't there at the start is waited for, with one line", async () => {
+  const broker = await startBroker();
+  await broker.stop();
+  const host = await startHost({ broker, dontWait: true, props: { "lab/backend/worker.ts": PING } });
+  const line = await host.logged(/trying again until it works/);
+  expect(line.msg).toMatch(/^mqtt:\/\/127\.0\.0\.1:\d+: .*ECONNREFUSED/);
+  // Time for more attempts, and so for more lines, if it wrote any.
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  await broker.start();
+  await host.ready();
+  const client = await TestClient.connect(broker.url);
+  await client.expect("halloween/lab/status/availability", "online");
+  expect(host.log.all.filter(({ level }) => level >= 40)).toHaveLength(1);
+});
+
+test("a host that waits for its broker can be stopped", async () => {
+  const broker = await startBroker();
+  await broker.stop();
+  const host = await startHost({ broker, dontWait: true, props: { "lab/backend/worker.ts": PING } });
+  await host.logged(/trying again until it works/);
+  expect(await host.stop()).toEqual({ code: 0, signal: null });
+});
+
+test.each([
+  [
+    "wrong",
+    { MQTT_USERNAME: "mallory", MQTT_PASSWORD: "guess" },
+    /refuses user "mallory": wrong or missing credentials; set MQTT_USERNAME/,
+  ],
+  ["no", {}, /refuses a client without a user name: wrong or missing credentials/],
+])("%s credentials are said in words", async (_, env, says) => {
+  const broker = await startBroker({ user: { username: "haunt", password: "boo" } });
+  const host = await startHost({
+    broker,
+    env: env as Record<string, string>,
+    dontWait: true,
+    props: { "lab/backend/worker.ts": PING },
+  });
+  expect((await host.logged(says)).level).toBe(50);
+  expect((await host.stop()).code).toBe(0);
+  expect(`${host.stdout}${host.stderr}`).not.toContain("guess");
+});
+
+test("the right credentials let host and workers in", async () => {
+  const broker = await startBroker({ user: { username: "haunt", password: "boo" } });
+  await startHost({
+    broker,
+    env: { MQTT_USERNAME: "haunt", MQTT_PASSWORD: "boo" },
+    props: { "lab/backend/worker.ts": PING },
+  });
+  const client = await TestClient.connect(broker.url, undefined, { username: "haunt", password: "boo" });
+  await client.expect("halloween/lab/status/availability", "online");
+});
+
+test("MQTT 5 is tried once, by the host; workers connect with what the broker was found to speak", async () => {
+  const broker = await startBroker();
+  const proxy = await startProxy(broker.port);
+  const props = Object.fromEntries(["a", "b", "c"].map((id) => [`${id}/backend/worker.ts`, PING]));
+  await startHost({ broker: proxy, props });
+  const connects = proxy.frames.filter(({ type }) => type === PacketType.CONNECT);
+  const levels = connects.map(({ clientId, bytes }) => [
+    clientId.split("-").slice(0, 2).join("-"),
+    protocolLevelOf(bytes),
+  ]);
+  const workers = ["a", "b", "c"].map((id) => [`halloween-${id}`, BROKER === "aedes" ? 4 : 5]);
+  const host =
+    BROKER === "aedes"
+      ? [
+          ["halloween-worker_host", 5],
+          ["halloween-worker_host", 4],
+        ]
+      : [["halloween-worker_host", 5]];
+  expect(levels.slice(0, host.length)).toEqual(host);
+  expect(levels.slice(host.length).sort()).toEqual(workers);
+  expect(new Set(connects.map(({ clientId }) => clientId)).size).toBe(connects.length);
+});
+
+test("at most 50 connects are in flight", async () => {
+  const broker = await startBroker();
+  const proxy = await startProxy(broker.port);
+  const limit = 50;
+  const count = 120;
+  let [connects, inFlight, most] = [0, 0, 0];
+  const held: (() => void)[] = [];
+  const release = () => {
+    for (const letGo of held.splice(0)) letGo();
+  };
+  proxy.decide = ({ type, clientId }) => {
+    if (!/-w\d+-/.test(clientId)) return "pass";
+    if (type === PacketType.CONNECT) {
+      connects++;
+      most = Math.max(most, ++inFlight);
+    }
+    if (type !== PacketType.CONNACK) return "pass";
+    return new Promise((resolve) => {
+      held.push(() => {
+        inFlight--;
+        resolve("pass");
+      });
+      // Time for more than the limit to come, if they could.
+      if (held.length === limit || connects === count) setTimeout(release, 100);
+    });
+  };
+  const props = Object.fromEntries(Array.from({ length: count }, (_, i) => [`w${i}/backend/worker.ts`, PING]));
+  const host = await startHost({ broker: proxy, props });
+  expect(await host.ready()).toMatchObject({ running: count });
+  expect(most).toBe(limit);
+});
+
+/** Whether a process is there. */
+function alive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Fulfils when none of these processes is there. */
+function gone(...pids: number[]): Promise<void> {
+  const look = async () => {
+    while (pids.some(alive)) await new Promise((resolve) => setTimeout(resolve, 20));
+  };
+  return patiently(look(), () => `the end of ${pids.filter(alive).join(", ")}`);
+}
+
+const WITH_PIDS = workerSource(
+  `async start() { const child = spawn("sleep", ["600"]); this.telemetry("pids", [process.pid, process.ppid, child.pid], { retain: true }); }
+   do_fire() { return this.hold(60_000, () => this.telemetry("event", "on"), () => this.telemetry("event", "off")); }
+   do_stop() { this.telemetry("event", "do_stop"); }`,
+  'import { spawn } from "node:child_process";',
+);
+
+test("kill -9 of the host: what is on goes off, its workers are offline, no process stays", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const host = await startHost({
+    broker,
+    props: { "lab/backend/worker.ts": WITH_PIDS, "two/backend/worker.ts": PING },
+  });
+  const pids = JSON.parse(await client.expect("halloween/lab/telemetry/pids")) as number[];
+  expect(pids[1]).toBe(host.pid);
+  await client.command("lab", "fire");
+  await client.expect("halloween/lab/telemetry/event", "on");
+
+  host.child.kill("SIGKILL");
+  await client.expect("halloween/lab/telemetry/event", "off");
+  await client.expect("halloween/lab/telemetry/event", "do_stop");
+  for (const id of ["lab", "two", "worker_host"]) await client.expect(`halloween/${id}/status/availability`, "offline");
+  await gone(...pids);
+});
+
+test("kill -9 of the runner: its workers are offline, then run again in a new one", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const host = await startHost({
+    broker,
+    props: { "lab/backend/worker.ts": WITH_PIDS, "two/backend/worker.ts": PING },
+  });
+  const [runner = 0, , child = 0] = JSON.parse(await client.expect("halloween/lab/telemetry/pids")) as number[];
+
+  const offline = client.expectNext("halloween/two/status/availability", "offline");
+  process.kill(runner, "SIGKILL");
+  await offline;
+  const again = client.expectNext("halloween/two/status/availability", "online");
+  await host.logged(/the process of the workers died \(signal SIGKILL\): starting it again/);
+  await client.expect("halloween/two/status/runstate", /"starting".*its process died/);
+  await again;
+  await client.command("two", "ping");
+  await client.expect("halloween/two/telemetry/pong");
+  await gone(runner);
+  // Its workers' children are in its group, which the host ends.
+  await gone(child);
+});
+
+test("a second signal ends by force what does not stop", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const stuck = workerSource("async stop() { this.telemetry('pid', process.pid); await new Promise(() => {}); }");
+  const host = await startHost({ broker, props: { "lab/backend/worker.ts": stuck } });
+  host.child.kill("SIGINT");
+  const pid = Number(await client.expect("halloween/lab/telemetry/pid"));
+  // npm and a terminal both send one at a Ctrl-C: an echo is not a second one.
+  host.child.kill("SIGINT");
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  expect(host.child.exitCode).toBeNull();
+  host.child.kill("SIGINT");
+  expect(await host.exit).toEqual({ code: 1, signal: null });
+  await client.expect("halloween/lab/status/availability", "offline");
+  await gone(pid);
+});
+
+test("a worker that blocks everything does not keep the host from ending after 5 s", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const hung = workerSource(
+    "async start() { this.telemetry('pid', process.pid, { retain: true, qos: 1 }); }\n do_hang() { for (;;) {} }",
+  );
+  const host = await startHost({ broker, props: { "lab/backend/worker.ts": hung } });
+  const pid = Number(await client.expect("halloween/lab/telemetry/pid"));
+  await client.command("lab", "hang");
+  expect(await host.stop()).toEqual({ code: 1, signal: null });
+  await client.expect("halloween/lab/status/availability", "offline");
+  await gone(pid);
+});

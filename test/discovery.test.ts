@@ -1,0 +1,306 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import type { HostDescription, RunstatePayload } from "../worker-host/contract/description.ts";
+import { startBroker } from "./harness/broker.ts";
+import { TestClient } from "./harness/client.ts";
+import { type Files, makeFolder, workerSource } from "./harness/folder.ts";
+import { startHost } from "./harness/host.ts";
+
+/** Starts a host over these props, and a client that has seen all from the start. */
+async function run(props: Files, options: { builtins?: Files } = {}) {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const host = await startHost({ broker, props, ...options });
+  return { host, client, broker };
+}
+
+const GOOD = { "good/backend/worker.ts": workerSource("do_ping() { this.telemetry('pong', 'ok'); }") };
+
+test("finds props' and builtin workers by their file names, and nothing else", async () => {
+  const worker = workerSource();
+  const { client, host } = await run(
+    {
+      "a_ts/backend/worker.ts": worker,
+      "b_mts/backend/worker.mts": worker,
+      "c_js/backend/worker.js": worker,
+      "d_mjs/backend/worker.mjs": worker,
+      "_draft/backend/worker.ts": worker,
+      ".hidden/backend/worker.ts": worker,
+      "lib/src/worker.ts": worker,
+      "firmware_only/firmware/firmware.ino": "",
+      "tested/backend/worker.ts": worker,
+      "tested/backend/worker.test.ts": "throw new Error('a test was loaded')",
+      "tested/backend/worker.d.ts": "export {}",
+    },
+    {
+      builtins: {
+        "beat.ts": worker,
+        "beat_js.mjs": worker,
+        "_draft.ts": worker,
+        ".hidden.ts": worker,
+        "beat.test.ts": worker,
+        "beat.d.ts": "",
+      },
+    },
+  );
+  await host.ready();
+  const description = await client.expect("halloween/worker_host/description", /"running".*"running"/);
+  const ids = (JSON.parse(description) as HostDescription).workers.map(({ id }) => id);
+  expect(ids).toEqual(["a_ts", "b_mts", "beat", "beat_js", "c_js", "d_mjs", "tested"]);
+});
+
+interface Fault {
+  name: string;
+  files: Files;
+  says: RegExp;
+}
+
+const FAULTS: Fault[] = [
+  {
+    name: "a syntax error",
+    files: { "bad/backend/worker.ts": "import { BaseWorker } from 'worker-host';\n\nclass {{{" },
+    says: /bad\/backend\/worker\.ts:3:\d+: Expected/,
+  },
+  {
+    name: "an import that is not there",
+    files: { "bad/backend/worker.ts": workerSource("", 'import { x } from "./gone.ts"; console.log(x);') },
+    says: /bad\/backend\/worker\.ts:2:\d+: Could not resolve ".\/gone\.ts"/,
+  },
+  {
+    name: "a package that is not installed",
+    files: { "bad/backend/worker.ts": workerSource("", 'import x from "not-installed"; console.log(x);') },
+    says: /bad\/backend\/worker\.ts:2:\d+: Could not resolve "not-installed".*npm install not-installed/,
+  },
+  {
+    name: "no class Worker",
+    files: { "bad/backend/worker.ts": "export const Wroker = 1;" },
+    says: /bad\/backend\/worker\.ts exports no class Worker \(it exports Wroker\): write "export class Worker extends/,
+  },
+  {
+    name: "a Worker that is no BaseWorker",
+    files: { "bad/backend/worker.ts": "export class Worker {}" },
+    says: /bad\/backend\/worker\.ts: its Worker does not extend BaseWorker: write/,
+  },
+  {
+    name: "a module that throws",
+    files: { "bad/backend/worker.ts": "export class Worker {}\n\nthrow new TypeError('top level');" },
+    says: /bad\/backend\/worker\.ts:3: TypeError: top level/,
+  },
+  {
+    name: "a helper file that throws",
+    files: {
+      "bad/backend/worker.ts": workerSource("", 'import "./lib/helper.ts";'),
+      "bad/backend/lib/helper.ts": "\n\n\nthrow new Error('helper');",
+    },
+    says: /bad\/backend\/lib\/helper\.ts:4: Error: helper/,
+  },
+  {
+    name: "a constructor that throws",
+    files: { "bad/backend/worker.ts": workerSource("\n  x = (undefined as any).y;") },
+    says: /bad\/backend\/worker\.ts:5: TypeError: /,
+  },
+  {
+    name: "a start() that throws",
+    files: { "bad/backend/worker.ts": workerSource("async start() {\n    throw new Error('no power');\n  }") },
+    says: /bad\/backend\/worker\.ts:5: Error: no power/,
+  },
+  {
+    name: "a start() that throws something odd",
+    files: { "bad/backend/worker.ts": workerSource("async start() { throw 'text'; }") },
+    says: /bad\/backend\/worker\.ts: thrown: text/,
+  },
+  {
+    name: "a worker file of another name",
+    files: { "bad/backend/index.ts": workerSource() },
+    says: /bad\/backend: no worker\.ts in it, but index\.ts: name the worker's file worker\.ts/,
+  },
+  {
+    name: "two worker files",
+    files: { "bad/backend/worker.ts": workerSource(), "bad/backend/worker.js": workerSource() },
+    says: /two workers have the id "bad": .*worker\.js and .*worker\.ts; rename or remove one/,
+  },
+];
+
+test.each(FAULTS)("$name fails that worker, in words, and no other", async ({ files, says }) => {
+  const { client, host } = await run({ ...GOOD, ...files });
+
+  const line = await host.log.find(
+    ({ worker, msg }) => worker === "bad" && /^failed: /.test(msg),
+    "the log of the failure",
+  );
+  expect(line.msg).toMatch(says);
+  await client.expect("halloween/bad/status/error", says);
+  const runstate = await client.expect("halloween/bad/status/runstate", /"failed"/);
+  expect((JSON.parse(runstate) as RunstatePayload).detail).toMatch(says);
+  expect(client.texts("halloween/bad/status/availability")).not.toContain("online");
+
+  await client.command("good", "ping");
+  await client.expect("halloween/good/telemetry/pong", "ok");
+});
+
+test.each([
+  ["fog machine+#", 'such as "fog_machine"'],
+  ["broadcast", '"broadcast" is reserved'],
+  ["worker_host", '"worker_host" is reserved'],
+])("the folder name %s can't be an id: the host says so, with one that could", async (id, says) => {
+  const { client, host } = await run({ ...GOOD, [`${id}/backend/worker.ts`]: workerSource() });
+  expect((await host.logged(/^failed: /)).msg).toContain(says);
+  expect(await client.expect("halloween/worker_host/status/error")).toContain(says);
+  await client.command("good", "ping");
+  await client.expect("halloween/good/telemetry/pong", "ok");
+  expect(client.texts("halloween/worker_host/status/runstate").join()).not.toContain("failed");
+});
+
+test("a builtin and a prop of one id fail, both named", async () => {
+  const { client } = await run(
+    { ...GOOD, "twice/backend/worker.ts": workerSource() },
+    { builtins: { "twice.ts": workerSource() } },
+  );
+  const says = /two workers have the id .{1,2}twice.{1,2}: .*twice\/backend\/worker\.ts and .*twice\.ts/;
+  await client.expect("halloween/twice/status/runstate", says);
+  await client.command("good", "ping");
+  await client.expect("halloween/good/telemetry/pong", "ok");
+});
+
+test("a worker.py without a worker.ts is skipped, with the porting guide", async () => {
+  const { client, host } = await run({
+    "old/backend/worker.py": "class Worker: pass",
+    "both/backend/worker.py": "class Worker: pass",
+    "both/backend/worker.ts": workerSource(),
+  });
+  expect((await host.logged(/^skipped/)).worker).toBe("old");
+  const description = await client.expect("halloween/worker_host/description", /"running"/);
+  const workers = (JSON.parse(description) as HostDescription).workers;
+  expect(workers.map(({ id, state }) => [id, state])).toEqual([
+    ["both", "running"],
+    ["old", "skipped"],
+  ]);
+  expect(workers[1]?.detail).toContain("docs/porting-from-python.md");
+});
+
+test("a default export, an own package.json, packages, helpers, JSON, import.meta and top-level await all work", async () => {
+  const report = "async start() { this.telemetry('report', report); }";
+  const { client } = await run({
+    "by_default/backend/worker.ts": `import { BaseWorker } from "worker-host";\nexport default class extends BaseWorker { async start() { this.telemetry("report", "default"); } }`,
+    "packages/package.json": '{"name": "packages", "type": "commonjs"}',
+    "packages/node_modules/old-style/package.json": '{"name": "old-style", "main": "index.js"}',
+    "packages/node_modules/old-style/index.js":
+      "module.exports = { dir: __dirname.split('/').at(-1), add: (a, b) => a + b, bare: require('node:os').EOL };",
+    "packages/node_modules/modern/package.json":
+      '{"name": "modern", "type": "module", "exports": {".": "./main.js", "./sub": "./sub.js"}}',
+    "packages/node_modules/modern/main.js": "import { n } from './sub.js'; export const m = n + 1;",
+    "packages/node_modules/modern/sub.js": "export let n = 1; export const url = import.meta.url;",
+    "packages/node_modules/data/package.json": '{"name": "data"}',
+    "packages/node_modules/data/list.json": "[1, 2, 3]",
+    "packages/backend/worker.ts": workerSource(
+      report,
+      `import old from "old-style";
+       import { m } from "modern";
+       import { n } from "modern/sub";
+       import list from "data/list.json";
+       import { helper } from "./helper.ts";
+       const report = { dir: old.dir, sum: old.add(1, 2), m, n, list, helper };`,
+    ),
+    "packages/backend/helper.ts":
+      "export const helper: string = require('./legacy.cjs').name + require('old-style').add(2, 3);",
+    "packages/backend/legacy.cjs": "exports.name = 'legacy';",
+    "places/backend/worker.ts": workerSource(
+      report,
+      `import { readFileSync } from "node:fs";
+       import { here } from "./lib/deep.ts";
+       import settings from "./settings.json" with { type: "json" };
+       const text = await Promise.resolve(readFileSync(new URL("./note.txt", import.meta.url), "utf8"));
+       const report = { text, here, settings, dirname: import.meta.dirname.split("/").slice(-2) };`,
+    ),
+    "places/backend/note.txt": "a note",
+    "places/backend/settings.json": '{"colour": "green"}',
+    "places/backend/lib/deep.ts": "export const here = import.meta.url.split('/').slice(-3).join('/');",
+    "own_require/backend/worker.ts": workerSource(
+      report,
+      `import { createRequire } from "node:module";
+       const require = createRequire(import.meta.url);
+       const report = require("./value.json");`,
+    ),
+    "own_require/backend/value.json": '{"v": 1}',
+  });
+  expect(await client.expect("halloween/by_default/telemetry/report")).toBe("default");
+  expect(JSON.parse(await client.expect("halloween/packages/telemetry/report"))).toEqual({
+    dir: "old-style",
+    sum: 3,
+    m: 2,
+    n: 1,
+    list: [1, 2, 3],
+    helper: "legacy5",
+  });
+  expect(JSON.parse(await client.expect("halloween/places/telemetry/report"))).toEqual({
+    text: "a note",
+    here: "backend/lib/deep.ts",
+    settings: { colour: "green" },
+    dirname: ["places", "backend"],
+  });
+  expect(await client.expect("halloween/own_require/telemetry/report")).toBe('{"v":1}');
+});
+
+test("stack traces in the log show the lines of worker.ts", async () => {
+  const { host, client } = await run({
+    "thrower/backend/worker.ts": workerSource(
+      "\n\n  do_fail() {\n    deep();\n  }",
+      "interface Unused { a: string }\nfunction deep(): never {\n  throw new Error('deep');\n}",
+    ),
+  });
+  await client.command("thrower", "fail");
+  const line = await host.logged("fail failed");
+  const stack = String((line.err as { stack: string }).stack);
+  expect(stack).toMatch(/at deep \(.*thrower\/backend\/worker\.ts:4:\d+\)/);
+  expect(stack).toMatch(/at Worker\.do_fail \(.*thrower\/backend\/worker\.ts:10:\d+\)/);
+});
+
+test("what a prop retained is cleared when it was removed while the host was down", async () => {
+  const broker = await startBroker();
+  const worker = workerSource("async start() { this.state = 'armed'; this.telemetry('kept', 1, { retain: true }); }");
+  const props = {
+    "stays/backend/worker.ts": worker,
+    "goes/backend/worker.ts": worker,
+    "board/backend/worker.ts": worker,
+  };
+  const first = await startHost({ broker, props });
+  await first.stop();
+
+  // A board that has taken over an id keeps what it publishes.
+  const board = await TestClient.connect(broker.url, ["halloween/#"]);
+  await board.publish("halloween/board/status/availability", "online", { retain: true });
+  // Another host's prop is not ours to clear.
+  const foreign = JSON.stringify({ state: "running", since: "2026-10-31T20:00:00Z", host: "other_host" });
+  await board.publish("halloween/foreign/status/runstate", foreign, { retain: true });
+
+  await startHost({ broker, props: { "stays/backend/worker.ts": worker } });
+  await board.expect("halloween/goes/status/runstate", "");
+  await board.expect("halloween/board/status/runstate", "");
+  await board.barrier();
+
+  const late = await TestClient.connect(broker.url);
+  await late.expect("halloween/stays/state", "armed");
+  await late.expect("halloween/board/state", "armed");
+  await late.expect("halloween/board/status/availability", "online");
+  await late.expect("halloween/foreign/status/runstate", foreign);
+  await late.barrier();
+  const left = late.seen.all.filter(({ retain }) => retain).map(({ topic }) => topic);
+  expect(left.filter((topic) => topic.includes("/goes/"))).toEqual([]);
+});
+
+test("with no worker at all, the host says so and waits", async () => {
+  const { client, host } = await run({});
+  await client.expect("halloween/worker_host/status/warn", /^no worker found: expected .*<id>\/backend\/worker\.ts/);
+  await client.expect("halloween/worker_host/status/availability", "online");
+  expect((await host.stop()).code).toBe(0);
+});
+
+test("props in a folder outside the repository need nothing installed", async () => {
+  const folder = makeFolder(GOOD);
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  await startHost({ broker, args: ["--props", folder] });
+  await client.expect("halloween/good/status/availability", "online");
+  expect(readFileSync(join(folder, "good/backend/worker.ts"), "utf8")).toContain('from "worker-host"');
+});

@@ -1,0 +1,175 @@
+import type { LogLevel } from "../worker/log.ts";
+
+type Kind = "text" | "port" | "switch" | "names" | "level";
+
+/** One setting: a flag, an environment variable and a key of `worker-host.yaml`, in that order of precedence. */
+export interface SettingDefinition {
+  key: string;
+  env: string;
+  /** As commander writes it. */
+  flag: string;
+  kind: Kind;
+  fallback?: string;
+  description: string;
+}
+
+export const LOG_LEVELS: readonly LogLevel[] = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
+
+/** The one list of settings: the command line, the environment, the file and the README's table come from it. */
+export const SETTINGS = [
+  {
+    key: "props",
+    env: "WORKER_PROPS_DIR",
+    flag: "--props <dir>",
+    kind: "text",
+    fallback: "props",
+    description: "The folder that holds the props",
+  },
+  {
+    key: "builtins",
+    env: "WORKER_BUILTINS_DIR",
+    flag: "--builtins <dir>",
+    kind: "text",
+    description: "The folder of the builtin workers; the ones that come with worker-host if not given",
+  },
+  {
+    key: "data",
+    env: "WORKER_DATA_DIR",
+    flag: "--data <dir>",
+    kind: "text",
+    fallback: "data",
+    description: "The folder for what has to outlive a restart",
+  },
+  {
+    key: "mqtt_url",
+    env: "MQTT_URL",
+    flag: "--mqtt-url <url>",
+    kind: "text",
+    description: "The broker: mqtt://, mqtts://, ws:// or wss://",
+  },
+  {
+    key: "mqtt_host",
+    env: "MQTT_HOST",
+    flag: "--mqtt-host <host>",
+    kind: "text",
+    description: "The broker, by name or address; with neither this nor a URL, an embedded broker runs",
+  },
+  {
+    key: "mqtt_port",
+    env: "MQTT_PORT",
+    flag: "--mqtt-port <port>",
+    kind: "port",
+    description: "The broker's port, with MQTT_HOST; 1883, or 8883 with TLS, if not given",
+  },
+  {
+    key: "mqtt_username",
+    env: "MQTT_USERNAME",
+    flag: "--mqtt-username <name>",
+    kind: "text",
+    description: "The user name for the broker",
+  },
+  {
+    key: "mqtt_password",
+    env: "MQTT_PASSWORD",
+    flag: "--mqtt-password <password>",
+    kind: "text",
+    description: "The password for the broker; better in the environment than in a flag",
+  },
+  {
+    key: "mqtt_ca",
+    env: "MQTT_CA",
+    flag: "--mqtt-ca <file>",
+    kind: "text",
+    description: "TLS: a PEM file with the certificate authority that signed the broker's certificate",
+  },
+  {
+    key: "mqtt_cert",
+    env: "MQTT_CERT",
+    flag: "--mqtt-cert <file>",
+    kind: "text",
+    description: "TLS: a PEM file with our own certificate",
+  },
+  {
+    key: "mqtt_key",
+    env: "MQTT_KEY",
+    flag: "--mqtt-key <file>",
+    kind: "text",
+    description: "TLS: a PEM file with our own key",
+  },
+  {
+    key: "mqtt_prefix",
+    env: "MQTT_PREFIX",
+    flag: "--mqtt-prefix <prefix>",
+    kind: "text",
+    fallback: "halloween",
+    description: "What all topics start with",
+  },
+  {
+    key: "broker_port",
+    env: "WORKER_BROKER_PORT",
+    flag: "--broker-port <port>",
+    kind: "port",
+    fallback: "1883",
+    description: "The embedded broker's port; 0 picks a free one",
+  },
+  {
+    key: "lan",
+    env: "WORKER_LAN",
+    flag: "--lan",
+    kind: "switch",
+    description: "Open the embedded broker to the network, with a user and password for every client",
+  },
+  {
+    key: "disable_all_builtins",
+    env: "WORKER_DISABLE_ALL_BUILTINS",
+    flag: "--disable-all-builtins",
+    kind: "switch",
+    description: "Run no builtin worker",
+  },
+  {
+    key: "builtins_allow",
+    env: "WORKER_BUILTINS_ALLOW",
+    flag: "--builtins-allow <names>",
+    kind: "names",
+    description: "Run these builtin workers only (comma-separated)",
+  },
+  {
+    key: "builtins_disable",
+    env: "WORKER_BUILTINS_DISABLE",
+    flag: "--builtins-disable <names>",
+    kind: "names",
+    description: "Don't run these builtin workers; not looked at where there is an allow-list",
+  },
+  {
+    key: "disable_all_props",
+    env: "WORKER_DISABLE_ALL_PROPS",
+    flag: "--disable-all-props",
+    kind: "switch",
+    description: "Run no prop's worker",
+  },
+  {
+    key: "props_allow",
+    env: "WORKER_PROPS_ALLOW",
+    flag: "--props-allow <names>",
+    kind: "names",
+    description: "Run these props' workers only (comma-separated)",
+  },
+  {
+    key: "props_disable",
+    env: "WORKER_PROPS_DISABLE",
+    flag: "--props-disable <names>",
+    kind: "names",
+    description: "Don't run these props' workers; not looked at where there is an allow-list",
+  },
+  {
+    key: "log_level",
+    env: "LOG_LEVEL",
+    flag: "--log-level <level>",
+    kind: "level",
+    fallback: "info",
+    description: `How much is logged: ${LOG_LEVELS.join(", ")}`,
+  },
+] as const satisfies readonly SettingDefinition[];
+
+/** A setting's key in `worker-host.yaml`. */
+export type SettingKey = (typeof SETTINGS)[number]["key"];
