@@ -84,9 +84,14 @@ export class TestHost {
     return `mqtt://127.0.0.1:${await this.port()}`;
   }
 
+  /** Signals its whole process group, as a terminal does. */
+  signal(signal: NodeJS.Signals): void {
+    if (this.child.exitCode === null && this.child.signalCode === null) process.kill(-this.pid, signal);
+  }
+
   /** Stops it as Ctrl-C does, and waits for its end. */
   async stop(signal: NodeJS.Signals = "SIGINT"): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
-    if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill(signal);
+    this.signal(signal);
     return patiently(this.exit, () => `the host's end; it said:\n${this.stderr}${this.stdout}`);
   }
 }
@@ -109,7 +114,7 @@ export async function startHost(options: StartHostOptions = {}): Promise<TestHos
     ...(builtins ? { WORKER_BUILTINS_DIR: builtins } : options.command ? {} : { WORKER_DISABLE_ALL_BUILTINS: "1" }),
     ...options.env,
   };
-  const child = spawn(command, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(command, args, { cwd, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
   const host = new TestHost(child, cwd);
   onTestFinished(async () => {
     await host.stop();

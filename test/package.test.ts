@@ -1,0 +1,45 @@
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+import { TestClient } from "./harness/client.ts";
+import { makeFolder, workerSource } from "./harness/folder.ts";
+import { cleanEnvironment, ROOT, startHost } from "./harness/host.ts";
+
+const run = promisify(execFile);
+
+test("what would be published installs elsewhere, types a prop and runs it", { timeout: 180_000 }, async () => {
+  const folder = makeFolder({
+    "package.json": '{"name": "my-haunt", "private": true, "type": "module"}',
+    "tsconfig.json": JSON.stringify({
+      compilerOptions: { module: "nodenext", strict: true, noEmit: true, skipLibCheck: true, types: [] },
+      include: ["props"],
+    }),
+    "props/lab/backend/worker.ts": workerSource("do_ping(text?: string) { this.telemetry('pong', text ?? 'ok'); }"),
+  });
+  const npm = (args: string[], cwd: string) => run("npm", args, { cwd, env: cleanEnvironment() });
+  // The build that `npm test` began with is what goes in.
+  const packed = await npm(["pack", "--ignore-scripts", "--json", "--pack-destination", folder], ROOT);
+  const [{ filename, files }] = JSON.parse(packed.stdout) as [{ filename: string; files: { path: string }[] }];
+  const paths = files.map(({ path }) => path);
+  expect(paths).toEqual(
+    expect.arrayContaining([
+      "dist/cli.js",
+      "dist/index.d.ts",
+      "worker-host/bin.cjs",
+      "builtin-workers/heartbeat.ts",
+      "LICENSE",
+      "README.md",
+    ]),
+  );
+  expect(paths.filter((path) => /test|bench|\.ci|^props|buildinfo/.test(path))).toEqual([]);
+
+  await npm(["install", "--prefer-offline", "--no-audit", "--no-fund", "--omit=dev", join(folder, filename)], folder);
+  await run(process.execPath, [join(ROOT, "node_modules/typescript/bin/tsc"), "-p", folder], { cwd: folder });
+
+  const host = await startHost({ cwd: folder, builtins: "shipped", command: ["npx", "worker-host"] });
+  const client = await TestClient.connect(await host.url());
+  await client.expect("halloween/heartbeat/status/availability", "online");
+  await client.command("lab", "ping hello");
+  await client.expect("halloween/lab/telemetry/pong", "hello");
+});
