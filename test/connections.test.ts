@@ -296,6 +296,14 @@ test("kill -9 of the host: what is on goes off, its workers are offline, no proc
   await gone(...pids);
 });
 
+test("kill -9 of a host with the embedded broker leaves no process", async () => {
+  const host = await startHost({ props: { "lab/backend/worker.ts": WITH_PIDS } });
+  const client = await TestClient.connect(await host.url());
+  const pids = JSON.parse(await client.expect("halloween/lab/telemetry/pids")) as number[];
+  host.child.kill("SIGKILL");
+  await gone(...pids);
+});
+
 test("kill -9 of the runner: its workers are offline, then run again in a new one", async () => {
   const broker = await startBroker();
   const client = await TestClient.connect(broker.url);

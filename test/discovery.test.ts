@@ -216,6 +216,9 @@ test("a default export, an own package.json, packages, helpers, JSON, import.met
     "places/backend/note.txt": "a note",
     "places/backend/settings.json": '{"colour": "green"}',
     "places/backend/lib/deep.ts": "export const here = import.meta.url.split('/').slice(-3).join('/');",
+    "common/package.json": '{"type": "commonjs"}',
+    "common/backend/worker.js": `const { BaseWorker } = require("worker-host");
+       exports.Worker = class extends BaseWorker { async start() { this.telemetry("report", "common"); } };`,
     "own_require/backend/worker.ts": workerSource(
       report,
       `import { createRequire } from "node:module";
@@ -225,6 +228,7 @@ test("a default export, an own package.json, packages, helpers, JSON, import.met
     "own_require/backend/value.json": '{"v": 1}',
   });
   expect(await client.expect("halloween/by_default/telemetry/report")).toBe("default");
+  expect(await client.expect("halloween/common/telemetry/report")).toBe("common");
   expect(JSON.parse(await client.expect("halloween/packages/telemetry/report"))).toEqual({
     dir: "old-style",
     sum: 3,

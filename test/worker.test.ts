@@ -42,6 +42,16 @@ test("a worker has its id, config, dir, log and signal, in field initialisers al
   await telemetry("sum", "5000");
 });
 
+test("console in a worker writes to the log, as that worker's", async () => {
+  const { host, send } = await lab(
+    `async start() { console.log("from %s", "start", { a: 1 }); }
+     do_shout() { console.error("aloud"); }`,
+  );
+  expect(await host.logged("from start { a: 1 }")).toMatchObject({ worker: "lab", level: 30 });
+  await send("shout");
+  expect(await host.logged("aloud")).toMatchObject({ worker: "lab", level: 50 });
+});
+
 test("payloads: text as it is, numbers and booleans as text, objects as JSON, bytes as bytes", async () => {
   const { telemetry, status } = await lab(
     `async start() {

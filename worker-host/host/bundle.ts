@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { builtinModules } from "node:module";
 import { dirname, extname, join, resolve, sep } from "node:path";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import * as esbuild from "esbuild";
 import { WorkerHostError } from "../contract/errors.ts";
 
@@ -97,7 +97,7 @@ const resolveImports: esbuild.Plugin = {
   setup(build) {
     build.onResolve({ filter: /^[^./]/ }, async ({ path, kind, resolveDir, pluginData, with: attributes }) => {
       if (pluginData === resolveImports || kind === "entry-point" || /^[A-Za-z]:[\\/]/.test(path)) return undefined;
-      if (path === "worker-host") return { path: SELF, external: true };
+      if (path === "worker-host") return { path: kind === "require-call" ? fileURLToPath(SELF) : SELF, external: true };
       if (path.startsWith("node:") || builtinModules.includes(path)) return { path, external: true };
       const found = await build.resolve(path, { kind, resolveDir, pluginData: resolveImports, with: attributes });
       if (found.errors.length > 0) {

@@ -31,7 +31,7 @@ export interface LifeOptions {
 /** One worker's life: loaded, connected, started, stopped, reclaimed. */
 export class Life implements ScopeOwner {
   readonly id: string;
-  readonly #log: Logger;
+  readonly log: Logger;
   readonly #scope: Scope;
   readonly #connection: Connection;
   /** For what a worker subscribes to that has its own commands in it: on one connection they could arrive twice. */
@@ -45,7 +45,7 @@ export class Life implements ScopeOwner {
     private readonly options: LifeOptions,
   ) {
     this.id = spec.id;
-    this.#log = options.log.child({ worker: spec.id });
+    this.log = options.log.child({ worker: spec.id });
     this.#scope = new Scope(this, options.clock);
     this.#connection = this.#createConnection(spec.id, true);
   }
@@ -57,7 +57,7 @@ export class Life implements ScopeOwner {
       if (!this.#stopping) this.options.onState("running");
     } catch (error) {
       if (this.#stopping) return;
-      this.#log.error({ err: error }, "can't start");
+      this.log.error({ err: error }, "can't start");
       this.#stopping = this.#fail(this.#explain(error));
       await this.#stopping;
     }
@@ -81,7 +81,7 @@ export class Life implements ScopeOwner {
   }
 
   report(error: unknown, where: string): void {
-    this.#log.error({ err: error }, `${where} failed`);
+    this.log.error({ err: error }, `${where} failed`);
     this.#tell("error", `${where}: ${describeError(error)}`);
   }
 
@@ -90,7 +90,7 @@ export class Life implements ScopeOwner {
   }
 
   #warn(text: string): void {
-    this.#log.warn(text);
+    this.log.warn(text);
     this.#tell("warn", text);
   }
 
@@ -144,7 +144,8 @@ export class Life implements ScopeOwner {
 
   async #load(): Promise<new (context: WorkerContext) => BaseWorker> {
     const module: Record<string, unknown> = await this.#scope.run(() => import(this.spec.bundle));
-    const exported = module.Worker ?? module.default;
+    // A CommonJS module's exports are its default.
+    const exported = module.Worker ?? (module.default as { Worker?: unknown } | undefined)?.Worker ?? module.default;
     const { file } = this.spec;
     if (typeof exported !== "function") {
       const names = Object.keys(module).join(", ") || "nothing";
@@ -170,7 +171,7 @@ export class Life implements ScopeOwner {
       id: spec.id,
       config: spec.config,
       dir: spec.dir,
-      log: this.#log,
+      log: this.log,
       topics: options.topics,
       scope: this.#scope,
       newId: options.newId,
@@ -198,7 +199,7 @@ export class Life implements ScopeOwner {
       broker,
       clientId: `${topics.prefix.replaceAll("/", "-")}-${name}`,
       ...(withWill ? { will: { topic: topics.availability(this.id), payload: "offline" } } : {}),
-      log: this.#log,
+      log: this.log,
       clock,
       random,
       gate,
@@ -206,7 +207,7 @@ export class Life implements ScopeOwner {
         const dropped = connection.takeDropped();
         if (dropped > 0) this.#warn(`${dropped} messages were dropped while the broker was away`);
       },
-      onDown: ({ refused, text }) => this.#log[refused ? "warn" : "debug"](text),
+      onDown: ({ refused, text }) => this.log[refused ? "warn" : "debug"](text),
     });
     return connection;
   }

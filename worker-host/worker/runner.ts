@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { format } from "node:util";
 import { describeError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
 import { systemClock, within } from "./clock.ts";
@@ -10,6 +11,14 @@ import { Scope } from "./scope.ts";
 
 /** How long workers have to switch off what they switched on, once their host is gone. */
 const ORPHANED_MS = 500;
+
+const CONSOLE_LEVELS = [
+  ["debug", "debug"],
+  ["log", "info"],
+  ["info", "info"],
+  ["warn", "warn"],
+  ["error", "error"],
+] as const;
 
 /** The process that runs workers' code: lifecycle messages in, states out. */
 class Runner {
@@ -51,6 +60,13 @@ class Runner {
     await Promise.all([...this.#lives.keys()].map((id) => this.stop(id)));
   }
 
+  /** What a worker writes with `console` goes to the log, as its own. */
+  takeConsole(): void {
+    for (const [method, level] of CONSOLE_LEVELS) {
+      console[method] = (...args: unknown[]) => (Scope.current()?.owner.log ?? this.#log)[level](format(...args));
+    }
+  }
+
   /** An error that nobody caught goes to the worker in whose code it arose; the others never notice. */
   uncaught(error: unknown): void {
     const scope = Scope.current();
@@ -67,6 +83,7 @@ process.on("message", (message: ToRunner) => {
       runner = new Runner(message.setup, (answer) => {
         if (process.connected) process.send?.(answer);
       });
+      runner.takeConsole();
       return;
     case "start":
       runner?.start(message.spec);

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
+import type { Logger } from "pino";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { Clock } from "./clock.ts";
 
@@ -10,6 +11,7 @@ export class AbortError extends Error {
 /** Whose scope it is: told of the errors that nobody caught in it. */
 export interface ScopeOwner {
   readonly id: string;
+  readonly log: Logger;
   /** `where` says what was running: `ticker`, `do_fire`. */
   report(error: unknown, where: string): void;
 }
