@@ -9,8 +9,7 @@ import { list } from "./cli/list.ts";
 import { send } from "./cli/send.ts";
 import { describeError, WorkerHostError } from "./contract/errors.ts";
 import { Host } from "./host/host.ts";
-import { resolveSettings, type Settings } from "./host/settings.ts";
-import { SETTINGS, type SettingDefinition } from "./host/settings-table.ts";
+import { resolveSettings, SETTINGS, type SettingDefinition, type Settings } from "./host/settings.ts";
 import { systemClock } from "./worker/clock.ts";
 import { createLogger } from "./worker/log.ts";
 

@@ -60,7 +60,7 @@ async function ask(settings: Settings, options: ListOptions): Promise<{ workers:
 /** `undefined` where somebody else wrote on the host's topic. */
 function workersIn(text: string): { workers: Row[] } | undefined {
   try {
-    const { workers } = JSON.parse(text) as Partial<HostDescription>;
+    const workers = (JSON.parse(text) as Partial<HostDescription> | null)?.workers;
     return Array.isArray(workers) ? { workers } : undefined;
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;

@@ -30,14 +30,14 @@ export function switchOf(given: GivenSettings, key: SettingKey): boolean {
   return false;
 }
 
-export function namesOf(given: GivenSettings, key: SettingKey): string[] {
+export function namesOf(given: GivenSettings, key: SettingKey): string[] | undefined {
   const value = given.value(key) ?? [];
   const names = typeof value === "string" ? value.split(",") : value;
   if (Array.isArray(names) && names.every((name) => typeof name === "string")) {
     return names.map((name) => name.trim()).filter(Boolean);
   }
   given.fault(key, 'names, such as "fogger,coffin_jumper"');
-  return [];
+  return undefined;
 }
 
 /** `{ [key]: value }`, or `{}` where there is no value. */

@@ -8,6 +8,8 @@ import { GivenSettings, type SettingsSources } from "./settings-sources.ts";
 import { LOG_LEVELS } from "./settings-table.ts";
 import { namesOf, optional, portOf, switchOf, textOf } from "./settings-values.ts";
 
+export { SETTINGS, type SettingDefinition } from "./settings-table.ts";
+
 /** Which workers of one kind run: none, else those allowed, else all but the disabled. */
 export interface Selection {
   disableAll: boolean;
@@ -69,12 +71,16 @@ export function resolveSettings(sources: SettingsSources): Settings {
 
 function selectionOf(given: GivenSettings, kind: "builtins" | "props"): Selection {
   const allow = namesOf(given, `${kind}_allow`);
-  if (allow.length === 0 && given.value(`${kind}_allow`) !== undefined) {
+  if (allow?.length === 0 && given.value(`${kind}_allow`) !== undefined) {
     given.faults.push(
       `${given.where(`${kind}_allow`)}: it names nobody; leave it out to run all, or set WORKER_DISABLE_ALL_${kind.toUpperCase()}=1 to run none`,
     );
   }
-  return { disableAll: switchOf(given, `disable_all_${kind}`), allow, disable: namesOf(given, `${kind}_disable`) };
+  return {
+    disableAll: switchOf(given, `disable_all_${kind}`),
+    allow: allow ?? [],
+    disable: namesOf(given, `${kind}_disable`) ?? [],
+  };
 }
 
 function levelOf(given: GivenSettings): LogLevel {
@@ -84,7 +90,8 @@ function levelOf(given: GivenSettings): LogLevel {
 }
 
 function prefixOf(given: GivenSettings): string {
-  const prefix = textOf(given, "mqtt_prefix") ?? "";
+  const prefix = textOf(given, "mqtt_prefix");
+  if (prefix === undefined) return "";
   const fault = faultOfPrefix(prefix);
   if (fault) {
     given.faults.push(

@@ -132,7 +132,6 @@ export class Scope {
   /** Runs `task` as a scope of its own inside this one; an error in it goes to the owner. */
   spawn(task: Promise<unknown> | ((scope: Scope) => unknown), where = "a spawned task"): Task {
     const scope = this.child();
-    if (this.ended) scope.end();
     if (scope.ended && typeof task === "function") return { cancel: () => {}, done: Promise.resolve() };
     const abandoned = new Promise<void>((resolve) => {
       scope.#onAbandoned = resolve;

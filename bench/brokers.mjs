@@ -1,0 +1,71 @@
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** mosquitto writes its version to its help text. */
+export function mosquittoVersion() {
+  const { stdout, error } = spawnSync("mosquitto", ["-h"], { encoding: "utf8" });
+  return error ? undefined : (/version (\S+)/.exec(stdout)?.[1] ?? "of unknown version");
+}
+
+/** A port of 127.0.0.1 that nobody listens on. */
+export async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
+
+/**
+ * A mosquitto of our own, on 127.0.0.1.
+ *
+ * @returns {Promise<{ port: number, stop: () => Promise<void> }>}
+ */
+export async function startMosquitto() {
+  const folder = mkdtempSync(join(tmpdir(), "worker-host-bench-"));
+  const port = await freePort();
+  const config = [
+    `listener ${port} 127.0.0.1`,
+    "allow_anonymous true",
+    "set_tcp_nodelay true",
+    "persistence false",
+    "",
+  ];
+  writeFileSync(join(folder, "mosquitto.conf"), config.join("\n"));
+  const child = spawn("mosquitto", ["-c", join(folder, "mosquitto.conf")], { stdio: ["ignore", "ignore", "pipe"] });
+  let said = "";
+  child.stderr.on("data", (data) => {
+    said += String(data);
+  });
+  const exited = once(child, "exit");
+  while (!(await answers(port))) {
+    if (child.exitCode !== null) throw new Error(`mosquitto ended: ${said}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  return {
+    port,
+    stop: async () => {
+      child.kill();
+      await exited;
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** @param {number} port @returns {Promise<boolean>} */
+function answers(port) {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1");
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}

@@ -1,0 +1,121 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+export const ROOT = fileURLToPath(new URL("..", import.meta.url));
+
+/** Each prop's worker: what a plain one does, a tick now and then and an answer to a command. */
+const WORKER = `import { BaseWorker } from "worker-host";
+
+export class Worker extends BaseWorker {
+  async start() {
+    await super.start();
+    this.spawn(this.ticker);
+  }
+
+  async ticker() {
+    for (let i = 0; ; i++) {
+      this.telemetry("tick", i);
+      await this.sleep(5000);
+    }
+  }
+
+  async do_ping(text) {
+    await undefined;
+    this.telemetry("pong", text ?? "ok");
+  }
+}
+`;
+
+/** The ids of `makeProps(count)`. @param {number} count */
+export const propIds = (count) => Array.from({ length: count }, (_, index) => `prop_${index}`);
+
+/** What the host says on standard output, a line each. @typedef {{ msg: string, port?: number }} LogLine */
+
+/**
+ * A worker-host started with `npm start`, as a person does.
+ *
+ * @typedef {object} HostProcess
+ * @property {number} pid npm's
+ * @property {number} startedAt on the clock of `performance.now()`
+ * @property {string} url the broker's
+ * @property {Promise<number>} ready when it said so, on the clock of `performance.now()`
+ * @property {() => Promise<void>} stop
+ */
+
+/**
+ * @param {number} propCount
+ * @param {number | undefined} brokerPort the broker's on 127.0.0.1; without one, the embedded broker runs
+ * @returns {Promise<HostProcess>} as soon as it has said where its broker is
+ */
+export async function startHost(propCount, brokerPort) {
+  const folder = mkdtempSync(join(tmpdir(), "worker-host-bench-"));
+  const props = join(folder, "props");
+  mkdirSync(props);
+  for (const id of propIds(propCount)) {
+    mkdirSync(join(props, id, "backend"), { recursive: true });
+    writeFileSync(join(props, id, "backend/worker.ts"), WORKER);
+  }
+  const broker =
+    brokerPort === undefined ? ["--broker-port", "0"] : ["--mqtt-host", "127.0.0.1", "--mqtt-port", String(brokerPort)];
+  const args = ["--props", props, "--data", join(folder, "data"), "--disable-all-builtins", ...broker];
+  const env = Object.entries(process.env).filter(([name]) => !/^(MQTT_|WORKER_|LOG_LEVEL)/.test(name));
+
+  const startedAt = performance.now();
+  const child = spawn("npm", ["start", "--", ...args], {
+    cwd: ROOT,
+    env: Object.fromEntries(env),
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
+  });
+  const exited = once(child, "close");
+  const log = readLog(child);
+  const listening = await log.find(/^(the embedded broker listens|using the broker)/);
+  return {
+    pid: Number(child.pid),
+    startedAt,
+    url: `mqtt://127.0.0.1:${brokerPort ?? listening.line.port}`,
+    ready: log.find(/^ready$/).then(({ at }) => at),
+    stop: async () => {
+      process.kill(-Number(child.pid), "SIGINT");
+      await exited;
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** @param {import("node:child_process").ChildProcessByStdio<null, import("node:stream").Readable, import("node:stream").Readable>} child */
+function readLog(child) {
+  let said = "";
+  /** @type {{ line: LogLine, at: number }[]} */
+  const seen = [];
+  /** @type {Set<() => void>} */
+  const waiting = new Set();
+  createInterface({ input: child.stdout }).on("line", (text) => {
+    said += `${text}\n`;
+    if (text.startsWith("{")) seen.push({ line: JSON.parse(text), at: performance.now() });
+    for (const look of [...waiting]) look();
+  });
+  child.stderr.on("data", (data) => {
+    said += String(data);
+  });
+  return {
+    /** @param {RegExp} text @returns {Promise<{ line: LogLine, at: number }>} */
+    find: (text) =>
+      new Promise((resolve, reject) => {
+        const look = () => {
+          const found = seen.find(({ line }) => text.test(line.msg));
+          if (!found) return;
+          waiting.delete(look);
+          resolve(found);
+        };
+        waiting.add(look);
+        child.once("close", () => reject(new Error(`the host ended:\n${said}`)));
+        look();
+      }),
+  };
+}

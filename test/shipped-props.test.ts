@@ -1,0 +1,323 @@
+import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { parse, stringify } from "yaml";
+import { startBroker } from "./harness/broker.ts";
+import { TestClient } from "./harness/client.ts";
+import { makeFolder } from "./harness/folder.ts";
+import { ROOT, startHost } from "./harness/host.ts";
+
+const PROPS = join(ROOT, "props");
+const IDS = ["coffin_jumper", "example_prop", "fogger", "grave_shaker"];
+const PIR = "halloween/coffin_jumper_hw/telemetry/pir";
+
+/** A host that runs the shipped props, and a client that sees all. */
+async function startHaunt(props = PROPS): Promise<TestClient> {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  await startHost({ broker, args: ["--props", props] });
+  for (const id of IDS) await client.expect(`halloween/${id}/status/availability`, "online");
+  return client;
+}
+
+/** The shipped props, with these values in the coffin's config. */
+function propsWithCoffin(values: Record<string, unknown>): string {
+  const folder = makeFolder();
+  cpSync(PROPS, folder, { recursive: true });
+  const config = join(folder, "coffin_jumper/backend/config.yaml");
+  writeFileSync(config, stringify({ ...parse(readFileSync(config, "utf8")), ...values }));
+  return folder;
+}
+
+/** The commands that a prop was sent so far, as "action" or "action args". */
+function sentTo(client: TestClient, id: string): string[] {
+  return client.texts(`halloween/${id}/cmd`).map((text) => {
+    if (!text.startsWith("{")) return text;
+    const { action, args } = JSON.parse(text) as { action: string; args: unknown };
+    return args === null ? action : `${action} ${JSON.stringify(args)}`;
+  });
+}
+
+function command(action: string, args: unknown = null): RegExp {
+  const fields = JSON.stringify({ action, args }).slice(0, -1);
+  return new RegExp(`^${fields.replaceAll(/[[\]{}.]/g, "\\$&")},`);
+}
+
+/** Sends each command, and expects this answer (or one that matches it) on a topic of the same prop. */
+async function converse(client: TestClient, id: string, talk: [string | object, string, string | RegExp][]) {
+  for (const [sent, key, answer] of talk) {
+    const answered = client.expectNext(`halloween/${id}/${key}`);
+    await client.command(id, sent);
+    const why = JSON.stringify(sent);
+    if (typeof answer === "string") expect(await answered, why).toBe(answer);
+    else expect(await answered, why).toMatch(answer);
+  }
+}
+
+test("example_prop ticks, answers a ping, and its fire makes fog", async () => {
+  const client = await startHaunt();
+  await client.expect("halloween/example_prop/telemetry/tick", "0");
+
+  await converse(client, "example_prop", [
+    ["ping", "telemetry/pong", "ok"],
+    ["ping hello there", "telemetry/pong", "hello there"],
+    [{ action: "ping", args: "hello" }, "telemetry/pong", "hello"],
+    ["fire soon", "status/error", /RangeError: .*from 1 to 10000.*"soon"/],
+    [{ action: "fire", args: -5 }, "status/error", /RangeError: .*-5/],
+  ]);
+  expect(sentTo(client, "fogger")).toEqual([]);
+
+  await client.command("example_prop", "fire 300");
+  await client.expect("halloween/fogger/cmd", command("start", 300));
+  await client.expect("halloween/fogger/state", "fogging");
+  await client.expect("halloween/fogger/cmd", command("stop"));
+  expect(sentTo(client, "fogger")).toEqual(["start 300", "stop"]);
+
+  await client.command("example_prop", { action: "fire", args: 9000 });
+  await client.expect("halloween/fogger/cmd", command("start", 9000));
+  const stopped = client.expectNext("halloween/fogger/cmd", command("stop"));
+  await client.command("example_prop", "stop");
+  await stopped;
+});
+
+test("fogger fogs for a time that is bounded, and its board hears of the end", async () => {
+  const client = await startHaunt();
+  await client.expect("halloween/fogger/state", "idle");
+
+  for (const sent of ["start 200", { action: "start", args: 200 }]) {
+    const [started, ended] = ["start", "stop"].map((action) =>
+      client.expectNext("halloween/fogger_hw/cmd", command(action, action === "start" ? 200 : null)),
+    );
+    const idle = client.expectNext("halloween/fogger/state", "idle");
+    await client.command("fogger", sent);
+    await Promise.all([started, client.expect("halloween/fogger/state", "fogging"), ended, idle]);
+  }
+  expect(sentTo(client, "fogger_hw")).toEqual(["start 200", "stop", "start 200", "stop"]);
+
+  await converse(client, "fogger", [
+    ["start 10001", "status/error", /RangeError: .*from 1 to 10000.*"10001"/],
+    ["start 0", "status/error", /RangeError/],
+    ["start 5s", "status/error", /RangeError: .*"5s"/],
+    [{ action: "start", args: { ms: 5 } }, "status/error", /RangeError: .*\{"ms":5\}/],
+    [{ action: "start", args: true }, "status/error", /RangeError: .*true/],
+    [{ action: "start", args: "" }, "status/error", /RangeError: .*""/],
+    ["set_mode fast", "status/error", /RangeError: .*ready or off.*"fast"/],
+    ["set_mode off", "telemetry/mode", "off"],
+    ["start 200", "status/error", /off.*set_mode ready/],
+    ["set_mode", "telemetry/mode", "ready"],
+  ]);
+  expect(sentTo(client, "fogger_hw")).toHaveLength(4);
+  expect(client.texts("halloween/fogger/state").at(-1)).toBe("idle");
+});
+
+test("fogger is off at once on stop, and on set_mode off", async () => {
+  const client = await startHaunt();
+  for (const off of ["stop", "set_mode off"]) {
+    const fogging = client.expectNext("halloween/fogger/state", "fogging");
+    await client.command("fogger", "start 9000");
+    await fogging;
+    const [idle, stopped] = [
+      client.expectNext("halloween/fogger/state", "idle"),
+      client.expectNext("halloween/fogger_hw/cmd", command("stop")),
+    ];
+    await client.command("fogger", off);
+    await Promise.all([idle, stopped]);
+  }
+});
+
+test("a second start takes the place of the first", async () => {
+  const client = await startHaunt();
+  await client.command("fogger", "start 9000");
+  await client.expect("halloween/fogger_hw/cmd", command("start", 9000));
+  await client.command("fogger", "start 800");
+  await client.expect("halloween/fogger_hw/cmd", command("start", 800));
+  expect(client.texts("halloween/fogger/state").at(-1)).toBe("fogging");
+  await client.expectNext("halloween/fogger/state", "idle");
+  await client.barrier();
+  expect(sentTo(client, "fogger_hw")).toEqual(["start 9000", "stop", "start 800", "stop"]);
+});
+
+test("grave_shaker takes its arguments as text and as JSON, within bounds, and stops", async () => {
+  const client = await startHaunt();
+  const talk: [string | object, { ms: number; level: number }][] = [
+    ["shake 150 60", { ms: 150, level: 60 }],
+    ["shake 150", { ms: 150, level: 80 }],
+    [
+      { action: "shake", args: { ms: 150, level: 30 } },
+      { ms: 150, level: 30 },
+    ],
+    [
+      { action: "shake", args: { level: 20 } },
+      { ms: 1500, level: 20 },
+    ],
+    [
+      { action: "shake", args: 150 },
+      { ms: 150, level: 80 },
+    ],
+    ["shake", { ms: 1500, level: 80 }],
+  ];
+  for (const [sent, args] of talk) {
+    const told = client.expectNext("halloween/grave_shaker_hw/cmd", command("shake", args));
+    const [shaking, idle, level] = [
+      client.expectNext("halloween/grave_shaker/state", "shaking"),
+      client.expectNext("halloween/grave_shaker/state", "idle"),
+      client.expectNext("halloween/grave_shaker/telemetry/level", String(args.level)),
+    ];
+    await client.command("grave_shaker", sent);
+    await Promise.all([told, shaking, level, idle]);
+  }
+  await converse(client, "grave_shaker", [
+    ["shake hard", "status/error", /RangeError: .*ms: .*from 1 to 10000.*"hard"/],
+    ["shake 500 101", "status/error", /RangeError: .*level: .*from 1 to 100.*"101"/],
+    ["shake 500 50 50", "status/error", /RangeError: .*level: .*"50 50"/],
+    [{ action: "shake", args: { ms: "long" } }, "status/error", /RangeError: .*"long"/],
+    [{ action: "shake", args: [500, 50] }, "status/error", /RangeError: .*\[500,50\]/],
+  ]);
+  expect(sentTo(client, "grave_shaker_hw").filter((sent) => sent.startsWith("shake"))).toHaveLength(talk.length);
+
+  await client.command("grave_shaker", "shake 9000 10");
+  await client.expect("halloween/grave_shaker_hw/cmd", command("shake", { ms: 9000, level: 10 }));
+  const stopped = client.expectNext("halloween/grave_shaker_hw/cmd", command("stop"));
+  await converse(client, "grave_shaker", [["stop", "state", "idle"]]);
+  await stopped;
+});
+
+test("somebody in front of the armed coffin: the lid jumps, and the fogger and the grave join in", async () => {
+  const client = await startHaunt();
+  await client.expect("halloween/coffin_jumper/state", "idle");
+  // Not armed: nobody is scared. The worker has seen this when it answers the next command.
+  await client.publish(PIR, "1");
+  await converse(client, "coffin_jumper", [["arm", "state", "armed"]]);
+  await client.publish(PIR, "0");
+  await converse(client, "coffin_jumper", [
+    ["disarm", "state", "idle"],
+    ["arm", "state", "armed"],
+  ]);
+  expect(client.texts("halloween/coffin_jumper/telemetry/scare")).toEqual([]);
+
+  await client.publish(PIR, "1");
+  await Promise.all([
+    client.expect("halloween/coffin_jumper/state", "firing"),
+    client.expect("halloween/coffin_jumper_hw/cmd", command("jump", 1500)),
+    client.expect("halloween/fogger/cmd", command("start", 3000)),
+    client.expect("halloween/grave_shaker/cmd", command("shake", 1500)),
+    client.expect("halloween/fogger/state", "fogging"),
+    client.expect("halloween/fogger_hw/cmd", command("start", 3000)),
+    client.expect("halloween/grave_shaker/state", "shaking"),
+    client.expect("halloween/grave_shaker_hw/cmd", command("shake", { ms: 1500, level: 80 })),
+  ]);
+
+  await client.command("coffin_jumper", "stop");
+  await Promise.all([
+    ...["fogger", "grave_shaker", "coffin_jumper_hw", "fogger_hw", "grave_shaker_hw"].map((id) =>
+      client.expect(`halloween/${id}/cmd`, command("stop")),
+    ),
+    ...["coffin_jumper", "fogger", "grave_shaker"].map((id) =>
+      client.seen.find(() => client.texts(`halloween/${id}/state`).at(-1) === "idle", `${id} idle at the end`),
+    ),
+  ]);
+  expect(client.texts("halloween/coffin_jumper/telemetry/scare")).toEqual(["1"]);
+});
+
+test("after a scare the coffin cools down, and is armed again; nobody scares in between", async () => {
+  const targets = [
+    { ids: ["fogger"], action: "start", ms: 200 },
+    { ids: ["grave_shaker", "another_grave"], action: "shake", ms: 100 },
+  ];
+  const client = await startHaunt(propsWithCoffin({ jump_ms: 100, cooldown_s: 1, targets }));
+  await converse(client, "coffin_jumper", [["arm", "state", "armed"]]);
+
+  for (const scare of ["1", "2"]) {
+    const cooldown = client.expectNext("halloween/coffin_jumper/state", "cooldown");
+    const armed = client.expectNext("halloween/coffin_jumper/state", "armed");
+    const firing = client.expectNext("halloween/coffin_jumper/telemetry/scare", scare);
+    await client.publish(PIR, "1");
+    await firing;
+    await client.publish(PIR, "1");
+    await cooldown;
+    await client.publish(PIR, "1");
+    await armed;
+  }
+  expect(client.texts("halloween/coffin_jumper/state").slice(-7)).toEqual([
+    ...["armed", "firing", "cooldown"],
+    ...["armed", "firing", "cooldown", "armed"],
+  ]);
+  expect(client.texts("halloween/coffin_jumper/telemetry/scare")).toEqual(["1", "2"]);
+  expect(sentTo(client, "coffin_jumper_hw")).toEqual(["jump 100", "stop", "jump 100", "stop"]);
+  expect(sentTo(client, "another_grave")).toEqual(["shake 100", "stop", "shake 100", "stop"]);
+});
+
+test("the coffin's lid jumps by hand, armed or not, and stays as armed as it was", async () => {
+  const client = await startHaunt();
+  for (const [before, sent] of [
+    ["idle", "jump 150"],
+    ["armed", { action: "jump", args: 150 }],
+  ] as const) {
+    if (before === "armed") await converse(client, "coffin_jumper", [["arm", "state", "armed"]]);
+    const [jump, stop, firing, after] = [
+      client.expectNext("halloween/coffin_jumper_hw/cmd", command("jump", 150)),
+      client.expectNext("halloween/coffin_jumper_hw/cmd", command("stop")),
+      client.expectNext("halloween/coffin_jumper/state", "firing"),
+      client.expectNext("halloween/coffin_jumper/state", before),
+    ];
+    await client.command("coffin_jumper", sent);
+    await Promise.all([jump, stop, firing, after]);
+  }
+  await converse(client, "coffin_jumper", [
+    ["jump high", "status/error", /RangeError: .*from 1 to 5000.*"high"/],
+    ["jump 60000", "status/error", /RangeError: .*"60000"/],
+  ]);
+
+  // Armed while it jumps: that holds when the jump is over.
+  await converse(client, "coffin_jumper", [
+    ["disarm", "state", "idle"],
+    ["jump 1000", "state", "firing"],
+    ["arm", "state", "armed"],
+  ]);
+
+  await client.command("coffin_jumper", "jump 4000");
+  await client.expect("halloween/coffin_jumper_hw/cmd", command("jump", 4000));
+  const stopped = client.expectNext("halloween/coffin_jumper_hw/cmd", command("stop"));
+  await converse(client, "coffin_jumper", [["stop", "state", "idle"]]);
+  await stopped;
+});
+
+test("a coffin with targets that make no sense fails, and says what to write", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  await startHost({ broker, args: ["--props", propsWithCoffin({ targets: [{ ids: "fogger", ms: 300 }] })] });
+  const runstate = await client.expect("halloween/coffin_jumper/status/runstate", /"failed"/);
+  expect(JSON.parse(runstate).detail).toMatch(/RangeError: config: targets: .*ids: \[fogger\]/);
+  await client.expect("halloween/fogger/status/availability", "online");
+});
+
+test("each shipped prop's README lists its commands, topics and config keys", async () => {
+  const client = await startHaunt();
+  expect(readdirSync(PROPS).filter((id) => existsSync(join(PROPS, id, "backend")))).toEqual(IDS);
+  for (const id of IDS) {
+    const readme = readFileSync(join(PROPS, id, "README.md"), "utf8");
+    const rowsUnder = (head: string): string[] => {
+      const table = readme.split("\n\n").find((paragraph) => paragraph.startsWith(`| ${head} `)) ?? "";
+      return [...table.matchAll(/^\| `([a-z_/]+)/gm)].map(([, name]) => name ?? "");
+    };
+
+    const warned = client.expectNext(`halloween/${id}/status/warn`);
+    await client.command(id, "what");
+    const known = (await warned).split("known: ")[1]?.split(", ");
+    expect(rowsUnder("command").sort(), id).toEqual(known);
+
+    const source = readFileSync(join(PROPS, id, "backend/worker.ts"), "utf8");
+    const used = new Set([...source.matchAll(/this\.config\.([a-z_]+)/g)].map(([, key]) => key));
+    expect(new Set(rowsUnder("key")), id).toEqual(used);
+
+    const published = [...source.matchAll(/this\.telemetry\("([a-z_]+)"/g)].map(([, key]) => `telemetry/${key}`);
+    const topics = rowsUnder(`topic under \`halloween/${id}/\``);
+    expect(topics, id).toEqual(expect.arrayContaining([...new Set(published), "cmd", "status/availability"]));
+    expect(topics.includes("state"), id).toBe(source.includes("this.state = "));
+
+    for (const file of readdirSync(join(PROPS, id, "backend")).filter((name) => name.startsWith("config."))) {
+      const keys = Object.keys(parse(readFileSync(join(PROPS, id, "backend", file), "utf8")));
+      expect([...used], file).toEqual(expect.arrayContaining(keys));
+    }
+  }
+});

@@ -1,0 +1,89 @@
+import { alternatives, type JsonSchema } from "./json-schema.ts";
+
+/** What a text means under a schema, or why it means nothing, in words for its sender. */
+export type Coerced = { value: unknown; refusal?: never } | { value?: never; refusal: string };
+
+const BOOLEANS: ReadonlyMap<string, boolean> = new Map([
+  ["on", true],
+  ["true", true],
+  ["yes", true],
+  ["1", true],
+  ["off", false],
+  ["false", false],
+  ["no", false],
+  ["0", false],
+]);
+
+/** A decimal number as a person writes it; not hexadecimal, nor an empty text. */
+const NUMBER = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i;
+
+/** `key=value`, where the value may stand in quotes. */
+const PAIR = /([A-Za-z_][\w.-]*)=("(?:[^"\\]|\\.)*"|'[^']*'|\S*)(?:\s+|$)/y;
+
+/**
+ * Reads the arguments of a text command as its schema expects them: `750` as a number, `on` as a boolean, `x=1 y=2` or
+ * JSON as an object. A text that doesn't fit stays a text, for the schema to refuse in its own words.
+ */
+export function coerceText(text: string, schema: JsonSchema, root: JsonSchema = schema): Coerced {
+  const options = alternatives(schema, root);
+  const wanted = new Set(options.flatMap(({ type }) => (typeof type === "string" ? [type] : [])));
+  const fixed = options.flatMap((one) => one.enum ?? (one.const === undefined ? [] : [one.const]));
+  const chosen = fixed.find((value) => value !== null && typeof value !== "object" && String(value) === text);
+  if (chosen !== undefined) return { value: chosen };
+  if ((wanted.has("object") || wanted.has("array")) && /^[[{]/.test(text)) return parseJson(text);
+  if ((wanted.has("number") || wanted.has("integer")) && NUMBER.test(text)) return { value: Number(text) };
+  const boolean = wanted.has("boolean") ? BOOLEANS.get(text.toLowerCase()) : undefined;
+  if (boolean !== undefined) return { value: boolean };
+  if (wanted.has("null") && text === "null") return { value: null };
+  if (wanted.has("string")) return { value: unquote(text) };
+  const object = options.find(({ type }) => type === "object");
+  if (object) {
+    const pairs = parsePairs(text, object, root);
+    if (pairs) return pairs;
+  }
+  const array = options.find(({ type }) => type === "array");
+  if (array) return parseItems(text, array, root);
+  return { value: text };
+}
+
+function parseJson(text: string): Coerced {
+  try {
+    return { value: JSON.parse(text) };
+  } catch (error) {
+    return {
+      refusal: `the arguments are not JSON (${(error as Error).message}); in a shell, put them in single quotes`,
+    };
+  }
+}
+
+/** `"two words"` means what is between its quotes. */
+function unquote(text: string): string {
+  return /^"[^"]*"$/.test(text) ? text.slice(1, -1) : text;
+}
+
+function parsePairs(text: string, schema: JsonSchema, root: JsonSchema): Coerced | undefined {
+  const entries: [string, unknown][] = [];
+  const pair = new RegExp(PAIR);
+  while (pair.lastIndex < text.length) {
+    const [, key, raw] = pair.exec(text) ?? [];
+    if (key === undefined || raw === undefined) return undefined;
+    const value = /^["']/.test(raw) ? raw.slice(1, -1).replaceAll(/\\(.)/g, "$1") : raw;
+    const property = Object.hasOwn(schema.properties ?? {}, key) ? schema.properties?.[key] : undefined;
+    const coerced: Coerced = property ? coerceText(value, property, root) : { value };
+    if (coerced.refusal !== undefined) return { refusal: `${key}: ${coerced.refusal}` };
+    entries.push([key, coerced.value]);
+  }
+  return { value: Object.fromEntries(entries) };
+}
+
+/** `1 2 3` or `1, 2, 3`. */
+function parseItems(text: string, schema: JsonSchema, root: JsonSchema): Coerced {
+  const items: unknown[] = [];
+  for (const [index, word] of text.split(/\s*,\s*|\s+/).entries()) {
+    const item = schema.prefixItems?.[index] ?? (typeof schema.items === "object" ? schema.items : undefined);
+    const coerced: Coerced = item ? coerceText(word, item, root) : { value: word };
+    if (coerced.refusal !== undefined) return coerced;
+    items.push(coerced.value);
+  }
+  return { value: items };
+}
