@@ -33,15 +33,23 @@ export async function startBroker(options: { user?: BrokerUser } = {}): Promise<
   return broker;
 }
 
-/** A port of 127.0.0.1 that nobody listens on. */
+/**
+ * A port of 127.0.0.1 that nobody listens on, below those that the system gives to connections: a client that tries to
+ * reach a broker that is away could otherwise be given the broker's port, and reach itself.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const server = createServer();
+    const taken = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(true));
+      server.listen(port, "127.0.0.1", () => resolve(false));
+    });
+    if (taken) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
 }
 
 class Embedded implements TestBroker {
@@ -76,6 +84,7 @@ class Embedded implements TestBroker {
 class Mosquitto implements TestBroker {
   readonly #folder: string;
   #child: ChildProcess | undefined;
+  #exited: Promise<boolean> = Promise.resolve(true);
 
   constructor(
     readonly port: number,
@@ -90,8 +99,13 @@ class Mosquitto implements TestBroker {
 
   async start(): Promise<void> {
     await this.#writeConfig();
-    this.#child = spawn("mosquitto", ["-c", join(this.#folder, "mosquitto.conf")], { stdio: "ignore" });
-    while (!(await canConnect(this.port))) await new Promise((resolve) => setTimeout(resolve, 10));
+    const child = spawn("mosquitto", ["-c", join(this.#folder, "mosquitto.conf")], { stdio: "ignore" });
+    this.#child = child;
+    this.#exited = once(child, "exit").then(() => true);
+    while (!(await canConnect(this.port))) {
+      const over = await Promise.race([this.#exited, new Promise((resolve) => setTimeout(resolve, 10))]);
+      if (over) throw new Error(`mosquitto did not start on port ${this.port}`);
+    }
   }
 
   async #writeConfig(): Promise<void> {
@@ -106,11 +120,9 @@ class Mosquitto implements TestBroker {
 
   async stop(): Promise<void> {
     const child = this.#child;
-    if (!child) return;
     this.#child = undefined;
-    const exited = once(child, "exit");
-    child.kill("SIGKILL");
-    await exited;
+    child?.kill("SIGKILL");
+    await this.#exited;
   }
 }
 
