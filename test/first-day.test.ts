@@ -1,10 +1,13 @@
 import { expect, test } from "vitest";
+import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { startHost } from "./harness/host.ts";
 
 test("what a newcomer sees on the first day", async () => {
-  const host = await startHost({ dontWait: true, builtins: "shipped" });
-  const client = await TestClient.connect(await host.url(), ["halloween/heartbeat/#"]);
+  // A subscriber that is there before the host sees the first tick.
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url, ["halloween/heartbeat/#"]);
+  const host = await startHost({ broker, builtins: "shipped" });
 
   await client.expect("halloween/heartbeat/status/availability", "online");
   await client.expect("halloween/heartbeat/telemetry/tick", "0");

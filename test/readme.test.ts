@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { expect, onTestFinished, test } from "vitest";
 import { Topics } from "../worker-host/contract/topics.ts";
-import { SETTINGS, type SettingDefinition } from "../worker-host/host/settings-table.ts";
 import { BROKER } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { makeFolder, writeFiles } from "./harness/folder.ts";
@@ -192,19 +191,6 @@ test("a command in the README's text is one that its blocks have run, or that ca
     if (command.endsWith(" --help")) expect((await runCli(["--help"])).code).toBe(0);
     else expect(NOT_RUN.filter(([pattern]) => pattern.test(command), command).length, command).toBe(1);
   }
-});
-
-test("the README's table of settings is that of SETTINGS", () => {
-  const [, section = ""] = README.split("## Settings\n");
-  const rows = section
-    .split("\n## ")[0]
-    ?.split("\n")
-    .filter((line) => line.startsWith("| `"));
-  const expected = (SETTINGS as readonly SettingDefinition[]).map(
-    ({ flag, env, key, fallback, description }) =>
-      `| \`${flag}\` | \`${env}\` | \`${key}\` | ${fallback ? `\`${fallback}\`` : ""} | ${description} |`,
-  );
-  expect(rows).toEqual(expected);
 });
 
 /** All that `Topics` builds, but for the filters of subscriptions. */

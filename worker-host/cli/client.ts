@@ -3,7 +3,8 @@ import { readCredentials } from "../host/lan-credentials.ts";
 import type { Settings } from "../host/settings.ts";
 import { type Clock, within } from "../worker/clock.ts";
 import { ConnectGate } from "../worker/connect-gate.ts";
-import { type BrokerOptions, Connection } from "../worker/connection.ts";
+import { Connection } from "../worker/connection.ts";
+import type { BrokerOptions } from "../worker/wire.ts";
 
 /** How long the command line waits for a broker. */
 const CONNECT_MS = 3_000;

@@ -7,6 +7,7 @@ export type ErrorCode =
   | "reserved_topic"
   | "load_failed"
   | "port_in_use"
+  | "port_refused"
   | "timeout";
 
 /** An error of ours: its message names what was found and says what to write instead. */

@@ -4,7 +4,7 @@ import { Aedes } from "aedes";
 import mqemitter from "mqemitter";
 import type { Logger } from "pino";
 import { WorkerHostError } from "../contract/errors.ts";
-import type { BrokerOptions } from "../worker/connection.ts";
+import type { BrokerOptions } from "../worker/wire.ts";
 
 export interface Credentials {
   username: string;
@@ -36,7 +36,7 @@ export class EmbeddedBroker {
     });
   }
 
-  /** @throws WorkerHostError `port_in_use` */
+  /** @throws WorkerHostError `port_in_use`, `port_refused` */
   static async start({ port, lan, credentials, log }: EmbeddedBrokerOptions): Promise<EmbeddedBroker> {
     const aedes = await Aedes.createBroker({
       mq: numberedEmitter(),
@@ -97,6 +97,10 @@ function numberedEmitter(): ReturnType<typeof mqemitter> {
 }
 
 function explain(error: NodeJS.ErrnoException, port: number): Error {
+  if (error.code === "EACCES") {
+    const text = `port ${port} may not be opened by this user: take one above 1023, such as --broker-port 1883`;
+    return new WorkerHostError("port_refused", text, { cause: error });
+  }
   if (error.code !== "EADDRINUSE") return error;
   return new WorkerHostError(
     "port_in_use",

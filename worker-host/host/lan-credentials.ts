@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { Credentials } from "./broker.ts";
@@ -14,7 +14,8 @@ export function readCredentials(dataDir: string): Credentials | undefined {
     ) as Partial<Credentials>;
     if (typeof username === "string" && typeof password === "string") return { username, password };
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
     throw new WorkerHostError(
       "invalid_settings",
       `${join(dataDir, CREDENTIALS_FILE)}: ${(error as Error).message}; mend it, or delete it to have new ones made`,
@@ -36,7 +37,22 @@ export function lanCredentials(dataDir: string, given: Partial<Credentials>): Cr
     username: username ?? kept?.username ?? "haunt",
     password: password ?? kept?.password ?? randomBytes(12).toString("base64url"),
   };
-  mkdirSync(dataDir, { recursive: true });
-  writeFileSync(join(dataDir, CREDENTIALS_FILE), `${JSON.stringify(credentials, null, 2)}\n`, { mode: 0o600 });
+  keep(dataDir, credentials);
   return credentials;
+}
+
+function keep(dataDir: string, credentials: Credentials): void {
+  const file = join(dataDir, CREDENTIALS_FILE);
+  try {
+    mkdirSync(dataDir, { recursive: true });
+    writeFileSync(file, `${JSON.stringify(credentials, null, 2)}\n`, { mode: 0o600 });
+    // A file that was there keeps the mode that it had.
+    chmodSync(file, 0o600);
+  } catch (error) {
+    throw new WorkerHostError(
+      "invalid_settings",
+      `${file}: the credentials can't be kept (${(error as Error).message}): choose another folder with --data, or give MQTT_USERNAME and MQTT_PASSWORD`,
+      { cause: error },
+    );
+  }
 }

@@ -4,7 +4,8 @@ import { decodeText } from "../contract/payload.ts";
 import { faultOfId, type Topics } from "../contract/topics.ts";
 import { type Clock, delay } from "../worker/clock.ts";
 import type { ConnectGate } from "../worker/connect-gate.ts";
-import { type BrokerOptions, Connection, type Message } from "../worker/connection.ts";
+import { Connection } from "../worker/connection.ts";
+import type { BrokerOptions, Message } from "../worker/wire.ts";
 import type { WorkerRecord } from "./supervisor.ts";
 
 export interface PresenceOptions {

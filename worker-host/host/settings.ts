@@ -1,8 +1,8 @@
 import { resolve } from "node:path";
 import { WorkerHostError } from "../contract/errors.ts";
 import { faultOfPrefix } from "../contract/topics.ts";
-import type { BrokerOptions } from "../worker/connection.ts";
 import type { LogLevel } from "../worker/log.ts";
+import type { BrokerOptions } from "../worker/wire.ts";
 import { externalBroker, type TlsFiles } from "./broker-settings.ts";
 import { GivenSettings, type SettingsSources } from "./settings-sources.ts";
 import { LOG_LEVELS } from "./settings-table.ts";

@@ -3,14 +3,8 @@ import { COMMAND_EXPIRY_S, type Command, formatCommand } from "../contract/comma
 import { WorkerHostError } from "../contract/errors.ts";
 import { encodePayload } from "../contract/payload.ts";
 import { assertKey, assertTarget, assertTopicFilter, assertTopicName, type Topics } from "../contract/topics.ts";
-import type { MessageHandler, PublishOptions, PublishResult } from "./connection.ts";
 import { Scope, type Task } from "./scope.ts";
-
-/** The part of a `Connection` that a worker's helpers use. */
-export interface Wire {
-  publish(topic: string, payload: string | Uint8Array, options?: PublishOptions): Promise<PublishResult>;
-  subscribe(filter: string, handler: MessageHandler): Promise<() => void>;
-}
+import type { PublishOptions, PublishResult, Wire } from "./wire.ts";
 
 /** All that a worker is given by whoever runs it. */
 export interface WorkerContext {

@@ -1,7 +1,7 @@
 import { type Command, parseCommand, quote } from "../contract/command.ts";
 import { BaseWorker } from "./base-worker.ts";
-import type { Message } from "./connection.ts";
 import { isAbort, type Scope } from "./scope.ts";
+import type { Message } from "./wire.ts";
 
 type Handler = (args: unknown, command: Command) => unknown;
 

@@ -1,53 +1,11 @@
-import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
+import type { MqttClient } from "mqtt";
 import type { Logger } from "pino";
 import { describeError } from "../contract/errors.ts";
 import { matchesFilter } from "../contract/topics.ts";
 import type { Clock } from "./clock.ts";
 import type { ConnectGate } from "./connect-gate.ts";
-
-/** Where a broker is and how to be let in. */
-export interface BrokerOptions {
-  /** `mqtt://`, `mqtts://`, `ws://` or `wss://`, without credentials. */
-  url: string;
-  username?: string;
-  password?: string;
-  /** PEM texts. */
-  ca?: string;
-  cert?: string;
-  key?: string;
-  /** Which MQTT to try first: 5 or 4 (that is, 3.1.1). */
-  protocolVersion: 5 | 4;
-}
-
-export interface PublishOptions {
-  qos?: 0 | 1 | 2;
-  retain?: boolean;
-  /** MQTT 5: the broker drops it when it could not be delivered for so long, in s. */
-  expiryS?: number;
-}
-
-/**
- * What became of a message: `sent` (acknowledged by the broker, or written out at QoS 0), `unheard` (as `sent`, and a
- * broker that speaks MQTT 5 said that nobody is subscribed) or `dropped`.
- */
-export type PublishResult = "sent" | "unheard" | "dropped";
-
-/** A message that arrived. */
-export interface Message {
-  topic: string;
-  payload: Uint8Array;
-  qos: 0 | 1 | 2;
-  /** It was retained by the broker before we subscribed. */
-  retain: boolean;
-}
-
-export type MessageHandler = (message: Message) => void;
-
-/** Why there is no connection, for people. `refused`: the broker answered, and won't have us. */
-export interface ConnectionProblem {
-  refused: boolean;
-  text: string;
-}
+import { type ClientError, type ConnectionProblem, createClient, explainError, refusesVersion } from "./mqtt-client.ts";
+import type { BrokerOptions, Message, MessageHandler, PublishOptions, PublishResult } from "./wire.ts";
 
 export interface ConnectionOptions {
   broker: BrokerOptions;
@@ -72,17 +30,11 @@ interface Subscription {
   handlers: Set<MessageHandler>;
 }
 
-const KEEPALIVE_S = 10;
-const CONNECT_TIMEOUT_MS = 10_000;
 const BACKOFF_MIN_MS = 100;
 const BACKOFF_MAX_MS = 5_000;
 
 /** MQTT 5, 3.4.2.1 */
 const NO_MATCHING_SUBSCRIBERS = 0x10;
-/** MQTT 3.1.1, 3.2.2.3 and MQTT 5, 3.2.2.2 */
-const UNSUPPORTED_PROTOCOL: ReadonlySet<unknown> = new Set([1, 132]);
-const BAD_CREDENTIALS: ReadonlySet<unknown> = new Set([4, 5, 134, 135]);
-
 /**
  * One MQTT connection, made again and again until it is stopped.
  *
@@ -137,7 +89,9 @@ export class Connection {
     this.#stopped = true;
     this.#wake();
     const client = this.#client;
-    if (client) await new Promise<void>((resolve) => client.end(!this.#up, {}, () => resolve()));
+    const force = !this.#up;
+    this.#up = false;
+    if (client) await new Promise<void>((resolve) => client.end(force, {}, () => resolve()));
     await this.#loop;
   }
 
@@ -239,7 +193,7 @@ export class Connection {
     }
     const triedVersion = this.#protocolVersion;
     return new Promise((resolve) => {
-      const client = this.#createClient();
+      const client = createClient({ ...this.options, protocolVersion: triedVersion });
       this.#client = client;
       let problem: ConnectionProblem | undefined;
       let lasted = false;
@@ -250,9 +204,9 @@ export class Connection {
         if (packet.cmd === "puback" && packet.reasonCode === NO_MATCHING_SUBSCRIBERS)
           this.#unheard.add(packet.messageId);
       });
-      client.on("error", (error: Error & { code?: unknown }) => {
-        if (UNSUPPORTED_PROTOCOL.has(error.code) && this.#protocolVersion === 5) this.#protocolVersion = 4;
-        else problem = this.#problemOf(error);
+      client.on("error", (error: ClientError) => {
+        if (refusesVersion(error) && triedVersion === 5) this.#protocolVersion = 4;
+        else problem = explainError(error, this.options.broker);
       });
       client.on("connect", () => {
         leave();
@@ -277,29 +231,6 @@ export class Connection {
     });
   }
 
-  #createClient(): MqttClient {
-    const { broker, will, random, clientId } = this.options;
-    const options: IClientOptions = {
-      clientId: `${clientId}-${random().toString(36).slice(2, 12)}`,
-      protocolVersion: this.#protocolVersion,
-      keepalive: KEEPALIVE_S,
-      connectTimeout: CONNECT_TIMEOUT_MS,
-      clean: true,
-      reconnectPeriod: 0,
-      resubscribe: false,
-      queueQoSZero: false,
-    };
-    for (const name of ["username", "password", "ca", "cert", "key"] as const) {
-      const value = broker[name];
-      if (value !== undefined) options[name] = value;
-    }
-    if (will) options.will = { topic: will.topic, payload: Buffer.from(will.payload), qos: 1, retain: true };
-    const client = mqtt.connect(broker.url, options);
-    // Nagle's algorithm would hold an answer back until the PUBACK written before it is acknowledged: 44 ms.
-    if ("setNoDelay" in client.stream && typeof client.stream.setNoDelay === "function") client.stream.setNoDelay(true);
-    return client;
-  }
-
   async #restore(client: MqttClient): Promise<void> {
     await this.#grant(client, this.#subscriptions);
     if (this.#client !== client || !client.connected) return;
@@ -314,20 +245,6 @@ export class Connection {
       if (exact ? filter !== message.topic : !matchesFilter(filter, message.topic)) continue;
       for (const handler of handlers) handler(message);
     }
-  }
-
-  #problemOf(error: Error & { code?: unknown }): ConnectionProblem {
-    const { url, username } = this.options.broker;
-    if (typeof error.code !== "number")
-      return { refused: false, text: `${url}: ${error.message || String(error.code)}` };
-    if (BAD_CREDENTIALS.has(error.code)) {
-      const who = username === undefined ? "a client without a user name" : `user "${username}"`;
-      return {
-        refused: true,
-        text: `${url} refuses ${who}: wrong or missing credentials; set MQTT_USERNAME and MQTT_PASSWORD to ones that it knows`,
-      };
-    }
-    return { refused: true, text: `${url} refuses the connection: ${error.message}` };
   }
 
   #down(problem: ConnectionProblem): void {

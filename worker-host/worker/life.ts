@@ -6,10 +6,11 @@ import { BaseWorker, type WorkerContext } from "./base-worker.ts";
 import { type Clock, within } from "./clock.ts";
 import { Commands } from "./commands.ts";
 import type { ConnectGate } from "./connect-gate.ts";
-import { type BrokerOptions, Connection, type MessageHandler } from "./connection.ts";
+import { Connection } from "./connection.ts";
 import { locate } from "./locate.ts";
 import type { WorkerSpec } from "./messages.ts";
 import { AbortError, Scope, type ScopeOwner } from "./scope.ts";
+import type { BrokerOptions, MessageHandler } from "./wire.ts";
 
 const START_MS = 10_000;
 const DO_STOP_MS = 1_000;

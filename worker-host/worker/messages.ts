@@ -1,6 +1,6 @@
 import type { Runstate } from "../contract/description.ts";
-import type { BrokerOptions } from "./connection.ts";
 import type { LogOptions } from "./log.ts";
+import type { BrokerOptions } from "./wire.ts";
 
 /** What a runner has to know of a worker to run it. */
 export interface WorkerSpec {

@@ -1,5 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { format } from "node:util";
+// Loaded before any worker is: Node can't require() a module, as a CommonJS worker does, that is still being loaded.
+import "../index.ts";
 import { describeError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
 import { systemClock, within } from "./clock.ts";
@@ -7,7 +9,7 @@ import { ConnectGate } from "./connect-gate.ts";
 import { Life } from "./life.ts";
 import { createLogger } from "./log.ts";
 import type { FromRunner, RunnerSetup, ToRunner, WorkerSpec } from "./messages.ts";
-import { Scope } from "./scope.ts";
+import { isAbort, Scope } from "./scope.ts";
 
 /** How long workers have to switch off what they switched on, once their host is gone. */
 const ORPHANED_MS = 500;
@@ -70,6 +72,7 @@ class Runner {
   /** An error that nobody caught goes to the worker in whose code it arose; the others never notice. */
   uncaught(error: unknown): void {
     const scope = Scope.current();
+    if (scope && isAbort(error, scope)) return;
     if (scope) scope.owner.report(error, "an error that nobody caught");
     else this.#log.error({ err: error }, `an error that nobody caught: ${describeError(error)}`);
   }

@@ -1,0 +1,66 @@
+import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
+import type { BrokerOptions } from "./wire.ts";
+
+/** Why there is no connection, for people. `refused`: the broker answered, and won't have us. */
+export interface ConnectionProblem {
+  refused: boolean;
+  text: string;
+}
+
+/** An error that mqtt.js tells of: `code` is the broker's reason code, or the system's name of the error. */
+export type ClientError = Error & { code?: unknown };
+
+export interface ClientOptions {
+  broker: BrokerOptions;
+  /** The start of the client id; a random end is added, since a shared id steals the connection. */
+  clientId: string;
+  will?: { topic: string; payload: string };
+  random: () => number;
+  protocolVersion: 5 | 4;
+}
+
+const KEEPALIVE_S = 10;
+const CONNECT_TIMEOUT_MS = 10_000;
+/** MQTT 3.1.1, 3.2.2.3 and MQTT 5, 3.2.2.2 */
+const UNSUPPORTED_PROTOCOL: ReadonlySet<unknown> = new Set([1, 132]);
+const BAD_CREDENTIALS: ReadonlySet<unknown> = new Set([4, 5, 134, 135]);
+
+/** A client for one connect and no more: it neither reconnects nor queues. */
+export function createClient({ broker, clientId, will, random, protocolVersion }: ClientOptions): MqttClient {
+  const options: IClientOptions = {
+    clientId: `${clientId}-${random().toString(36).slice(2, 12)}`,
+    protocolVersion,
+    keepalive: KEEPALIVE_S,
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    clean: true,
+    reconnectPeriod: 0,
+    resubscribe: false,
+    queueQoSZero: false,
+  };
+  for (const name of ["username", "password", "ca", "cert", "key"] as const) {
+    const value = broker[name];
+    if (value !== undefined) options[name] = value;
+  }
+  if (will) options.will = { topic: will.topic, payload: Buffer.from(will.payload), qos: 1, retain: true };
+  const client = mqtt.connect(broker.url, options);
+  // Nagle's algorithm would hold an answer back until the PUBACK written before it is acknowledged: 44 ms.
+  if ("setNoDelay" in client.stream && typeof client.stream.setNoDelay === "function") client.stream.setNoDelay(true);
+  return client;
+}
+
+/** Whether the broker doesn't speak the MQTT that it was asked for. */
+export function refusesVersion({ code }: ClientError): boolean {
+  return UNSUPPORTED_PROTOCOL.has(code);
+}
+
+export function explainError(error: ClientError, { url, username }: BrokerOptions): ConnectionProblem {
+  if (typeof error.code !== "number") return { refused: false, text: `${url}: ${error.message || String(error.code)}` };
+  if (BAD_CREDENTIALS.has(error.code)) {
+    const who = username === undefined ? "a client without a user name" : `user "${username}"`;
+    return {
+      refused: true,
+      text: `${url} refuses ${who}: wrong or missing credentials; set MQTT_USERNAME and MQTT_PASSWORD to ones that it knows`,
+    };
+  }
+  return { refused: true, text: `${url} refuses the connection: ${error.message}` };
+}

@@ -1,0 +1,43 @@
+/** Where a broker is and how to be let in. */
+export interface BrokerOptions {
+  /** `mqtt://`, `mqtts://`, `ws://` or `wss://`, without credentials. */
+  url: string;
+  username?: string;
+  password?: string;
+  /** PEM texts. */
+  ca?: string;
+  cert?: string;
+  key?: string;
+  /** Which MQTT to try first: 5 or 4 (that is, 3.1.1). */
+  protocolVersion: 5 | 4;
+}
+
+export interface PublishOptions {
+  qos?: 0 | 1 | 2;
+  retain?: boolean;
+  /** MQTT 5: the broker drops it when it could not be delivered for so long, in s. */
+  expiryS?: number;
+}
+
+/**
+ * What became of a message: `sent` (acknowledged by the broker, or written out at QoS 0), `unheard` (as `sent`, and a
+ * broker that speaks MQTT 5 said that nobody is subscribed) or `dropped`.
+ */
+export type PublishResult = "sent" | "unheard" | "dropped";
+
+/** A message that arrived. */
+export interface Message {
+  topic: string;
+  payload: Uint8Array;
+  qos: 0 | 1 | 2;
+  /** It was retained by the broker before we subscribed. */
+  retain: boolean;
+}
+
+export type MessageHandler = (message: Message) => void;
+
+/** The part of a connection that a worker's helpers use. */
+export interface Wire {
+  publish(topic: string, payload: string | Uint8Array, options?: PublishOptions): Promise<PublishResult>;
+  subscribe(filter: string, handler: MessageHandler): Promise<() => void>;
+}
