@@ -111,7 +111,7 @@ export async function startHost(options: StartHostOptions = {}): Promise<TestHos
   const env: Record<string, string | undefined> = {
     ...cleanEnvironment(),
     ...(options.broker ? { MQTT_HOST: "127.0.0.1", MQTT_PORT: String(options.broker.port) } : {}),
-    ...(builtins ? { WORKER_BUILTINS_DIR: builtins } : options.command ? {} : { WORKER_DISABLE_ALL_BUILTINS: "1" }),
+    ...(builtins ? { WORKER_BUILTINS_DIR: builtins } : {}),
     ...options.env,
   };
   const child = spawn(command, args, { cwd, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
