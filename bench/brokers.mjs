@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { atExit } from "./at-exit.mjs";
 
 /** mosquitto writes its version to its help text. */
 export function mosquittoVersion() {
@@ -43,6 +44,11 @@ export async function startMosquitto() {
   child.stderr.on("data", (data) => {
     said += String(data);
   });
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  const done = atExit(() => {
+    child.kill("SIGKILL");
+    remove();
+  });
   const exited = once(child, "exit");
   while (!(await answers(port))) {
     if (child.exitCode !== null) throw new Error(`mosquitto ended: ${said}`);
@@ -53,7 +59,8 @@ export async function startMosquitto() {
     stop: async () => {
       child.kill();
       await exited;
-      rmSync(folder, { recursive: true, force: true });
+      done();
+      remove();
     },
   };
 }

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { atExit } from "./at-exit.mjs";
 
 export const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
@@ -72,6 +73,12 @@ export async function startHost(propCount, brokerPort) {
     stdio: ["ignore", "pipe", "pipe"],
     detached: true,
   });
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  // The host's runner ends with it, and so do the workers.
+  const done = atExit(() => {
+    if (child.exitCode === null && child.signalCode === null) process.kill(-Number(child.pid), "SIGKILL");
+    remove();
+  });
   const exited = once(child, "close");
   const log = readLog(child);
   const listening = await log.find(/^(the embedded broker listens|using the broker)/);
@@ -83,7 +90,8 @@ export async function startHost(propCount, brokerPort) {
     stop: async () => {
       process.kill(-Number(child.pid), "SIGINT");
       await exited;
-      rmSync(folder, { recursive: true, force: true });
+      done();
+      remove();
     },
   };
 }

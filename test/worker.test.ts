@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { startBroker } from "./harness/broker.ts";
+import { BROKER, startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { type Files, workerSource } from "./harness/folder.ts";
 import { startHost } from "./harness/host.ts";
@@ -199,6 +199,10 @@ test("broadcast/cmd stop reaches every worker, and nothing else on it does", asy
   );
   const { client } = await lab("", { props: { "one/backend/worker.ts": worker, "two/backend/worker.ts": worker } });
   await client.publish("halloween/broadcast/cmd", "ping");
+  await client.expect(
+    "halloween/worker_host/status/warn",
+    /broadcast\/cmd: "ping" reaches nobody: only "stop" is for all/,
+  );
   await client.publish("halloween/broadcast/cmd", "stop");
   for (const id of ["one", "two"]) {
     await client.expect(`halloween/${id}/telemetry/event`, "stopped");
@@ -371,6 +375,46 @@ test("refusals: retained, empty, broken JSON, no action, unknown, expired, too l
   await late.expect("halloween/lab/status/availability", "offline");
   await late.barrier();
   expect(late.seen.all.filter(({ topic }) => topic.endsWith("/cmd"))).toEqual([]);
+});
+
+test.runIf(BROKER === "mosquitto")(
+  "with MQTT 5 a command with the retain flag is refused while live, too",
+  async () => {
+    const { client, broker } = await lab(
+      "do_fire() { this.telemetry('fired', 1); }\n do_stop() { this.telemetry('fired', 0); }",
+    );
+    await client.publish("halloween/lab/cmd", "fire", { retain: true });
+    await client.expect("halloween/lab/status/warn", /^retained command refused: "fire"/);
+    await client.expect("halloween/lab/cmd", "");
+    await client.publish("halloween/lab/cmd", "stop", { retain: true });
+    await client.expect("halloween/lab/telemetry/fired", "0");
+    expect(client.texts("halloween/lab/telemetry/fired")).toEqual(["0"]);
+    const late = await TestClient.connect(broker.url, ["halloween/lab/#"]);
+    await late.expect("halloween/lab/status/availability", "online");
+    await late.barrier();
+    expect(late.texts("halloween/lab/cmd")).toEqual([]);
+  },
+);
+
+test("a stop is obeyed however late it is", async () => {
+  const { send, telemetry } = await lab("do_stop() { this.telemetry('stopped', 1); }");
+  await send({ action: "stop", expires_at: 1000 });
+  await telemetry("stopped", "1");
+});
+
+test("what is left behind un-awaited when a command is stopped is no error", async () => {
+  const { client, send, telemetry } = await lab(
+    `do_go() { void this.hold(60_000, () => this.telemetry("event", "on"), () => this.telemetry("event", "off")); }
+     do_stop() { this.telemetry("event", "stopped"); }
+     do_ping() { this.telemetry("pong", 1); }`,
+  );
+  await send("go");
+  await telemetry("event", "on");
+  await send("stop");
+  await telemetry("event", "off");
+  await send("ping");
+  await telemetry("pong");
+  expect(client.texts("halloween/lab/status/error")).toEqual([]);
 });
 
 test("an error in a command goes to status/error with the action, its stack to the log, and nothing ends", async () => {

@@ -41,7 +41,7 @@ async function run(flags: Flags): Promise<void> {
   const settings = settingsFrom(flags);
   const forPeople = process.stdout.isTTY;
   const logOptions = { level: settings.logLevel, pretty: forPeople };
-  const log = createLogger(logOptions);
+  const log = await createLogger(logOptions);
   const host = new Host({
     settings,
     version,

@@ -70,7 +70,7 @@ function workersIn(text: string): { workers: Row[] } | undefined {
 
 function retained(connection: Connection, topic: string): Promise<string | undefined> {
   return new Promise((resolve) => {
-    void connection.subscribe(topic, 1, ({ payload }) => resolve(decodeText(payload)));
+    void connection.subscribe(topic, ({ payload }) => resolve(decodeText(payload)));
   });
 }
 

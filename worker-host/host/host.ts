@@ -7,7 +7,7 @@ import type { Clock } from "../worker/clock.ts";
 import { ConnectGate } from "../worker/connect-gate.ts";
 import type { LogOptions } from "../worker/log.ts";
 import type { BrokerOptions } from "../worker/wire.ts";
-import { EmbeddedBroker } from "./broker.ts";
+import type { EmbeddedBroker } from "./broker.ts";
 import { Bundler } from "./bundle.ts";
 import { discover, pathFrom } from "./discover.ts";
 import { lanCredentials } from "./lan-credentials.ts";
@@ -53,22 +53,27 @@ export class Host {
 
   /** Fulfils when the workers are on their way. Waits for a broker that isn't there yet. */
   async start(): Promise<void> {
-    const { settings, log, logOptions } = this.options;
+    const { settings, log } = this.options;
+    this.#bundles = await mkdtemp(join(tmpdir(), "worker-host-"));
+    const supervisor = this.#createSupervisor(this.#bundles);
+    this.#supervisor = supervisor;
     const broker = settings.external ?? (await this.#startBroker()).options;
     this.#broker = broker;
     log.info(
       { port: this.#embedded?.port },
       this.#embedded ? `the embedded broker listens at ${broker.url}` : `using the broker at ${broker.url}`,
     );
-    this.#bundles = await mkdtemp(join(tmpdir(), "worker-host-"));
-    const supervisor = this.#createSupervisor(this.#bundles);
+    supervisor.open();
     const presence = this.#createPresence(broker, supervisor);
-    this.#supervisor = supervisor;
     this.#presence = presence;
-    await this.#discover(supervisor);
+    await Promise.all([this.#connect(broker, presence, supervisor), this.#discover(supervisor)]);
+    if (!this.#stopped) await presence.clearRemoved();
+  }
+
+  async #connect(broker: BrokerOptions, presence: Presence, supervisor: Supervisor): Promise<void> {
+    const { settings, logOptions } = this.options;
     await presence.start();
     if (this.#stopped) return;
-    presence.describe();
     supervisor.start({
       broker: { ...broker, protocolVersion: presence.protocolVersion },
       prefix: settings.prefix,
@@ -101,6 +106,8 @@ export class Host {
   async #startBroker(): Promise<EmbeddedBroker> {
     const { settings, log } = this.options;
     const { port, lan, ...given } = settings.embedded;
+    // Loaded only where it is needed: it takes a tenth of a second.
+    const { EmbeddedBroker } = await import("./broker.ts");
     this.#embedded = await EmbeddedBroker.start({
       port,
       lan,
@@ -148,7 +155,8 @@ export class Host {
     const { settings, cwd, log } = this.options;
     const { workers, warnings } = await discover({ ...settings, show: pathFrom(cwd) });
     for (const warning of warnings) log.warn(warning);
-    await supervisor.prepare(workers);
+    await supervisor.add(workers);
+    this.#presence?.describe();
     if (workers.every(({ skipped }) => skipped !== undefined)) {
       const text = `no worker found: expected ${settings.props}/<id>/backend/worker.ts or ${settings.builtins}/<name>.ts`;
       log.warn(text);

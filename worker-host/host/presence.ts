@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { parseCommand, quote } from "../contract/command.ts";
 import type { HostDescription, RunstatePayload, WorkerSummary } from "../contract/description.ts";
 import { decodeText } from "../contract/payload.ts";
 import { faultOfId, type Topics } from "../contract/topics.ts";
@@ -37,6 +38,8 @@ export class Presence {
   #describing = false;
   #stopUptime = () => {};
   #away = false;
+  /** We are taking a retained command off the topic of all props: one empty message is to come. */
+  #clearing = false;
 
   constructor(private readonly options: PresenceOptions) {
     const { broker, topics, clock, random, gate, log } = options;
@@ -72,13 +75,17 @@ export class Presence {
   async start(): Promise<void> {
     const { topics } = this.options;
     const { hostName } = topics;
-    await this.#connection.subscribe(topics.runstates, 1, (message) => this.#sawRunstate(message));
-    await this.#connection.subscribe(topics.broadcast, 1, (message) => this.#sawBroadcast(message));
+    await this.#connection.subscribe(topics.broadcast, (message) => this.#sawBroadcast(message));
     this.#publish(topics.runstate(hostName), this.#runstate("running", this.#startedAt));
     this.#publish(topics.availability(hostName), "online");
     await this.#connection.start();
     this.#connect();
     this.#beat();
+  }
+
+  /** Clears what props have left on the broker that were removed while the host was down; all workers are known now. */
+  async clearRemoved(): Promise<void> {
+    await this.#connection.subscribe(this.options.topics.runstates, (message) => this.#sawRunstate(message));
   }
 
   async stop(): Promise<void> {
@@ -159,7 +166,7 @@ export class Presence {
   async #clear(id: string): Promise<void> {
     const { topics, clock } = this.options;
     const retained = new Map<string, string | undefined>();
-    const unsubscribe = await this.#connection.subscribe(topics.subtree(id), 1, ({ topic, payload, retain }) => {
+    const unsubscribe = await this.#connection.subscribe(topics.subtree(id), ({ topic, payload, retain }) => {
       if (retain) retained.set(topic, decodeText(payload));
     });
     await delay(clock, COLLECT_MS);
@@ -170,12 +177,24 @@ export class Presence {
     this.#gone.delete(id);
   }
 
+  /** Workers obey `stop` on the topic of all props; what else is sent there, nobody would hear of. */
   #sawBroadcast({ topic, payload, retain }: Message): void {
-    if (!retain || payload.length === 0) return;
-    const text = `retained command on ${topic} refused and cleared; publish commands without the retain flag`;
+    if (retain && payload.length > 0) {
+      this.#warn(`retained command on ${topic} refused and cleared; publish commands without the retain flag`);
+      this.#clearing = true;
+      this.#publish(topic, "");
+    } else if (payload.length === 0 && this.#clearing) {
+      this.#clearing = false;
+    } else {
+      const { command, refusal } = parseCommand(payload);
+      const found = refusal ?? `${quote(command.action)} reaches nobody`;
+      if (command?.action !== "stop") this.#warn(`${topic}: ${found}: only "stop" is for all props`);
+    }
+  }
+
+  #warn(text: string): void {
     this.options.log.warn(text);
     this.say(this.options.topics.hostName, "warn", text);
-    this.#publish(topic, "");
   }
 }
 

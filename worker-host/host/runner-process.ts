@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import type { FromRunner, RunnerSetup, ToRunner } from "../worker/messages.ts";
+import type { FromRunner, ToRunner } from "../worker/messages.ts";
 
 const ENTRY = fileURLToPath(new URL("../worker/runner.js", import.meta.url));
 
@@ -15,7 +15,7 @@ export class RunnerProcess {
   readonly #child: ChildProcess;
   readonly #exited: Promise<void>;
 
-  constructor(setup: RunnerSetup, events: RunnerEvents) {
+  constructor(events: RunnerEvents) {
     this.#child = fork(ENTRY, [], {
       detached: true,
       execArgv: ["--enable-source-maps", "--inspect-port=0"],
@@ -34,7 +34,6 @@ export class RunnerProcess {
         if (this.#child.pid === undefined) ended(error.message);
       });
     });
-    this.send({ type: "setup", setup });
   }
 
   get pid(): number | undefined {

@@ -68,13 +68,23 @@ export class Supervisor {
     }));
   }
 
-  /** Reads the configs of what was found and builds it. A fault in one is that one's alone. */
-  async prepare(found: Found[]): Promise<void> {
-    await Promise.all(found.map((worker) => this.#prepare(worker)));
+  /**
+   * Reads the configs of what was found and builds it; each worker starts as soon as it is built and there is a setup.
+   * A fault in one is that one's alone.
+   */
+  async add(found: Found[]): Promise<void> {
+    await Promise.all(found.map((worker) => this.#add(worker)));
     await this.options.bundler.rest();
+    if (this.#specs.size === 0) await this.#closeRunner();
   }
 
-  async #prepare(found: Found): Promise<void> {
+  async #closeRunner(): Promise<void> {
+    const runner = this.#runner;
+    this.#runner = undefined;
+    await runner?.close();
+  }
+
+  async #add(found: Found): Promise<void> {
     const { bundler, env, show, clock, onWarning } = this.options;
     const { id, dir, skipped, fault } = found;
     const record: WorkerRecord = { id, file: show(found.file), state: "starting", since: clock.now() };
@@ -86,17 +96,33 @@ export class Supervisor {
     for (const warning of warnings) onWarning(id, warning);
     try {
       const { url } = await bundler.bundle(id, found.file);
-      this.#specs.set(id, { id, bundle: url, file: record.file, dir, config });
+      this.#launch({ id, bundle: url, file: record.file, dir, config });
     } catch (error) {
       if (!(error instanceof WorkerHostError)) throw error;
       this.#become(record, "failed", error.message);
     }
   }
 
-  /** Starts all that is prepared. */
+  /** Starts the process of the workers ahead of them, since it takes a while to come up. */
+  open(): void {
+    this.#startRunner();
+  }
+
+  /** Says what runners are to know; starts the workers that are built. */
   start(setup: RunnerSetup): void {
     this.#setup = setup;
-    if (this.#specs.size > 0) this.#startRunner();
+    this.#introduce();
+  }
+
+  #launch(spec: WorkerSpec): void {
+    this.#specs.set(spec.id, spec);
+    if (this.#runner && this.#setup) this.#send(this.#runner, spec);
+  }
+
+  #send(runner: RunnerProcess, spec: WorkerSpec): void {
+    const record = this.#records.get(spec.id);
+    if (record) this.#become(record, "starting");
+    runner.send({ type: "start", spec });
   }
 
   /** Fulfils when no worker is on its way up or down. */
@@ -108,10 +134,12 @@ export class Supervisor {
   async stop(): Promise<void> {
     this.#stopping = true;
     const runner = this.#runner;
-    if (!runner) return this.#giveUp("stopped before it could start");
-    for (const id of this.#specs.keys()) runner.send({ type: "stop", id });
-    await this.#until(() => this.workers.every(({ state }) => ENDED.has(state)));
-    await runner.close();
+    if (runner && this.#setup) {
+      for (const id of this.#specs.keys()) runner.send({ type: "stop", id });
+      await this.#until(() => this.workers.every(({ state }) => ENDED.has(state)));
+    }
+    await this.#closeRunner();
+    this.#giveUp("stopped before it could start");
   }
 
   /** Ends everything at once. */
@@ -121,24 +149,28 @@ export class Supervisor {
   }
 
   #startRunner(): void {
-    if (!this.#setup) return;
+    if (this.#stopping) return;
     this.#runnerSince = this.options.clock.now();
-    const runner = new RunnerProcess(this.#setup, {
+    const runner = new RunnerProcess({
       onMessage: (message) => this.#receive(message),
-      onExit: (reason) => this.#runnerEnded(reason),
+      onExit: (reason) => {
+        if (this.#runner === runner) this.#runnerEnded(reason);
+      },
     });
     this.#runner = runner;
-    for (const [id, spec] of this.#specs) {
-      const record = this.#records.get(id);
-      if (record) this.#become(record, "starting");
-      runner.send({ type: "start", spec });
-    }
+    this.#introduce();
   }
 
-  #receive(message: FromRunner): void {
-    if (message.type !== "state") return;
-    const record = this.#records.get(message.id);
-    if (record) this.#become(record, message.state, message.detail);
+  #introduce(): void {
+    const runner = this.#runner;
+    if (!runner || !this.#setup) return;
+    runner.send({ type: "setup", setup: this.#setup });
+    for (const spec of this.#specs.values()) this.#send(runner, spec);
+  }
+
+  #receive({ id, state, detail }: FromRunner): void {
+    const record = this.#records.get(id);
+    if (record) this.#become(record, state, detail);
   }
 
   #runnerEnded(reason: string): void {
@@ -155,9 +187,7 @@ export class Supervisor {
       const record = this.#records.get(id);
       if (record) this.#become(record, "starting", `its process died (${reason})`);
     }
-    clock.after(ms, () => {
-      if (!this.#stopping) this.#startRunner();
-    });
+    clock.after(ms, () => this.#startRunner());
   }
 
   #giveUp(detail: string): void {

@@ -50,16 +50,17 @@ export class Commands {
 
   /** Takes a message from the worker's own command topic. */
   receive(message: Message): void {
-    if (message.payload.length === 0 && this.#clearing.delete(message.topic)) return;
-    if (message.retain) {
-      this.#clearing.add(message.topic);
-      this.options.clearRetained(message.topic);
-      this.options.warn(
-        `retained command refused: ${quoteBytes(message.payload)}; publish commands without the retain flag`,
-      );
-      return;
+    const { topic, payload, retain } = message;
+    // A retained command was taken off the broker, by us or by somebody else.
+    if (payload.length === 0 && (this.#clearing.delete(topic) || retain)) return;
+    const { command, refusal } = parseCommand(payload);
+    if (retain) {
+      this.#clearing.add(topic);
+      this.options.clearRetained(topic);
+      this.options.warn(`retained command refused: ${quoteBytes(payload)}; publish commands without the retain flag`);
+      // Whoever wants something stopped gets it, whatever the flags.
+      if (command?.action !== STOP) return;
     }
-    const { command, refusal } = parseCommand(message.payload);
     if (refusal !== undefined) this.options.warn(refusal);
     else this.#dispatch(command);
   }
@@ -84,15 +85,16 @@ export class Commands {
   #dispatch(command: Command): void {
     const { action, expiresAt } = command;
     const { worker, now, warn } = this.options;
-    if (expiresAt !== undefined && expiresAt < now()) {
+    // A `stop` is never too late: its sender's clock may be wrong.
+    if (expiresAt !== undefined && expiresAt < now() && action !== STOP) {
       warn(`${quote(action)} refused: it expired ${Math.round(now() - expiresAt)} ms ago`);
       return;
     }
     // Whatever is running must not switch on again what `stop` switches off.
     if (action === STOP) this.abortAll();
     const handler = this.#handlers.get(action);
-    if (handler) this.#run(action, () => handler(command.args, command));
-    else if (worker.onCommand) this.#run(action, () => worker.onCommand?.(action, command.args, command));
+    if (handler) void this.#run(action, () => handler(command.args, command));
+    else if (worker.onCommand) void this.#run(action, () => worker.onCommand?.(action, command.args, command));
     else if (action !== STOP) warn(`unknown action ${quote(action)}; known: ${this.#known()}`);
   }
 
@@ -100,16 +102,17 @@ export class Commands {
     return [...new Set([...this.#handlers.keys(), STOP])].sort().join(", ");
   }
 
-  #run(action: string, call: () => unknown): void {
+  async #run(action: string, call: () => unknown): Promise<void> {
     const scope = this.options.scope.child();
     this.#running.add(scope);
-    void scope
-      .track(call)
-      .catch((error: unknown) => {
-        if (!isAbort(error, scope)) scope.owner.report(error, action);
-      })
-      .then(() => scope.idle())
-      .finally(() => this.#running.delete(scope));
+    try {
+      await scope.track(call);
+    } catch (error) {
+      if (!isAbort(error, scope)) scope.owner.report(error, action);
+    }
+    // What it spawned counts as a part of it.
+    if (scope.busy) await scope.idle();
+    this.#running.delete(scope);
   }
 }
 

@@ -23,8 +23,12 @@ export interface ConnectionOptions {
   onDown?: (problem: ConnectionProblem) => void;
 }
 
-interface Subscription {
-  qos: 0 | 1 | 2;
+export interface SubscribeOptions {
+  /** MQTT 5, 3.8.3.1: `message.retain` tells of every message that was published with the retain flag, live ones too. */
+  retainAsPublished?: boolean;
+}
+
+interface Subscription extends SubscribeOptions {
   /** It has no wildcard. */
   exact: boolean;
   handlers: Set<MessageHandler>;
@@ -135,12 +139,12 @@ export class Connection {
   }
 
   /**
-   * Calls `handler` for each message that matches `filter`, now and after every reconnect, until the function that it
+   * Calls `handler` for each message that matches `filter`, at QoS 1 at most, now and after every reconnect, until the function that it
    * gives is called. Fulfils when the broker has granted it, or at once while there is no connection.
    */
-  async subscribe(filter: string, qos: 0 | 1 | 2, handler: MessageHandler): Promise<() => void> {
+  async subscribe(filter: string, handler: MessageHandler, options: SubscribeOptions = {}): Promise<() => void> {
     const known = this.#subscriptions.get(filter);
-    const subscription = known ?? { qos, exact: !/[+#]/.test(filter), handlers: new Set() };
+    const subscription = known ?? { ...options, exact: !/[+#]/.test(filter), handlers: new Set() };
     subscription.handlers.add(handler);
     this.#subscriptions.set(filter, subscription);
     if (!known && this.#client && this.#up) await this.#grant(this.#client, new Map([[filter, subscription]]));
@@ -154,7 +158,9 @@ export class Connection {
 
   async #grant(client: MqttClient, subscriptions: ReadonlyMap<string, Subscription>): Promise<void> {
     if (subscriptions.size === 0) return;
-    const wanted = Object.fromEntries([...subscriptions].map(([filter, { qos }]) => [filter, { qos }]));
+    const wanted = Object.fromEntries(
+      [...subscriptions].map(([filter, { retainAsPublished: rap = false }]) => [filter, { qos: 1 as const, rap }]),
+    );
     try {
       await client.subscribeAsync(wanted);
     } catch (error) {

@@ -36,7 +36,7 @@ export class Life implements ScopeOwner {
   readonly #scope: Scope;
   readonly #connection: Connection;
   /** For what a worker subscribes to that has its own commands in it: on one connection they could arrive twice. */
-  #listener: Connection | undefined;
+  #listener: { connection: Connection; connected: Promise<void> } | undefined;
   #worker: BaseWorker | undefined;
   #commands: Commands | undefined;
   #stopping: Promise<void> | undefined;
@@ -124,12 +124,11 @@ export class Life implements ScopeOwner {
     await Promise.all([
       this.#connection.subscribe(
         topics.command(this.id),
-        1,
         this.#whileRunning((message) => commands.receive(message)),
+        { retainAsPublished: true },
       ),
       this.#connection.subscribe(
         topics.broadcast,
-        1,
         this.#whileRunning((message) => commands.receiveBroadcast(message)),
       ),
     ]);
@@ -178,20 +177,24 @@ export class Life implements ScopeOwner {
       newId: options.newId,
       wire: {
         publish: (topic, payload, publishOptions) => this.#connection.publish(topic, payload, publishOptions),
-        subscribe: (filter, handler) => this.#connectionFor(filter).subscribe(filter, 1, handler),
+        subscribe: (filter, handler) => this.#subscribe(filter, handler),
       },
     };
   }
 
-  #connectionFor(filter: string): Connection {
+  async #subscribe(filter: string, handler: MessageHandler): Promise<() => void> {
     const { topics } = this.options;
     const own = [topics.command(this.id), topics.broadcast];
-    if (!own.some((topic) => matchesFilter(filter, topic))) return this.#connection;
-    if (!this.#listener) {
-      this.#listener = this.#createConnection(`${this.id}-listener`, false);
-      void this.#listener.start();
-    }
-    return this.#listener;
+    if (!own.some((topic) => matchesFilter(filter, topic))) return this.#connection.subscribe(filter, handler);
+    this.#listener ??= this.#createListener();
+    const unsubscribe = await this.#listener.connection.subscribe(filter, handler);
+    await this.#listener.connected;
+    return unsubscribe;
+  }
+
+  #createListener(): { connection: Connection; connected: Promise<void> } {
+    const connection = this.#createConnection(`${this.id}-listener`, false);
+    return { connection, connected: connection.start() };
   }
 
   #createConnection(name: string, withWill: boolean): Connection {
@@ -234,7 +237,7 @@ export class Life implements ScopeOwner {
     last.end();
     const offline = this.#connection.publish(topics.availability(this.id), "offline", { qos: 1, retain: true });
     await within(clock, SETTLE_MS, offline);
-    await within(clock, SETTLE_MS, Promise.all([this.#connection.stop(), this.#listener?.stop()]));
+    await within(clock, SETTLE_MS, Promise.all([this.#connection.stop(), this.#listener?.connection.stop()]));
   }
 
   async #finish(what: string, ms: number, work: Promise<unknown>): Promise<void> {

@@ -1,5 +1,4 @@
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from "pino";
-import pretty from "pino-pretty";
 
 export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
 
@@ -10,9 +9,9 @@ export interface LogOptions {
 }
 
 /** Writes to standard output. Each process has one; a worker's is `log.child({ worker: id })`. */
-export function createLogger({ level, pretty: forPeople }: LogOptions): Logger {
-  const destination: DestinationStream = forPeople
-    ? pretty({
+export async function createLogger({ level, pretty }: LogOptions): Promise<Logger> {
+  const destination: DestinationStream = pretty
+    ? (await import("pino-pretty")).default({
         colorize: true,
         sync: true,
         ignore: "pid,hostname,worker",

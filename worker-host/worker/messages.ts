@@ -29,4 +29,4 @@ export type ToRunner =
   | { type: "stop"; id: string };
 
 /** From a runner to its host. */
-export type FromRunner = { type: "ready" } | { type: "state"; id: string; state: Runstate; detail?: string };
+export type FromRunner = { type: "state"; id: string; state: Runstate; detail?: string };

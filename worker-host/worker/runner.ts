@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { format } from "node:util";
 // Loaded before any worker is: Node can't require() a module, as a CommonJS worker does, that is still being loaded.
 import "../index.ts";
+import type { Logger } from "pino";
 import { describeError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
 import { systemClock, within } from "./clock.ts";
@@ -26,14 +27,13 @@ const CONSOLE_LEVELS = [
 class Runner {
   readonly #lives = new Map<string, Life>();
   readonly #gate = new ConnectGate();
-  readonly #log;
   readonly #topics;
 
   constructor(
     private readonly setup: RunnerSetup,
+    private readonly log: Logger,
     private readonly send: (message: FromRunner) => void,
   ) {
-    this.#log = createLogger(setup.log);
     this.#topics = new Topics(setup.prefix, setup.hostName);
   }
 
@@ -41,7 +41,7 @@ class Runner {
     const life = new Life(spec, {
       broker: this.setup.broker,
       topics: this.#topics,
-      log: this.#log,
+      log: this.log,
       clock: systemClock,
       random: Math.random,
       newId: randomUUID,
@@ -65,7 +65,7 @@ class Runner {
   /** What a worker writes with `console` goes to the log, as its own. */
   takeConsole(): void {
     for (const [method, level] of CONSOLE_LEVELS) {
-      console[method] = (...args: unknown[]) => (Scope.current()?.owner.log ?? this.#log)[level](format(...args));
+      console[method] = (...args: unknown[]) => (Scope.current()?.owner.log ?? this.log)[level](format(...args));
     }
   }
 
@@ -74,35 +74,43 @@ class Runner {
     const scope = Scope.current();
     if (scope && isAbort(error, scope)) return;
     if (scope) scope.owner.report(error, "an error that nobody caught");
-    else this.#log.error({ err: error }, `an error that nobody caught: ${describeError(error)}`);
+    else this.log.error({ err: error }, `an error that nobody caught: ${describeError(error)}`);
   }
 }
 
-let runner: Runner | undefined;
+let runner: Promise<Runner> | undefined;
 
 process.on("message", (message: ToRunner) => {
   switch (message.type) {
     case "setup":
-      runner = new Runner(message.setup, (answer) => {
-        if (process.connected) process.send?.(answer);
-      });
-      runner.takeConsole();
+      runner = createRunner(message.setup);
       return;
     case "start":
-      runner?.start(message.spec);
+      void runner?.then((it) => it.start(message.spec));
       return;
     case "stop":
-      void runner?.stop(message.id);
+      void runner?.then((it) => it.stop(message.id));
   }
 });
 
+async function createRunner(setup: RunnerSetup): Promise<Runner> {
+  const created = new Runner(setup, await createLogger(setup.log), (answer) => {
+    if (process.connected) process.send?.(answer);
+  });
+  created.takeConsole();
+  return created;
+}
+
 // The host is gone: what is on goes off, then this process and all its children end.
 process.on("disconnect", () => {
-  void within(systemClock, ORPHANED_MS, runner?.stopAll() ?? Promise.resolve()).finally(() => {
-    process.kill(-process.pid, "SIGKILL");
-  });
+  const stopped = Promise.resolve(runner).then((it) => it?.stopAll());
+  void within(systemClock, ORPHANED_MS, stopped).finally(() => process.kill(-process.pid, "SIGKILL"));
 });
 
-process.on("uncaughtException", (error) => runner?.uncaught(error));
-process.on("unhandledRejection", (error) => runner?.uncaught(error));
-process.send?.({ type: "ready" } satisfies FromRunner);
+function onUncaught(error: unknown): void {
+  if (!runner) throw error;
+  void runner.then((it) => it.uncaught(error));
+}
+
+process.on("uncaughtException", onUncaught);
+process.on("unhandledRejection", onUncaught);

@@ -39,12 +39,16 @@ export class Scope {
   #endedWith: AbortError | undefined;
   #controller: AbortController | undefined;
   #rejectedOnce = false;
-  readonly #atEnd = new Set<() => void>();
-  readonly #children = new Set<Scope>();
-  readonly #running = new Set<symbol>();
-  readonly #turningOff = new Set<symbol>();
-  readonly #whenIdle = new Set<() => void>();
-  /** Called when what runs in here waits for what never comes, having outlived the scope's end. */
+  // Every command has a scope, and few have any of these: they are made on first use.
+  #atEnd: Set<() => void> | undefined;
+  #children: Set<Scope> | undefined;
+  #whenIdle: (() => void)[] | undefined;
+  /** How many calls run in here. */
+  #running = 0;
+  /** How many calls will never be over: they wait for what never comes, having outlived the scope's end. */
+  #abandoned = 0;
+  #turningOff = 0;
+  /** Called when that has happened to what runs in here. */
   #onAbandoned = () => {};
 
   constructor(
@@ -83,16 +87,20 @@ export class Scope {
   end(reason = new AbortError("ended")): void {
     if (this.#endedWith) return;
     this.#endedWith = reason;
-    for (const child of [...this.#children]) child.end(reason);
-    for (const callback of [...this.#atEnd]) callback();
-    this.#atEnd.clear();
+    for (const child of [...(this.#children ?? [])]) child.end(reason);
+    for (const callback of [...(this.#atEnd ?? [])]) callback();
+    this.#atEnd?.clear();
     this.#controller?.abort(reason);
     this.#update();
   }
 
   /** Fulfils when nothing runs in this scope any more. */
   async idle(): Promise<void> {
-    while (this.#busy) await new Promise<void>((resolve) => this.#whenIdle.add(resolve));
+    while (this.busy) {
+      this.#whenIdle ??= [];
+      const waiting = this.#whenIdle;
+      await new Promise<void>((resolve) => waiting.push(resolve));
+    }
   }
 
   /**
@@ -120,7 +128,8 @@ export class Scope {
 
   #refuse(reason: AbortError): Promise<never> {
     if (this.#rejectedOnce) {
-      this.#running.clear();
+      this.#abandoned += this.#running;
+      this.#running = 0;
       this.#update();
       this.#onAbandoned();
       return new Promise(() => {});
@@ -145,13 +154,13 @@ export class Scope {
 
   /** Calls `fn` in this scope, which counts as busy until what it gives is settled. */
   async track<T>(fn: () => T): Promise<Awaited<T>> {
-    const token = Symbol();
-    this.#running.add(token);
+    this.#running++;
     this.#update();
     try {
       return await this.run(fn);
     } finally {
-      this.#running.delete(token);
+      if (this.#abandoned > 0) this.#abandoned--;
+      else this.#running--;
       this.#update();
     }
   }
@@ -209,47 +218,52 @@ export class Scope {
 
   /** Calls `off` in a scope that has not ended, so that it may sleep between its steps. */
   async #turnOff(off: () => unknown): Promise<void> {
-    const token = Symbol();
-    this.#turningOff.add(token);
+    this.#turningOff++;
     this.#update();
     try {
       await new Scope(this.owner, this.clock).run(off);
     } finally {
-      this.#turningOff.delete(token);
+      this.#turningOff--;
       this.#update();
     }
   }
 
   #whenEnded(callback: () => void): () => void {
+    this.#atEnd ??= new Set();
     this.#atEnd.add(callback);
     this.#update();
     return () => {
-      this.#atEnd.delete(callback);
+      this.#atEnd?.delete(callback);
       this.#update();
     };
   }
 
-  get #busy(): boolean {
-    return this.#running.size + this.#turningOff.size + this.#atEnd.size + this.#children.size > 0;
+  /** Whether anything runs in here. */
+  get busy(): boolean {
+    return this.#running + this.#turningOff + (this.#atEnd?.size ?? 0) + (this.#children?.size ?? 0) > 0;
+  }
+
+  #adopt(child: Scope): void {
+    this.#children ??= new Set();
+    if (this.#children.has(child)) return;
+    this.#children.add(child);
+    this.#update();
   }
 
   #release(child: Scope): void {
-    if (this.#children.delete(child)) this.#update();
+    if (this.#children?.delete(child)) this.#update();
   }
 
   /** A parent knows only the scopes in which something runs, so that a finished one costs nothing. */
   #update(): void {
-    const { parent } = this;
-    if (this.#busy) {
-      if (parent && !parent.#children.has(this)) {
-        parent.#children.add(this);
-        parent.#update();
-      }
+    if (this.busy) {
+      if (this.parent) this.parent.#adopt(this);
       return;
     }
-    if (parent) parent.#release(this);
-    for (const resolve of this.#whenIdle) resolve();
-    this.#whenIdle.clear();
+    if (this.parent) this.parent.#release(this);
+    const waiting = this.#whenIdle;
+    this.#whenIdle = undefined;
+    for (const resolve of waiting ?? []) resolve();
   }
 }
 
