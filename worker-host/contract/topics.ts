@@ -37,7 +37,8 @@ export function assertTarget(id: string): void {
 function faultOfTopic(topic: unknown): string | undefined {
   if (typeof topic !== "string") return `expected a text, got ${typeof topic}`;
   if (topic === "") return "it is empty";
-  if (utf8.encode(topic).length > MAX_TOPIC_BYTES) return `it is longer than ${MAX_TOPIC_BYTES} bytes`;
+  if (topic.length * 3 > MAX_TOPIC_BYTES && utf8.encode(topic).length > MAX_TOPIC_BYTES)
+    return `it is longer than ${MAX_TOPIC_BYTES} bytes`;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: MQTT 3.1.1, 1.5.3 rules them out
   if (/[\u0000-\u001f\u007f-\u009f]/.test(topic)) return "it has a control character";
   return undefined;
