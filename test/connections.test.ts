@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { expect, test } from "vitest";
 import { BROKER, startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
@@ -348,11 +349,15 @@ test("a worker that blocks everything does not keep the host from ending after 5
   const broker = await startBroker();
   const client = await TestClient.connect(broker.url);
   const hung = workerSource(
-    "async start() { this.telemetry('pid', process.pid, { retain: true, qos: 1 }); }\n do_hang() { for (;;) {} }",
+    `async start() { this.telemetry("here", [process.pid, this.dir], { retain: true, qos: 1 }); }
+     do_hang() { writeFileSync(this.dir + "/hangs", ""); for (;;) {} }`,
+    'import { writeFileSync } from "node:fs";',
   );
   const host = await startHost({ broker, props: { "lab/backend/worker.ts": hung } });
-  const pid = Number(await client.expect("halloween/lab/telemetry/pid"));
+  const [pid, dir] = JSON.parse(await client.expect("halloween/lab/telemetry/here")) as [number, string];
   await client.command("lab", "hang");
+  // It can no longer say so by MQTT.
+  while (!existsSync(`${dir}/hangs`)) await new Promise((resolve) => setTimeout(resolve, 10));
   expect(await host.stop()).toEqual({ code: 1, signal: null });
   await client.expect("halloween/lab/status/availability", "offline");
   await gone(pid);
