@@ -207,9 +207,9 @@ describe("send", () => {
       const next = client.expectNext("halloween/fogger/cmd");
       const id = randomUUID();
       const options = { id: "fogger", action: "set", args, newId: () => id, clock: systemClock, random: Math.random };
-      const { ok, text } = await send(settings, options);
+      const { code, text } = await send(settings, options);
       const payload = await next;
-      expect({ ok, text }).toEqual({ ok: true, text: `halloween/fogger/cmd ${payload}` });
+      expect({ code, text }).toEqual({ code: 0, text: `halloween/fogger/cmd ${payload}` });
       expect(JSON.parse(payload), args.join(" ")).toEqual({ action: "set", args: arrives, id });
     }
     expect(client.seen.all.some(({ retain }) => retain)).toBe(false);

@@ -13,6 +13,7 @@ import { Happenings, patiently } from "./harness/wait.ts";
 const README = readFileSync(join(ROOT, "README.md"), "utf8");
 const PROTOCOL = readFileSync(join(ROOT, "docs/protocol.md"), "utf8");
 const PORTING = readFileSync(join(ROOT, "docs/porting-from-python.md"), "utf8");
+const WRITING = readFileSync(join(ROOT, "docs/writing-a-worker.md"), "utf8");
 
 /** Commands of the README that a test can't run, each with the reason. */
 const NOT_RUN: [command: RegExp, reason: string][] = [
@@ -214,8 +215,10 @@ test.each([
 });
 
 test("what the docs show of TypeScript compiles, and runs as a worker", async () => {
-  const blocks = [...`${PORTING}\n${README}`.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, text = ""]) => text);
-  expect(blocks.length).toBeGreaterThanOrEqual(2);
+  const blocks = [...`${PORTING}\n${README}\n${WRITING}`.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(
+    ([, text = ""]) => text,
+  );
+  expect(blocks.length).toBeGreaterThanOrEqual(8);
   const props = Object.fromEntries(blocks.map((text, index) => [`block_${index}/backend/worker.ts`, text]));
   const folder = makeFolder({
     ...props,

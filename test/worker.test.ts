@@ -199,9 +199,10 @@ test("broadcast/cmd stop reaches every worker, and nothing else on it does", asy
   );
   const { client } = await lab("", { props: { "one/backend/worker.ts": worker, "two/backend/worker.ts": worker } });
   await client.publish("halloween/broadcast/cmd", "ping");
+  await client.publish("halloween/broadcast/cmd", "{stop");
   await client.expect(
     "halloween/worker_host/status/warn",
-    /broadcast\/cmd: "ping" reaches nobody: only "stop" is for all/,
+    /^halloween\/broadcast\/cmd: command refused: it starts with/,
   );
   await client.publish("halloween/broadcast/cmd", "stop");
   for (const id of ["one", "two"]) {

@@ -167,6 +167,10 @@ withSettings(program.command("send"), forConnecting)
   .argument("<action>", "what it is to do")
   .argument("[args...]", "its arguments: JSON (750, true, [1, 2]) is sent as such, all else as text")
   .option("--json <value>", "the arguments as one JSON value")
+  .option(
+    "--wait [seconds]",
+    "wait for the reply (30 s if not given) and print it; exit 1 if it is an error, 3 if there is none",
+  )
   .addHelpText("after", "\nExample:\n  worker-host send fogger start 3000")
   .action(async (id: string, action: string, args: string[], flags: Flags) => {
     const json = typeof flags.json === "string" ? flags.json : undefined;
@@ -175,12 +179,13 @@ withSettings(program.command("send"), forConnecting)
       action,
       args,
       ...(json === undefined ? {} : { json }),
+      wait: flags.wait ?? false,
       newId: randomUUID,
       clock: systemClock,
       random: Math.random,
     });
-    (outcome.ok ? console.log : console.error)(outcome.text);
-    process.exit(outcome.ok ? 0 : 1);
+    (outcome.code === 0 ? console.log : console.error)(outcome.text);
+    process.exit(outcome.code);
   });
 
 program.parseAsync().catch(fail);

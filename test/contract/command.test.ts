@@ -35,7 +35,7 @@ describe("a command that is run", () => {
     ['{"action": "ping", "colour": "red"}', "ping", undefined],
     ['{"action": "ping", "action": "pong"}', "pong", undefined],
   ])("%j is %s with %j", (payload, action, args) => {
-    expect(parse(payload)).toEqual({ command: { action, args } });
+    expect(parse(payload)).toMatchObject({ command: { action, args } });
   });
 
   test("carries its id, where its reply goes and when it expires", () => {

@@ -1,7 +1,10 @@
-import { formatCommand } from "../contract/command.ts";
+import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { assertTarget, Topics } from "../contract/topics.ts";
 import type { Settings } from "../host/settings.ts";
+import { CallError, type CallRequest, Calls } from "../worker/calls.ts";
+import type { Connection } from "../worker/connection.ts";
+import type { Wire } from "../worker/wire.ts";
 import { type ClientDependencies, connect } from "./client.ts";
 
 export interface SendOptions extends ClientDependencies {
@@ -10,27 +13,71 @@ export interface SendOptions extends ClientDependencies {
   args: string[];
   /** The args as one JSON value. */
   json?: string;
+  /** For the reply, so many seconds, or 30. */
+  wait?: string | boolean;
   newId: () => string;
 }
 
 export interface Outcome {
-  ok: boolean;
+  /** The exit code: 1 for an error, 3 where there was no reply in time. */
+  code: 0 | 1 | 3;
   text: string;
 }
 
-/** Publishes one command, and waits until the broker has it. */
+const WAIT_S = 30;
+
+/** Publishes one command, and waits until the broker has it, or for the reply. */
 export async function send(settings: Settings, options: SendOptions): Promise<Outcome> {
-  const { id, action } = options;
-  const topic = new Topics(settings.prefix).command(checkedId(id));
-  const payload = formatCommand(checkedAction(action), argsOf(options), options.newId());
+  const command = { target: checkedId(options.id), action: checkedAction(options.action), args: argsOf(options) };
+  const timeoutMs = waitOf(options.wait);
   const client = await connect(settings, options);
-  if ("problem" in client) return { ok: false, text: `not sent: ${client.problem}` };
-  const result = await client.connection.publish(topic, payload, { qos: 1, expiryS: 5 });
-  await client.connection.stop();
-  if (result === "sent") return { ok: true, text: `${topic} ${payload}` };
-  if (result === "unheard")
-    return { ok: false, text: `nobody is subscribed to ${topic}: "worker-host list" says what runs` };
-  return { ok: false, text: "not sent: the broker did not take it" };
+  if ("problem" in client) return { code: 1, text: `not sent: ${client.problem}` };
+  const { connection } = client;
+  const topics = new Topics(settings.prefix);
+  const outcome =
+    timeoutMs === undefined
+      ? publish(connection, topics, command, options.newId())
+      : call(connection, topics, { ...command, timeoutMs }, options);
+  return outcome.finally(() => connection.stop());
+}
+
+interface CommandLine {
+  target: string;
+  action: string;
+  args: unknown;
+}
+
+async function publish(
+  connection: Connection,
+  topics: Topics,
+  { target, action, args }: CommandLine,
+  id: string,
+): Promise<Outcome> {
+  const topic = topics.command(target);
+  const payload = formatCommand(action, args, id);
+  const result = await connection.publish(topic, payload, { qos: 1, expiryS: COMMAND_EXPIRY_S });
+  if (result === "sent") return { code: 0, text: `${topic} ${payload}` };
+  if (result === "dropped") return { code: 1, text: "not sent: the broker did not take it" };
+  return { code: 1, text: `nobody is subscribed to ${topic}: "worker-host list" says what runs` };
+}
+
+/** Sends it, and prints what its handler returned, as JSON where it is no text. */
+async function call(wire: Wire, topics: Topics, request: CallRequest, options: SendOptions): Promise<Outcome> {
+  const { clock, newId } = options;
+  try {
+    const result = await new Calls({ id: "cli", topics, wire, clock, newId }).call(request);
+    return { code: 0, text: typeof result === "string" ? result : (JSON.stringify(result) ?? "ok") };
+  } catch (error) {
+    if (error instanceof CallError) return { code: error.code === "timeout" ? 3 : 1, text: error.message };
+    throw error;
+  }
+}
+
+function waitOf(wait: string | boolean | undefined): number | undefined {
+  if (wait === undefined || wait === false) return undefined;
+  const seconds = wait === true ? WAIT_S : Number(wait);
+  if (seconds > 0 && Number.isFinite(seconds)) return seconds * 1000;
+  throw new WorkerHostError("invalid_settings", `--wait ${wait}: expected seconds, such as 5`);
 }
 
 function checkedId(id: string): string {

@@ -12,6 +12,8 @@ export interface Command {
   action: string;
   /** Text for a text command; any JSON value for a JSON one; `undefined` for none. */
   args: unknown;
+  /** It was sent as text, so that `args` is to be read as the action expects it. */
+  text?: true;
   /** The sender's own name for this command. */
   id?: string;
   /** The topic to which its sender wants the reply. */
@@ -37,8 +39,8 @@ export function parseCommand(payload: Uint8Array): ParsedCommand {
 
 function parseText(text: string): Command {
   const space = text.search(/\s/);
-  if (space === -1) return { action: text, args: undefined };
-  return { action: text.slice(0, space), args: text.slice(space).trim() };
+  if (space === -1) return { action: text, args: undefined, text: true };
+  return { action: text.slice(0, space), args: text.slice(space).trim(), text: true };
 }
 
 function parseJson(text: string): ParsedCommand {
@@ -77,8 +79,8 @@ function parseJson(text: string): ParsedCommand {
 }
 
 /** The JSON payload of a command that we send; `id` lets its receiver refuse a second delivery. */
-export function formatCommand(action: string, args: unknown, id: string): string {
-  return JSON.stringify({ action, args: args ?? null, id });
+export function formatCommand(action: string, args: unknown, id: string, replyTo?: string): string {
+  return JSON.stringify({ action, args: args ?? null, id, ...(replyTo === undefined ? {} : { reply_to: replyTo }) });
 }
 
 /** A value from outside, short enough to stand in a message. */

@@ -6,6 +6,7 @@ export type ErrorCode =
   | "invalid_settings"
   | "reserved_topic"
   | "load_failed"
+  | "invalid_config"
   | "port_in_use"
   | "port_refused"
   | "timeout";

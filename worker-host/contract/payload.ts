@@ -61,3 +61,14 @@ export function decodeText(payload: Uint8Array): string | undefined {
     throw error;
   }
 }
+
+/** What a text payload means: a number, a boolean, `null` or JSON where it is one, else the text itself. */
+export function parsePayload(text: string): unknown {
+  if (!/^[-\d.tfn{["]/.test(text)) return text;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return text;
+    throw error;
+  }
+}

@@ -157,6 +157,16 @@ export class Topics {
     return topic.slice(this.prefix.length + 1).split("/")[0];
   }
 
+  /** Where an id, or the command line as `cli`, gets the reply to its command `name`. */
+  reply(id: string, name: string): string {
+    return `${this.prefix}/${id}/reply/${name}`;
+  }
+
+  /** Whether a reply may be sent to `topic`: to a `cmd` topic it would be a command with the worker's rights. */
+  isReply(topic: string): boolean {
+    return !/[+#]/.test(topic) && faultOfTopic(topic) === undefined && matchesFilter(this.reply("+", "#"), topic);
+  }
+
   /** Whether `topic` is one that takes commands, which are never retained. */
   isCommand(topic: string): boolean {
     return matchesFilter(this.command("+"), topic);

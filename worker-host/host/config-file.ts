@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TransformFailure, transformSync } from "esbuild";
-import { LineCounter, parseDocument } from "yaml";
+import { isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
 
 /** A config file's values, and what a person has to be told about them. */
 export interface ParsedConfig {
@@ -23,6 +23,8 @@ const EXTENSIONS = ["json", "yaml", "yml"];
 export interface ConfigFile extends Omit<ParsedConfig, "fault"> {
   /** `undefined` where there is none. */
   path?: string;
+  /** The line of each key, by its JSON pointer (RFC 6901): `/targets/0/ms`. */
+  lines: Record<string, number>;
 }
 
 /**
@@ -40,23 +42,47 @@ export function readConfigFile(
 ): ConfigFile {
   const paths = EXTENSIONS.map((extension) => join(dir, `${base}.${extension}`)).filter((path) => existsSync(path));
   const [path, ...others] = paths;
-  if (path === undefined) return { config: {}, warnings: [] };
+  if (path === undefined) return { config: {}, warnings: [], lines: {} };
   const warnings = others.map(
     (other) => `${show(other)} is not read, since ${show(path)} is there too: keep one of them`,
   );
-  const { config, fault, warnings: found } = read(path, env, show(path));
+  const { text, fault: unread } = read(path, show(path));
+  const parsed = parseConfigText(show(path), text, env);
+  const fault = unread ?? parsed.fault;
   const taken = fault === undefined ? [] : [`${fault}; taken for {}`];
-  return { path, config, warnings: [...warnings, ...taken, ...found] };
+  const lines = fault === undefined ? linesOf(text) : {};
+  return { path, config: parsed.config, warnings: [...warnings, ...taken, ...parsed.warnings], lines };
 }
 
-function read(path: string, env: Environment, name: string): ParsedConfig {
-  let text: string;
+function read(path: string, name: string): { text: string; fault?: string } {
   try {
-    text = readFileSync(path, "utf8");
+    return { text: readFileSync(path, "utf8") };
   } catch (error) {
-    return { config: {}, fault: `${name}: can't be read (${(error as Error).message})`, warnings: [] };
+    return { text: "", fault: `${name}: can't be read (${(error as Error).message})` };
   }
-  return parseConfigText(name, text, env);
+}
+
+/** The line of each key and list item; YAML's parser reads JSON too. */
+function linesOf(text: string): Record<string, number> {
+  const counter = new LineCounter();
+  const lines = new Map<string, number>();
+  const walk = (node: unknown, pointer: string): void => {
+    if (isMap(node)) {
+      for (const { key, value } of node.items) {
+        if (!isScalar(key)) continue;
+        const inner = `${pointer}/${String(key.value)}`;
+        lines.set(inner, counter.linePos(key.range?.[0] ?? 0).line);
+        walk(value, inner);
+      }
+    } else if (isSeq(node)) {
+      for (const [index, item] of node.items.entries()) {
+        if (isNode(item)) lines.set(`${pointer}/${index}`, counter.linePos(item.range?.[0] ?? 0).line);
+        walk(item, `${pointer}/${index}`);
+      }
+    }
+  };
+  walk(parseDocument(text, { lineCounter: counter }).contents, "");
+  return Object.fromEntries(lines);
 }
 
 /** Parses JSON or YAML, by the name's extension, and puts in the environment's values. Never throws. */

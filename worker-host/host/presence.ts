@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import { parseCommand, quote } from "../contract/command.ts";
+import { parseCommand } from "../contract/command.ts";
 import type { HostDescription, RunstatePayload, WorkerSummary } from "../contract/description.ts";
 import { decodeText } from "../contract/payload.ts";
 import { faultOfId, type Topics } from "../contract/topics.ts";
@@ -177,7 +177,7 @@ export class Presence {
     this.#gone.delete(id);
   }
 
-  /** Workers obey `stop` on the topic of all props; what else is sent there, nobody would hear of. */
+  /** Says for all workers what is wrong with a command to all props. */
   #sawBroadcast({ topic, payload, retain }: Message): void {
     if (retain && payload.length > 0) {
       this.#warn(`retained command on ${topic} refused and cleared; publish commands without the retain flag`);
@@ -186,9 +186,8 @@ export class Presence {
     } else if (payload.length === 0 && this.#clearing) {
       this.#clearing = false;
     } else {
-      const { command, refusal } = parseCommand(payload);
-      const found = refusal ?? `${quote(command.action)} reaches nobody`;
-      if (command?.action !== "stop") this.#warn(`${topic}: ${found}: only "stop" is for all props`);
+      const { refusal } = parseCommand(payload);
+      if (refusal !== undefined) this.#warn(`${topic}: ${refusal}`);
     }
   }
 

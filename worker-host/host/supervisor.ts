@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Runstate, WorkerSummary } from "../contract/description.ts";
 import { WorkerHostError } from "../contract/errors.ts";
@@ -91,12 +92,13 @@ export class Supervisor {
     this.#records.set(id, record);
     if (skipped !== undefined) return this.#become(record, "skipped", skipped);
     if (fault !== undefined) return this.#become(record, "failed", fault);
-    const { config, path, warnings } = readConfigFile(dir, found.configBase, env, show);
+    const { config, path, warnings, lines } = readConfigFile(dir, found.configBase, env, show);
     if (path) record.config = show(path);
     for (const warning of warnings) onWarning(id, warning);
     try {
       const { url } = await bundler.bundle(id, found.file);
-      this.#launch({ id, bundle: url, file: record.file, dir, config });
+      const file = show(path ?? join(dir, `${found.configBase}.yaml`));
+      this.#launch({ id, bundle: url, file: record.file, dir, config: { values: config, file, lines } });
     } catch (error) {
       if (!(error instanceof WorkerHostError)) throw error;
       this.#become(record, "failed", error.message);

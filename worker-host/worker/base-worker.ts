@@ -1,8 +1,10 @@
 import type { Logger } from "pino";
-import { COMMAND_EXPIRY_S, type Command, formatCommand } from "../contract/command.ts";
+import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
-import { encodePayload } from "../contract/payload.ts";
+import { encodePayload, parsePayload } from "../contract/payload.ts";
 import { assertKey, assertTarget, assertTopicFilter, assertTopicName, type Topics } from "../contract/topics.ts";
+import type { Calls } from "./calls.ts";
+import type { RunningCommand } from "./command-spec.ts";
 import { Scope, type Task } from "./scope.ts";
 import type { PublishOptions, PublishResult, Wire } from "./wire.ts";
 
@@ -17,6 +19,7 @@ export interface WorkerContext {
   scope: Scope;
   /** A fresh id for a command. */
   newId: () => string;
+  calls: Calls;
 }
 
 /** A message of a subscription. */
@@ -29,11 +32,21 @@ export interface IncomingMessage {
   retain: boolean;
 }
 
+/** What `watch` saw. */
+export interface WatchedValue {
+  /** Of the prop that said it. */
+  id: string;
+  key: string;
+  /** It was retained by the broker before the watch began. */
+  retain: boolean;
+}
+
 /** A worker without a schema takes its config as it was written. */
 // biome-ignore lint/suspicious/noExplicitAny: so that `(this.config.interval ?? 5) * 1000` compiles without a schema
 export type AnyConfig = Record<string, any>;
 
 const ONE_WORD = /^\S+$/;
+const CALL_TIMEOUT_MS = 30_000;
 
 /**
  * What every prop's worker extends. A method `do_fire` runs on the command `fire`; all that is started with a helper
@@ -67,7 +80,7 @@ export class BaseWorker<Config = AnyConfig> {
   async stop(): Promise<void> {}
 
   /** Gets the commands that have no `do_` method of their own; without it they are refused. */
-  onCommand?(action: string, args: unknown, command: Command): unknown;
+  onCommand?(action: string, args: unknown, command: RunningCommand): unknown;
 
   /**
    * Aborted when the worker stops; inside a command also when that command is aborted, for as long as it runs. For
@@ -151,13 +164,7 @@ export class BaseWorker<Config = AnyConfig> {
    * @throws WorkerHostError `invalid_id`, `invalid_value`
    */
   command(target: string, action: string, args?: unknown, options: { qos?: 0 | 1 | 2 } = {}): Promise<boolean> {
-    assertTarget(target);
-    if (typeof action !== "string" || !ONE_WORD.test(action)) {
-      throw new WorkerHostError(
-        "invalid_value",
-        `action ${JSON.stringify(action)}: expected one word, such as "start"`,
-      );
-    }
+    assertCommand(target, action);
     const { topics, wire, newId } = this.#context;
     const payload = formatCommand(action, args, newId());
     return wire
@@ -184,6 +191,48 @@ export class BaseWorker<Config = AnyConfig> {
     for (const id of ids) assertTarget(id);
     const sent = ids.map((id) => this.command(id, action, args, options));
     return Promise.all(sent).then((taken) => taken.every(Boolean));
+  }
+
+  /**
+   * Sends a command to another prop and waits for what its handler returns; `timeoutMs` is 30 s if not given.
+   *
+   * @throws CallError `timeout`, `refused`, `failed`, `nobody` (with MQTT 5), `not_sent`
+   * @throws WorkerHostError `invalid_id`, `invalid_value`
+   */
+  call(target: string, action: string, args?: unknown, options: { timeoutMs?: number } = {}): Promise<unknown> {
+    assertCommand(target, action);
+    const { timeoutMs = CALL_TIMEOUT_MS } = options;
+    return this.#context.calls.call({ target, action, args, timeoutMs });
+  }
+
+  /**
+   * Calls `handler` with each value that a prop publishes as `telemetry/<key>`, parsed: a number, a boolean, JSON or a
+   * text. `+` stands for any prop or level of the key, `#` for all the rest. The function that it gives ends it, and so
+   * does the worker's stop.
+   *
+   * @throws WorkerHostError `invalid_topic`
+   */
+  watch(id: string, key: string, handler: (this: this, value: unknown, about: WatchedValue) => unknown) {
+    const { topics } = this.#context;
+    return this.subscribe(topics.telemetry(id, key), ({ topic, text, retain }) => {
+      const from = topics.idOf(topic) ?? "";
+      const about = { id: from, key: topic.slice(topics.telemetry(from, "").length), retain };
+      return handler.call(this, parsePayload(text), about);
+    });
+  }
+
+  /** Calls `handler` with a prop's state, now and whenever it changes; `+` stands for every prop. */
+  watchState(id: string, handler: (this: this, state: string, id: string) => unknown) {
+    const { topics } = this.#context;
+    return this.subscribe(topics.state(id), ({ topic, text }) => handler.call(this, text, topics.idOf(topic) ?? ""));
+  }
+
+  /** Calls `handler` with whether a prop is online, now and whenever that changes; `+` stands for every prop. */
+  watchAvailability(id: string, handler: (this: this, online: boolean, id: string) => unknown) {
+    const { topics } = this.#context;
+    return this.subscribe(topics.availability(id), ({ topic, text }) =>
+      handler.call(this, text === "online", topics.idOf(topic) ?? ""),
+    );
   }
 
   /**
@@ -225,4 +274,10 @@ export class BaseWorker<Config = AnyConfig> {
     const running = Scope.current();
     return running?.owner === this.#context.scope.owner ? running : this.#context.scope;
   }
+}
+
+function assertCommand(target: string, action: string): void {
+  assertTarget(target);
+  if (typeof action === "string" && ONE_WORD.test(action)) return;
+  throw new WorkerHostError("invalid_value", `action ${JSON.stringify(action)}: expected one word, such as "start"`);
 }

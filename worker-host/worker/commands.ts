@@ -1,51 +1,57 @@
+import { coerceText } from "../contract/coerce.ts";
 import { type Command, parseCommand, quote } from "../contract/command.ts";
-import { BaseWorker } from "./base-worker.ts";
-import { isAbort, type Scope } from "./scope.ts";
-import type { Message } from "./wire.ts";
+import { describeError } from "../contract/errors.ts";
+import { formatReply, type Reply } from "../contract/reply.ts";
+import type { Topics } from "../contract/topics.ts";
+import type { BaseWorker } from "./base-worker.ts";
+import { CommandRuns } from "./command-runs.ts";
+import type { RunningCommand } from "./command-spec.ts";
+import { type CommandEntry, collectCommands, entryOf } from "./command-table.ts";
+import { type Validated, validate } from "./schema.ts";
+import { AbortError, type Scope } from "./scope.ts";
+import type { Message, PublishOptions } from "./wire.ts";
 
-type Handler = (args: unknown, command: Command) => unknown;
-
-const PREFIX = "do_";
 const STOP = "stop";
-
-/** Every `do_*` of a worker, its own and its parents', by the action that calls it. */
-export function collectHandlers(worker: BaseWorker): ReadonlyMap<string, Handler> {
-  const handlers = new Map<string, Handler>();
-  const add = (holder: object) => {
-    for (const name of Object.getOwnPropertyNames(holder)) {
-      const action = name.slice(PREFIX.length);
-      if (!name.startsWith(PREFIX) || action === "" || handlers.has(action)) continue;
-      const method: unknown = Reflect.get(holder, name, worker);
-      if (typeof method === "function") handlers.set(action, (args, command) => method.call(worker, args, command));
-    }
-  };
-  for (let holder: object = worker; holder !== BaseWorker.prototype; holder = Object.getPrototypeOf(holder))
-    add(holder);
-  return handlers;
-}
 
 export interface CommandsOptions {
   worker: BaseWorker;
   scope: Scope;
+  topics: Topics;
   now: () => number;
   /** Tells people of a command that was not run. */
   warn: (text: string) => void;
-  /** Takes a retained command off the broker. */
-  clearRetained: (topic: string) => void;
+  publish: (topic: string, payload: string, options: PublishOptions) => void;
+}
+
+/** A command that has arrived, and how to answer it. */
+interface Request {
+  command: Command;
+  receivedAt: number;
+  correlationData?: Uint8Array;
+}
+
+interface Known extends CommandEntry {
+  runs: CommandRuns;
 }
 
 /**
- * Runs a worker's commands. They start in the order of their arrival and run side by side; an error in one goes to the
- * scope's owner and ends nothing.
+ * Runs a worker's commands. They start in the order of their arrival and, unless their mode says otherwise, run side by
+ * side; an error in one goes to the scope's owner and to the sender, and ends nothing.
  */
 export class Commands {
-  readonly #handlers: ReadonlyMap<string, Handler>;
-  readonly #running = new Set<Scope>();
+  readonly #known = new Map<string, Known>();
+  /** What `onCommand` runs. */
+  readonly #others: CommandRuns;
   /** The topics whose retained command we cleared, and from which one empty message is to come. */
   readonly #clearing = new Set<string>();
 
+  /** @throws WorkerHostError `load_failed` where a command's schema has no JSON Schema */
   constructor(private readonly options: CommandsOptions) {
-    this.#handlers = collectHandlers(options.worker);
+    const { worker, scope } = options;
+    for (const entry of collectCommands(worker).values()) {
+      this.#known.set(entry.action, { ...entry, runs: new CommandRuns(entry.spec, scope) });
+    }
+    this.#others = new CommandRuns({}, scope);
   }
 
   /** Takes a message from the worker's own command topic. */
@@ -56,64 +62,132 @@ export class Commands {
     const { command, refusal } = parseCommand(payload);
     if (retain) {
       this.#clearing.add(topic);
-      this.options.clearRetained(topic);
+      this.options.publish(topic, "", { qos: 1, retain: true });
       this.options.warn(`retained command refused: ${quoteBytes(payload)}; publish commands without the retain flag`);
       // Whoever wants something stopped gets it, whatever the flags.
       if (command?.action !== STOP) return;
     }
     if (refusal !== undefined) this.options.warn(refusal);
-    else this.#dispatch(command);
+    else this.#dispatch(this.#requestOf(command, message));
   }
 
-  /** Takes a message from the topic of all props, on which only `stop` means something; the host watches over the rest. */
+  /** Takes a message from the topic of all props: `stop`, and what is marked `broadcast`. */
   receiveBroadcast(message: Message): void {
     if (message.retain) return;
     const { command } = parseCommand(message.payload);
-    if (command?.action === STOP) this.#dispatch(command);
+    const wanted = command?.action === STOP || this.#known.get(command?.action ?? "")?.spec.broadcast === true;
+    if (command && wanted) this.#dispatch(this.#requestOf(command, message));
   }
 
   /** Aborts the running commands: their `hold`s turn off, their sleeps reject. */
   abortAll(): void {
-    for (const scope of [...this.#running]) scope.end();
+    for (const { runs } of this.#known.values()) runs.abortAll();
+    this.#others.abortAll();
   }
 
-  /** Runs `do_stop` if there is one. */
-  async stop(): Promise<void> {
-    await this.#handlers.get(STOP)?.(undefined, { action: STOP, args: undefined });
+  /** Runs `do_stop` if there is one, for the worker's end. */
+  async stop(scope: Scope): Promise<void> {
+    const command: RunningCommand = { action: STOP, args: undefined, signal: scope.signal };
+    await this.#known.get(STOP)?.handler(undefined, command);
   }
 
-  #dispatch(command: Command): void {
-    const { action, expiresAt } = command;
-    const { worker, now, warn } = this.options;
+  #requestOf(command: Command, { responseTopic, correlationData }: Message): Request {
+    // MQTT 5's own response topic comes before its twin in the payload.
+    const replyTo = responseTopic ?? command.replyTo;
+    return {
+      command: replyTo === undefined ? command : { ...command, replyTo },
+      receivedAt: this.options.now(),
+      ...(correlationData ? { correlationData } : {}),
+    };
+  }
+
+  #dispatch(request: Request): void {
+    const { action, expiresAt, replyTo } = request.command;
+    const { worker, topics } = this.options;
+    if (replyTo !== undefined && !topics.isReply(replyTo)) {
+      const expected = topics.reply("<id>", "<name>");
+      this.options.warn(`${quote(action)} refused: a reply can't go to ${quote(replyTo)}; expected ${expected}`);
+      return;
+    }
     // A `stop` is never too late: its sender's clock may be wrong.
-    if (expiresAt !== undefined && expiresAt < now() && action !== STOP) {
-      warn(`${quote(action)} refused: it expired ${Math.round(now() - expiresAt)} ms ago`);
+    if (expiresAt !== undefined && expiresAt < request.receivedAt && action !== STOP) {
+      this.#refuse(
+        request,
+        `${quote(action)} refused: it expired ${Math.round(request.receivedAt - expiresAt)} ms ago`,
+      );
       return;
     }
     // Whatever is running must not switch on again what `stop` switches off.
     if (action === STOP) this.abortAll();
-    const handler = this.#handlers.get(action);
-    if (handler) void this.#run(action, () => handler(command.args, command));
-    else if (worker.onCommand) void this.#run(action, () => worker.onCommand?.(action, command.args, command));
-    else if (action !== STOP) warn(`unknown action ${quote(action)}; known: ${this.#known()}`);
+    const known = this.#known.get(action);
+    if (known) this.#admit(request, known);
+    else if (worker.onCommand) {
+      const handler: CommandEntry["handler"] = (args, command) => worker.onCommand?.(action, args, command);
+      void this.#run(request, { ...entryOf(action, {}, handler), runs: this.#others }, request.command.args);
+    } else if (action === STOP) this.#reply(request, { status: "ok" });
+    else this.#refuse(request, `unknown action ${quote(action)}; known: ${this.#names()}`);
   }
 
-  #known(): string {
-    return [...new Set([...this.#handlers.keys(), STOP])].sort().join(", ");
+  #names(): string {
+    return [...new Set([...this.#known.keys(), STOP])].sort().join(", ");
   }
 
-  async #run(action: string, call: () => unknown): Promise<void> {
-    const scope = this.options.scope.child();
-    this.#running.add(scope);
+  /** Starts it if its args are what its schema expects: at once, unless the schema has asynchronous checks. */
+  #admit(request: Request, known: Known): void {
+    const checked = this.#check(request.command, known);
+    if (checked instanceof Promise) {
+      void checked.then((done) => this.#admitChecked(request, known, done));
+    } else this.#admitChecked(request, known, checked);
+  }
+
+  #admitChecked(request: Request, known: Known, { value, faults }: Validated<unknown>): void {
+    const why = faults ? faults.map(({ text }) => text).join("; ") : known.runs.refusal;
+    if (why === undefined) void this.#run(request, known, value);
+    else this.#refuse(request, `${known.action} refused: ${why}`);
+  }
+
+  #check(command: Command, { spec, argsJson }: Known): Validated<unknown> | Promise<Validated<unknown>> {
+    if (!spec.args || !argsJson) return { value: command.args };
+    if (!command.text || typeof command.args !== "string") return validate(spec.args, command.args, argsJson);
+    const { value, refusal } = coerceText(command.args, argsJson);
+    if (refusal !== undefined) return { faults: [{ keys: [], text: refusal }] };
+    return validate(spec.args, value, argsJson);
+  }
+
+  async #run(request: Request, { action, runs, handler }: Known, args: unknown): Promise<void> {
+    const { scope } = this.options;
     try {
-      await scope.track(call);
+      const result = await runs.run((own) => handler(args, commandIn(own, request.command, args)));
+      if (request.command.replyTo !== undefined) this.#reply(request, { status: "ok", result });
     } catch (error) {
-      if (!isAbort(error, scope)) scope.owner.report(error, action);
+      const aborted = error instanceof AbortError;
+      if (!aborted) scope.owner.report(error, action);
+      this.#reply(request, { status: "error", error: aborted ? `aborted: ${error.message}` : describeError(error) });
     }
-    // What it spawned counts as a part of it.
-    if (scope.busy) await scope.idle();
-    this.#running.delete(scope);
   }
+
+  #refuse(request: Request, why: string): void {
+    this.options.warn(why);
+    this.#reply(request, { status: "error", error: why, refused: true });
+  }
+
+  #reply({ command, correlationData, receivedAt }: Request, outcome: Omit<Reply, "id" | "ms">): void {
+    const { replyTo, id } = command;
+    if (replyTo === undefined) return;
+    const reply: Reply = { ...(id === undefined ? {} : { id }), ...outcome, ms: this.options.now() - receivedAt };
+    this.options.publish(replyTo, formatReply(reply), { qos: 1, ...(correlationData ? { correlationData } : {}) });
+  }
+}
+
+/** The command as its handler gets it; its signal is made when somebody asks for it. */
+function commandIn(scope: Scope, command: Command, args: unknown): RunningCommand {
+  return {
+    ...command,
+    args,
+    get signal() {
+      return scope.signal;
+    },
+  };
 }
 
 function quoteBytes(payload: Uint8Array): string {

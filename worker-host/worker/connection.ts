@@ -1,4 +1,4 @@
-import type { MqttClient } from "mqtt";
+import type { IClientPublishOptions, IPublishPacket, MqttClient } from "mqtt";
 import type { Logger } from "pino";
 import { describeError } from "../contract/errors.ts";
 import { matchesFilter } from "../contract/topics.ts";
@@ -123,8 +123,8 @@ export class Connection {
     payload: string | Uint8Array,
     options: PublishOptions,
   ): Promise<PublishResult> {
-    const { qos = 0, retain = false, expiryS } = options;
-    const properties = expiryS && this.#protocolVersion === 5 ? { properties: { messageExpiryInterval: expiryS } } : {};
+    const { qos = 0, retain = false } = options;
+    const properties = this.#protocolVersion === 5 ? propertiesOf(options) : {};
     return new Promise((resolve) => {
       client.publish(topic, asBuffer(payload), { qos, retain, ...properties }, (error, packet) => {
         if (error) {
@@ -204,7 +204,7 @@ export class Connection {
       let problem: ConnectionProblem | undefined;
       let lasted = false;
       client.on("message", (topic, payload, packet) =>
-        this.#receive({ topic, payload, qos: packet.qos, retain: packet.retain }),
+        this.#receive({ topic, payload, qos: packet.qos, retain: packet.retain, ...requestOf(packet) }),
       );
       client.on("packetreceive", (packet) => {
         if (packet.cmd === "puback" && packet.reasonCode === NO_MATCHING_SUBSCRIBERS)
@@ -258,6 +258,21 @@ export class Connection {
     this.#told = true;
     this.options.onDown?.(problem);
   }
+}
+
+/** What MQTT 5 says of a message beside its payload. */
+function propertiesOf({ expiryS, correlationData }: PublishOptions): Pick<IClientPublishOptions, "properties"> {
+  if (expiryS === undefined && correlationData === undefined) return {};
+  const properties: IClientPublishOptions["properties"] = {};
+  if (expiryS !== undefined) properties.messageExpiryInterval = expiryS;
+  if (correlationData !== undefined) properties.correlationData = Buffer.from(correlationData);
+  return { properties };
+}
+
+function requestOf({ properties }: IPublishPacket): Pick<Message, "responseTopic" | "correlationData"> {
+  if (!properties?.responseTopic) return {};
+  const { responseTopic, correlationData } = properties;
+  return { responseTopic, ...(correlationData ? { correlationData } : {}) };
 }
 
 function asBuffer(payload: string | Uint8Array): string | Buffer {

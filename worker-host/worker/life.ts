@@ -3,19 +3,30 @@ import type { Runstate } from "../contract/description.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { matchesFilter, type Topics } from "../contract/topics.ts";
 import { BaseWorker, type WorkerContext } from "./base-worker.ts";
+import { Calls } from "./calls.ts";
 import { type Clock, within } from "./clock.ts";
 import { Commands } from "./commands.ts";
+import { checkConfig } from "./config.ts";
 import type { ConnectGate } from "./connect-gate.ts";
 import { Connection } from "./connection.ts";
 import { locate } from "./locate.ts";
 import type { WorkerSpec } from "./messages.ts";
 import { AbortError, Scope, type ScopeOwner } from "./scope.ts";
-import type { BrokerOptions, MessageHandler } from "./wire.ts";
+import type { BrokerOptions, MessageHandler, Wire } from "./wire.ts";
 
 const START_MS = 10_000;
 const DO_STOP_MS = 1_000;
 const STOP_MS = 5_000;
 const SETTLE_MS = 1_000;
+
+const SELF_EXPLAINING: ReadonlySet<string> = new Set(["load_failed", "invalid_config"]);
+
+/** A class that a worker's file exports. */
+interface WorkerClass {
+  new (context: WorkerContext): BaseWorker;
+  /** The schema of its config. */
+  config?: unknown;
+}
 
 /** What a life is handed from its process. */
 export interface LifeOptions {
@@ -100,14 +111,17 @@ export class Life implements ScopeOwner {
     await this.#connection.start();
     if (this.#stopping) return;
     const { topics, clock } = this.options;
-    const worker = this.#scope.run(() => new WorkerClass(this.#context()));
+    const { value: config, warnings } = await checkConfig(WorkerClass.config, this.spec.config, this.spec.file);
+    for (const warning of warnings) this.#warn(warning);
+    const worker = this.#scope.run(() => new WorkerClass(this.#context(config)));
     this.#worker = worker;
     const commands = new Commands({
       worker,
       scope: this.#scope,
+      topics,
       now: () => clock.now(),
       warn: (text) => this.#warn(text),
-      clearRetained: (topic) => void this.#connection.publish(topic, "", { qos: 1, retain: true }),
+      publish: (topic, payload, options) => void this.#connection.publish(topic, payload, options),
     });
     this.#commands = commands;
     const started = await within(
@@ -142,7 +156,7 @@ export class Life implements ScopeOwner {
     };
   }
 
-  async #load(): Promise<new (context: WorkerContext) => BaseWorker> {
+  async #load(): Promise<WorkerClass> {
     const module: Record<string, unknown> = await this.#scope.run(() => import(this.spec.bundle));
     // A CommonJS module's exports are its default.
     const exported = module.Worker ?? (module.default as { Worker?: unknown } | undefined)?.Worker ?? module.default;
@@ -165,20 +179,23 @@ export class Life implements ScopeOwner {
     ) => BaseWorker;
   }
 
-  #context(): WorkerContext {
+  #context(config: unknown): WorkerContext {
     const { spec, options } = this;
+    const { topics, clock, newId } = options;
+    const wire: Wire = {
+      publish: (topic, payload, publishOptions) => this.#connection.publish(topic, payload, publishOptions),
+      subscribe: (filter, handler) => this.#subscribe(filter, handler),
+    };
     return {
       id: spec.id,
-      config: spec.config,
+      config,
       dir: spec.dir,
       log: this.log,
-      topics: options.topics,
+      topics,
       scope: this.#scope,
-      newId: options.newId,
-      wire: {
-        publish: (topic, payload, publishOptions) => this.#connection.publish(topic, payload, publishOptions),
-        subscribe: (filter, handler) => this.#subscribe(filter, handler),
-      },
+      newId,
+      wire,
+      calls: new Calls({ id: spec.id, topics, wire, clock, newId }),
     };
   }
 
@@ -225,7 +242,7 @@ export class Life implements ScopeOwner {
       await this.#finish(
         "do_stop",
         DO_STOP_MS,
-        last.track(async () => this.#commands?.stop()),
+        last.track(async () => this.#commands?.stop(last)),
       );
       await this.#finish(
         "stop()",
@@ -250,7 +267,8 @@ export class Life implements ScopeOwner {
   }
 
   #explain(error: unknown): string {
-    if (error instanceof WorkerHostError && error.code === "load_failed") return error.message;
+    // These name their place themselves.
+    if (error instanceof WorkerHostError && SELF_EXPLAINING.has(error.code)) return error.message;
     return `${locate(error, this.spec.file, this.spec.dir)}: ${describeError(error)}`;
   }
 }

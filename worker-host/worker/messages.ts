@@ -2,6 +2,15 @@ import type { Runstate } from "../contract/description.ts";
 import type { LogOptions } from "./log.ts";
 import type { BrokerOptions } from "./wire.ts";
 
+/** A worker's config as its host read it. */
+export interface ConfigSpec {
+  values: Record<string, unknown>;
+  /** Its file, as it is shown to people; the one to write where there is none. */
+  file: string;
+  /** The line of each key, by its JSON pointer (RFC 6901). */
+  lines: Record<string, number>;
+}
+
 /** What a runner has to know of a worker to run it. */
 export interface WorkerSpec {
   id: string;
@@ -11,7 +20,7 @@ export interface WorkerSpec {
   file: string;
   /** The folder of its source file. */
   dir: string;
-  config: unknown;
+  config: ConfigSpec;
 }
 
 /** What all workers of a runner share; sent first. */

@@ -96,11 +96,13 @@ export class Scope {
 
   /** Fulfils when nothing runs in this scope any more. */
   async idle(): Promise<void> {
-    while (this.busy) {
-      this.#whenIdle ??= [];
-      const waiting = this.#whenIdle;
-      await new Promise<void>((resolve) => waiting.push(resolve));
-    }
+    while (this.busy) await new Promise<void>((resolve) => this.onceIdle(resolve));
+  }
+
+  /** Calls `callback` once, the next time that nothing runs in this scope any more. */
+  onceIdle(callback: () => void): void {
+    this.#whenIdle ??= [];
+    this.#whenIdle.push(callback);
   }
 
   /**
@@ -263,7 +265,7 @@ export class Scope {
     if (this.parent) this.parent.#release(this);
     const waiting = this.#whenIdle;
     this.#whenIdle = undefined;
-    for (const resolve of waiting ?? []) resolve();
+    for (const callback of waiting ?? []) callback();
   }
 }
 

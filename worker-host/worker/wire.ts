@@ -17,6 +17,8 @@ export interface PublishOptions {
   retain?: boolean;
   /** MQTT 5: the broker drops it when it could not be delivered for so long, in s. */
   expiryS?: number;
+  /** MQTT 5: hands back what the sender of a request sent along. */
+  correlationData?: Uint8Array;
 }
 
 /**
@@ -32,6 +34,10 @@ export interface Message {
   qos: 0 | 1 | 2;
   /** It was retained by the broker before we subscribed. */
   retain: boolean;
+  /** MQTT 5: where its sender wants the reply. */
+  responseTopic?: string;
+  /** MQTT 5: what its sender wants back with the reply. */
+  correlationData?: Uint8Array;
 }
 
 export type MessageHandler = (message: Message) => void;

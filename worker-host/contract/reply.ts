@@ -1,0 +1,38 @@
+import { decodeText } from "./payload.ts";
+
+/** What came of a command. */
+export interface Reply {
+  /** The `id` that the command had. */
+  id?: string;
+  status: "ok" | "error";
+  /** What the handler returned. */
+  result?: unknown;
+  /** Why not, in words. */
+  error?: string;
+  /** The handler was not called. */
+  refused?: true;
+  /** How long it took, in ms. */
+  ms: number;
+}
+
+/** The payload of a reply. A result that has no JSON is left out, in words. */
+export function formatReply(reply: Reply): string {
+  try {
+    return JSON.stringify(reply);
+  } catch (error) {
+    const { result: _, ...rest } = reply;
+    return JSON.stringify({ ...rest, status: "error", error: `its result is not JSON: ${(error as Error).message}` });
+  }
+}
+
+/** Reads a reply; `undefined` where a payload is none. */
+export function parseReply(payload: Uint8Array): Reply | undefined {
+  try {
+    const reply = JSON.parse(decodeText(payload) ?? "") as Partial<Reply> | null;
+    if (reply?.status !== "ok" && reply?.status !== "error") return undefined;
+    return { ...reply, status: reply.status, ms: typeof reply.ms === "number" ? reply.ms : 0 };
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}

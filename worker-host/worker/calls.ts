@@ -1,0 +1,90 @@
+import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
+import { parseReply } from "../contract/reply.ts";
+import type { Topics } from "../contract/topics.ts";
+import type { Clock } from "./clock.ts";
+import type { Message, Wire } from "./wire.ts";
+
+/**
+ * Why a call has no result: `timeout` (no answer in time), `refused` (the target did not run it), `failed` (it ran, and
+ * threw), `nobody` (nobody is subscribed to the target's commands; known with MQTT 5 only) or `not_sent`.
+ */
+export type CallErrorCode = "timeout" | "refused" | "failed" | "nobody" | "not_sent";
+
+export class CallError extends Error {
+  override readonly name = "CallError";
+
+  constructor(
+    readonly code: CallErrorCode,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+export interface CallsOptions {
+  /** Whose replies: the worker's id, or `cli`. */
+  id: string;
+  topics: Topics;
+  wire: Wire;
+  clock: Clock;
+  newId: () => string;
+}
+
+export interface CallRequest {
+  target: string;
+  action: string;
+  args: unknown;
+  timeoutMs: number;
+}
+
+/** Commands that wait for their replies. */
+export class Calls {
+  readonly #waiting = new Map<string, (message: Message) => void>();
+  #subscribed: Promise<unknown> | undefined;
+
+  constructor(private readonly options: CallsOptions) {}
+
+  /**
+   * Sends a command and waits for its result.
+   *
+   * @throws CallError
+   */
+  async call({ target, action, args, timeoutMs }: CallRequest): Promise<unknown> {
+    const { id, topics, wire, newId } = this.options;
+    this.#subscribed ??= wire.subscribe(topics.reply(id, "+"), (message) =>
+      this.#waiting.get(message.topic)?.(message),
+    );
+    await this.#subscribed;
+    const callId = newId();
+    const replyTo = topics.reply(id, callId);
+    const answer = this.#answer(replyTo, `${target} ${action}`, timeoutMs);
+    const payload = formatCommand(action, args, callId, replyTo);
+    const sent = wire.publish(topics.command(target), payload, { qos: 1, expiryS: COMMAND_EXPIRY_S });
+    // The reply may well come before the acknowledgement of the command.
+    return Promise.race([answer, this.#unless(sent, target, action)]).finally(() => this.#waiting.delete(replyTo));
+  }
+
+  /** Rejects where nobody got the command; never fulfils. */
+  async #unless(sent: ReturnType<Wire["publish"]>, target: string, action: string): Promise<never> {
+    const result = await sent;
+    if (result === "dropped") throw new CallError("not_sent", `${target} was not told "${action}": the broker is away`);
+    if (result === "unheard") throw new CallError("nobody", `nobody takes commands for ${target}: is it running?`);
+    return new Promise(() => {});
+  }
+
+  #answer(topic: string, what: string, timeoutMs: number): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const cancel = this.options.clock.after(timeoutMs, () => {
+        reject(new CallError("timeout", `${what}: no reply in ${timeoutMs} ms`));
+      });
+      this.#waiting.set(topic, ({ payload }) => {
+        const reply = parseReply(payload);
+        if (!reply) return;
+        cancel();
+        if (reply.status === "ok") resolve(reply.result);
+        else
+          reject(new CallError(reply.refused ? "refused" : "failed", `${what}: ${reply.error ?? "no reason given"}`));
+      });
+    });
+  }
+}

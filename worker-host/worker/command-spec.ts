@@ -1,0 +1,71 @@
+import type { Command } from "../contract/command.ts";
+import type { InferOutput, Schema } from "./schema.ts";
+
+/** What a command does while it still runs, in Home Assistant's words for scripts. */
+export type CommandMode = "parallel" | "single" | "restart" | "queued";
+
+/** A command as its handler gets it. */
+export interface RunningCommand extends Command {
+  /** Aborted by `stop`, a restart, the timeout, and the worker's end. */
+  readonly signal: AbortSignal;
+}
+
+/** What `@command` says of a `do_` method. */
+export interface CommandSpec<Args = unknown, Returns = unknown> {
+  /** For people. */
+  description?: string;
+  /** What the arguments must be; a text is read as this expects it. */
+  args?: Schema<Args>;
+  returns?: Schema<Returns>;
+  /** `parallel` if not given. */
+  mode?: CommandMode;
+  /** How many may run, or wait with `queued`, at once; 10 if not given, and as many as come with `parallel`. */
+  max?: number;
+  /** Aborts the command after so long, in ms. */
+  timeoutMs?: number;
+  /** It may run while all-stop is engaged. */
+  safe?: boolean;
+  /** It is accepted from the topic of all props. */
+  broadcast?: boolean;
+  /** Hints for a page that shows it. */
+  widget?: Readonly<Record<string, unknown>>;
+}
+
+/** A method with the context's `do_` name, taking what the schema lets through. */
+type Handler<This, Args, Returns> = (this: This, args: Args, command: RunningCommand) => Returns | Promise<Returns>;
+
+type Decorator<Args, Returns> = <This>(
+  method: Handler<This, Args, Returns>,
+  context: ClassMethodDecoratorContext<This, Handler<This, Args, Returns>>,
+) => void;
+
+const SPEC = Symbol("worker-host command");
+
+/**
+ * Describes a `do_` method: `@command({ description: "Fog for a while", args: z.number().max(5000) })`. A parameter that
+ * doesn't fit the schema is a compile error.
+ */
+export function command<Args extends Schema, Returns extends Schema>(
+  spec: Omit<CommandSpec, "args" | "returns"> & { args: Args; returns: Returns },
+): Decorator<InferOutput<Args>, InferOutput<Returns>>;
+export function command<Args extends Schema>(
+  spec: Omit<CommandSpec, "args" | "returns"> & { args: Args },
+): Decorator<InferOutput<Args>, unknown>;
+export function command<Returns extends Schema>(
+  spec: Omit<CommandSpec, "args" | "returns"> & { returns: Returns },
+): // biome-ignore lint/suspicious/noExplicitAny: without a schema the arguments are what was sent
+Decorator<any, InferOutput<Returns>>;
+export function command(
+  spec: Omit<CommandSpec, "args" | "returns">,
+): // biome-ignore lint/suspicious/noExplicitAny: as above
+Decorator<any, unknown>;
+export function command(spec: CommandSpec): Decorator<unknown, unknown> {
+  return (method) => {
+    Object.defineProperty(method, SPEC, { value: spec });
+  };
+}
+
+/** What `@command` said of a method; `{}` where it said nothing. */
+export function specOf(method: object): CommandSpec {
+  return (Reflect.get(method, SPEC) as CommandSpec | undefined) ?? {};
+}

@@ -1,0 +1,131 @@
+import type { StandardJSONSchemaV1, StandardSchemaV1 } from "@standard-schema/spec";
+import { quote } from "../contract/command.ts";
+import { WorkerHostError } from "../contract/errors.ts";
+import { alternatives, type JsonSchema } from "../contract/json-schema.ts";
+
+/** A zod schema, or any other Standard Schema that gives its JSON Schema. */
+export type Schema<Output = unknown> = StandardSchemaV1<unknown, Output> & StandardJSONSchemaV1<unknown, Output>;
+
+/** The type of what a schema lets through. */
+export type InferOutput<S extends Schema> = StandardSchemaV1.InferOutput<S>;
+
+/** One thing that is wrong with a value. */
+export interface Fault {
+  /** The way to it, from the value's root. */
+  keys: readonly PropertyKey[];
+  /** `duration_ms: expected number, got "5s"` */
+  text: string;
+}
+
+/** A value that its schema lets through, or all that is wrong with it. */
+export type Validated<T> = { value: T; faults?: never } | { value?: never; faults: Fault[] };
+
+/** The JSON Schema of what `schema` takes; `what` names it in the error. */
+export function jsonSchemaOf(schema: Schema, what: string): JsonSchema {
+  try {
+    // zod throws at a type that JSON has no word for unless told otherwise.
+    return schema["~standard"].jsonSchema.input({
+      target: "draft-2020-12",
+      libraryOptions: { unrepresentable: "any" },
+    }) as JsonSchema;
+  } catch (cause) {
+    throw new WorkerHostError(
+      "load_failed",
+      `${what} is no schema that gives its JSON Schema: write it with "z" from "worker-host"`,
+      { cause },
+    );
+  }
+}
+
+/** Whether `value` can be asked for its JSON Schema and can validate. */
+export function isSchema(value: unknown): value is Schema {
+  const standard = (value as Partial<Schema> | null | undefined)?.["~standard"];
+  return typeof standard?.validate === "function" && typeof standard.jsonSchema?.input === "function";
+}
+
+/** Validates at once where the schema can; a schema with asynchronous checks gives a promise. */
+export function validate<T>(schema: Schema<T>, value: unknown, json: JsonSchema): Validated<T> | Promise<Validated<T>> {
+  const result = schema["~standard"].validate(value);
+  const explain = (done: StandardSchemaV1.Result<T>): Validated<T> =>
+    done.issues ? { faults: done.issues.map((issue) => explainIssue(issue, value, json)) } : { value: done.value };
+  return result instanceof Promise ? result.then(explain) : explain(result);
+}
+
+function explainIssue({ message, path = [] }: StandardSchemaV1.Issue, value: unknown, json: JsonSchema): Fault {
+  const keys = path.map((step) => (typeof step === "object" ? step.key : step));
+  const found = at(value, keys);
+  // What zod says of the type that it found says less than the value itself.
+  const expectation = message.replace(/^Invalid input: /, "").replace(/, received .*$/, "");
+  const place = keys.length > 0 ? `${showKeys(keys)}: ` : "";
+  const got = isSecret(json, keys) ? "something else" : found === undefined ? "nothing" : quote(found);
+  return { keys, text: `${place}${expectation}, got ${got}` };
+}
+
+function at(value: unknown, keys: readonly PropertyKey[]): unknown {
+  return keys.reduce<unknown>(
+    (inner, key) => (typeof inner === "object" && inner !== null ? Reflect.get(inner, key) : undefined),
+    value,
+  );
+}
+
+/** `targets[0].ms` */
+function showKeys(keys: readonly PropertyKey[]): string {
+  return keys
+    .map((key, index) => (typeof key === "number" ? `[${key}]` : `${index > 0 ? "." : ""}${String(key)}`))
+    .join("");
+}
+
+/** The schemas of what stands at `key` in a value of `schema`. */
+function inside(schema: JsonSchema, key: PropertyKey, root: JsonSchema): JsonSchema[] {
+  return alternatives(schema, root).flatMap((one) => {
+    if (typeof key === "number") return typeof one.items === "object" ? [one.items] : [];
+    const own = Object.hasOwn(one.properties ?? {}, key) ? one.properties?.[String(key)] : undefined;
+    return own ? [own] : typeof one.additionalProperties === "object" ? [one.additionalProperties] : [];
+  });
+}
+
+/** Whether what stands at `keys`, or holds it, is marked `.meta({ secret: true })`. */
+export function isSecret(schema: JsonSchema, keys: readonly PropertyKey[]): boolean {
+  let here = [schema];
+  for (const key of [...keys, undefined]) {
+    if (here.some((one) => one.secret === true || alternatives(one, schema).some(({ secret }) => secret === true)))
+      return true;
+    if (key !== undefined) here = here.flatMap((one) => inside(one, key, schema));
+  }
+  return false;
+}
+
+/** A copy of `value` without what its schema marks as secret. */
+export function withoutSecrets(value: unknown, schema: JsonSchema, keys: readonly PropertyKey[] = []): unknown {
+  if (isSecret(schema, keys)) return undefined;
+  if (Array.isArray(value)) return value.map((item, index) => withoutSecrets(item, schema, [...keys, index]));
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [key, withoutSecrets(item, schema, [...keys, key])]),
+  );
+}
+
+/** The keys of `value` that its schema does not know, each with the ones that it knows there. */
+export function unknownKeys(value: unknown, schema: JsonSchema): { keys: PropertyKey[]; known: string[] }[] {
+  const look = (
+    inner: unknown,
+    schemas: JsonSchema[],
+    keys: PropertyKey[],
+  ): { keys: PropertyKey[]; known: string[] }[] => {
+    if (typeof inner !== "object" || inner === null) return [];
+    const options = schemas.flatMap((one) => alternatives(one, schema));
+    const known = options.flatMap((one) => Object.keys(one.properties ?? {}));
+    const closed =
+      known.length > 0 && options.every(({ additionalProperties: rest }) => rest === undefined || rest === false);
+    return Object.entries(inner).flatMap(([name, item]) => {
+      const key = Array.isArray(inner) ? Number(name) : name;
+      if (closed && !Array.isArray(inner) && !known.includes(name)) return [{ keys: [...keys, name], known }];
+      return look(
+        item,
+        options.flatMap((one) => inside(one, key, schema)),
+        [...keys, key],
+      );
+    });
+  };
+  return look(value, [schema], []);
+}
