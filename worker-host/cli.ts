@@ -53,7 +53,12 @@ async function run(flags: Flags): Promise<void> {
     random: Math.random,
   });
   const stopping = stopOnSignals(host, (text) => log.info(text));
-  await host.start();
+  try {
+    await host.start();
+  } catch (error) {
+    await host.kill();
+    throw error;
+  }
   await host.settled();
   if (stopping()) return;
   const count = (state: string) => host.workers.filter((worker) => worker.state === state).length;

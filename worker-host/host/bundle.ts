@@ -17,6 +17,7 @@ export interface Bundle {
 const SELF = new URL("../index.js", import.meta.url).href;
 
 const NODE_TARGET = "node20";
+const PLACE = /import\.meta|__dirname|__filename/;
 const LOADERS: Readonly<Record<string, esbuild.Loader>> = {
   ".ts": "ts",
   ".mts": "ts",
@@ -45,28 +46,10 @@ export class Bundler {
   async bundle(id: string, file: string): Promise<Bundle> {
     const outfile = join(this.outDir, `${id}-${this.#count++}.mjs`);
     try {
-      const { metafile } = await esbuild.build({
-        entryPoints: [file],
-        outfile,
-        absWorkingDir: dirname(file),
-        bundle: true,
-        platform: "node",
-        format: "esm",
-        target: NODE_TARGET,
-        keepNames: true,
-        sourcemap: "inline",
-        metafile: true,
-        logLevel: "silent",
-        // For what CommonJS files of the prop's own require.
-        banner: {
-          js: `import { createRequire as __createRequire } from "node:module"; const require = __createRequire(${JSON.stringify(pathToFileURL(file).href)});`,
-        },
-        plugins: [resolveImports, keepPlace],
-      });
-      return {
-        url: pathToFileURL(outfile).href,
-        inputs: Object.keys(metafile.inputs).map((input) => resolve(dirname(file), input)),
-      };
+      let inputs = await build(file, outfile, [resolveImports]);
+      // Few files ask where they are, and to look into each while building takes as long as the rest of it.
+      if (await anyAsksForItsPlace(inputs)) inputs = await build(file, outfile, [resolveImports, keepPlace]);
+      return { url: pathToFileURL(outfile).href, inputs };
     } catch (error) {
       throw new WorkerHostError("load_failed", this.#explain(file, error), { cause: error });
     }
@@ -89,6 +72,34 @@ export class Bundler {
       })
       .join("\n");
   }
+}
+
+/** Builds `file` into `outfile`; gives the files that went into it, absolute. */
+async function build(file: string, outfile: string, plugins: esbuild.Plugin[]): Promise<string[]> {
+  const { metafile } = await esbuild.build({
+    entryPoints: [file],
+    outfile,
+    absWorkingDir: dirname(file),
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: NODE_TARGET,
+    keepNames: true,
+    sourcemap: "inline",
+    metafile: true,
+    logLevel: "silent",
+    // For what CommonJS files of the prop's own require.
+    banner: {
+      js: `import { createRequire as __createRequire } from "node:module"; const require = __createRequire(${JSON.stringify(pathToFileURL(file).href)});`,
+    },
+    plugins,
+  });
+  return Object.keys(metafile.inputs).map((input) => resolve(dirname(file), input));
+}
+
+async function anyAsksForItsPlace(files: string[]): Promise<boolean> {
+  const sources = await Promise.all(files.map((file) => readFile(file, "utf8")));
+  return sources.some((source) => PLACE.test(source));
 }
 
 /** Bare imports: ours to the running host's module, a package's to where the prop finds it, unbundled. */
@@ -134,7 +145,7 @@ const keepPlace: esbuild.Plugin = {
   setup(build) {
     build.onLoad({ filter: /\.([cm]?[jt]s|[jt]sx)$/ }, async ({ path }) => {
       const source = await readFile(path, "utf8");
-      if (!/import\.meta|__dirname|__filename/.test(source)) return undefined;
+      if (!PLACE.test(source)) return undefined;
       const options: esbuild.TransformOptions = {
         loader: LOADERS[extname(path)] ?? "js",
         target: "esnext",

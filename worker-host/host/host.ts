@@ -9,7 +9,7 @@ import type { LogOptions } from "../worker/log.ts";
 import type { BrokerOptions } from "../worker/wire.ts";
 import type { EmbeddedBroker } from "./broker.ts";
 import { Bundler } from "./bundle.ts";
-import { discover, pathFrom } from "./discover.ts";
+import { type Discovery, discover, pathFrom } from "./discover.ts";
 import { lanCredentials } from "./lan-credentials.ts";
 import { Presence } from "./presence.ts";
 import type { Settings } from "./settings.ts";
@@ -53,20 +53,21 @@ export class Host {
 
   /** Fulfils when the workers are on their way. Waits for a broker that isn't there yet. */
   async start(): Promise<void> {
-    const { settings, log } = this.options;
+    const { settings, log, cwd } = this.options;
     this.#bundles = await mkdtemp(join(tmpdir(), "worker-host-"));
     const supervisor = this.#createSupervisor(this.#bundles);
     this.#supervisor = supervisor;
-    const broker = settings.external ?? (await this.#startBroker()).options;
+    supervisor.open();
+    const discovery = discover({ ...settings, show: pathFrom(cwd) });
+    const [broker] = await Promise.all([settings.external ?? this.#startBroker(), discovery]);
     this.#broker = broker;
     log.info(
       { port: this.#embedded?.port },
       this.#embedded ? `the embedded broker listens at ${broker.url}` : `using the broker at ${broker.url}`,
     );
-    supervisor.open();
     const presence = this.#createPresence(broker, supervisor);
     this.#presence = presence;
-    await Promise.all([this.#connect(broker, presence, supervisor), this.#discover(supervisor)]);
+    await Promise.all([this.#connect(broker, presence, supervisor), this.#add(supervisor, await discovery)]);
     if (!this.#stopped) await presence.clearRemoved();
   }
 
@@ -103,7 +104,7 @@ export class Host {
     await this.#removeBundles();
   }
 
-  async #startBroker(): Promise<EmbeddedBroker> {
+  async #startBroker(): Promise<BrokerOptions> {
     const { settings, log } = this.options;
     const { port, lan, ...given } = settings.embedded;
     // Loaded only where it is needed: it takes a tenth of a second.
@@ -114,7 +115,7 @@ export class Host {
       ...(lan ? { credentials: lanCredentials(settings.data, given) } : {}),
       log,
     });
-    return this.#embedded;
+    return this.#embedded.options;
   }
 
   #createSupervisor(bundles: string): Supervisor {
@@ -151,9 +152,8 @@ export class Host {
     });
   }
 
-  async #discover(supervisor: Supervisor): Promise<void> {
-    const { settings, cwd, log } = this.options;
-    const { workers, warnings } = await discover({ ...settings, show: pathFrom(cwd) });
+  async #add(supervisor: Supervisor, { workers, warnings }: Discovery): Promise<void> {
+    const { settings, log } = this.options;
     for (const warning of warnings) log.warn(warning);
     await supervisor.add(workers);
     this.#presence?.describe();

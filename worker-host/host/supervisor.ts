@@ -76,7 +76,14 @@ export class Supervisor {
   async add(found: Found[]): Promise<void> {
     await Promise.all(found.map((worker) => this.#add(worker)));
     await this.options.bundler.rest();
-    if (this.#specs.size === 0) await this.#closeRunner();
+    if (this.#specs.size === 0) this.#dropRunner();
+  }
+
+  /** Ends the runner that nobody needs. */
+  #dropRunner(): void {
+    const runner = this.#runner;
+    this.#runner = undefined;
+    runner?.kill();
   }
 
   async #closeRunner(): Promise<void> {

@@ -7,7 +7,7 @@ const DEFAULT_MAX = 10;
 /** What of one command runs and what waits, by its mode. */
 export class CommandRuns {
   readonly #running = new Set<Scope>();
-  readonly #waiting: ((reason?: AbortError) => void)[] = [];
+  readonly #waiting: { start: () => void; abort: (reason: AbortError) => void }[] = [];
 
   constructor(
     private readonly spec: CommandSpec,
@@ -24,40 +24,42 @@ export class CommandRuns {
   }
 
   /** Runs `work` in a scope of its own: now, or with `queued` when the one before is over. */
-  async run<T>(work: (scope: Scope) => T): Promise<Awaited<T>> {
-    const { mode = "parallel" } = this.spec;
+  run<T>(work: (scope: Scope) => T): Promise<Awaited<T>> {
+    const { mode } = this.spec;
     if (mode === "restart") this.abortAll("restarted");
-    if (mode === "queued" && this.#running.size > 0) {
-      const reason = await new Promise<AbortError | undefined>((resolve) => this.#waiting.push(resolve));
-      if (reason) throw reason;
-    }
-    return this.#run(work);
+    return mode === "queued" && this.#running.size > 0 ? this.#runLater(work) : this.#runNow(work);
   }
 
-  async #run<T>(work: (scope: Scope) => T): Promise<Awaited<T>> {
+  #runLater<T>(work: (scope: Scope) => T): Promise<Awaited<T>> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ start: () => resolve(this.#runNow(work)), abort: reject });
+    });
+  }
+
+  #runNow<T>(work: (scope: Scope) => T): Promise<Awaited<T>> {
     const scope = this.parent.child();
     this.#running.add(scope);
     const cancelTimeout = this.#limit(scope);
     const running = scope.track(() => work(scope));
     // What it spawned counts as a part of it; what waits for ever after an abort doesn't.
     scope.onceIdle(() => {
-      cancelTimeout();
+      cancelTimeout?.();
       this.#running.delete(scope);
-      if (this.#running.size === 0) this.#waiting.shift()?.();
+      if (this.#running.size === 0) this.#waiting.shift()?.start();
     });
     return running;
   }
 
-  #limit(scope: Scope): () => void {
+  #limit(scope: Scope): (() => void) | undefined {
     const { timeoutMs } = this.spec;
-    if (timeoutMs === undefined) return () => {};
+    if (timeoutMs === undefined) return undefined;
     return scope.clock.after(timeoutMs, () => scope.end(new AbortError(`it took longer than ${timeoutMs} ms`)));
   }
 
   /** Aborts what runs, and what waits: `hold`s turn off, sleeps reject. */
   abortAll(why = "stopped"): void {
     const reason = new AbortError(why);
-    for (const next of this.#waiting.splice(0)) next(reason);
+    for (const { abort } of this.#waiting.splice(0)) abort(reason);
     for (const scope of [...this.#running]) scope.end(reason);
   }
 }

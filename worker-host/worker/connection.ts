@@ -56,6 +56,8 @@ export class Connection {
   #loop: Promise<void> | undefined;
   #wake = () => {};
   readonly #subscriptions = new Map<string, Subscription>();
+  readonly #ungranted = new Map<string, Subscription>();
+  #granting: Promise<void> | undefined;
   /** The packet ids of messages that a broker took, having nobody to give them to. */
   readonly #unheard = new Set<number | undefined>();
   readonly #retained = new Map<string, { payload: string | Uint8Array; qos: 0 | 1 | 2 }>();
@@ -147,13 +149,26 @@ export class Connection {
     const subscription = known ?? { ...options, exact: !/[+#]/.test(filter), handlers: new Set() };
     subscription.handlers.add(handler);
     this.#subscriptions.set(filter, subscription);
-    if (!known && this.#client && this.#up) await this.#grant(this.#client, new Map([[filter, subscription]]));
+    if (!known) await this.#grantSoon(filter, subscription);
     return () => {
       subscription.handlers.delete(handler);
       if (subscription.handlers.size > 0 || this.#subscriptions.get(filter) !== subscription) return;
       this.#subscriptions.delete(filter);
       if (this.#up) this.#client?.unsubscribe(filter);
     };
+  }
+
+  /** One SUBSCRIBE for all that is asked for in one go; while there is no connection, the next one brings it. */
+  #grantSoon(filter: string, subscription: Subscription): Promise<void> {
+    if (!this.#up) return Promise.resolve();
+    this.#ungranted.set(filter, subscription);
+    this.#granting ??= Promise.resolve().then(() => {
+      const wanted = new Map(this.#ungranted);
+      this.#ungranted.clear();
+      this.#granting = undefined;
+      return this.#client && this.#up ? this.#grant(this.#client, wanted) : undefined;
+    });
+    return this.#granting;
   }
 
   async #grant(client: MqttClient, subscriptions: ReadonlyMap<string, Subscription>): Promise<void> {

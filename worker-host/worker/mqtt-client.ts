@@ -36,6 +36,8 @@ export function createClient({ broker, clientId, will, random, protocolVersion }
     reconnectPeriod: 0,
     resubscribe: false,
     queueQoSZero: false,
+    // It would fill a table of 65,536 buffers at the first packet: 50 ms and some MB for each process.
+    writeCache: false,
   };
   for (const name of ["username", "password", "ca", "cert", "key"] as const) {
     const value = broker[name];

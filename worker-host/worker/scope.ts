@@ -202,8 +202,9 @@ export class Scope {
     };
     const forget = this.#whenEnded(turnOff);
     try {
+      const turningOn = on();
       try {
-        await on();
+        if (turningOn instanceof Promise) await turningOn;
       } finally {
         // The scope ended while `on` was still turning on: what it did last must be undone again.
         if (turnedOff) turnOff();
