@@ -16,6 +16,7 @@ export interface CommandSpec<Args = unknown, Returns = unknown> {
   description?: string;
   /** What the arguments must be; a text is read as this expects it. */
   args?: Schema<Args>;
+  /** What the method returns; the compiler holds it to that. */
   returns?: Schema<Returns>;
   /** `parallel` if not given. */
   mode?: CommandMode;
@@ -23,12 +24,8 @@ export interface CommandSpec<Args = unknown, Returns = unknown> {
   max?: number;
   /** Aborts the command after so long, in ms. */
   timeoutMs?: number;
-  /** It may run while all-stop is engaged. */
-  safe?: boolean;
   /** It is accepted from the topic of all props. */
   broadcast?: boolean;
-  /** Hints for a page that shows it. */
-  widget?: Readonly<Record<string, unknown>>;
 }
 
 /** A method with the context's `do_` name, taking what the schema lets through. */
