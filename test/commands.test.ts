@@ -10,9 +10,9 @@ import { runCli, startHost } from "./harness/host.ts";
 const HEAD = 'import { command, z } from "worker-host";';
 
 /** Runs one worker, `lab`, with this body, beside a client that sees all. */
-async function lab(body: string, props: Files = {}) {
+async function lab(body: string, props: Files = {}, filters = ["halloween/#"]) {
   const broker = await startBroker();
-  const client = await TestClient.connect(broker.url);
+  const client = await TestClient.connect(broker.url, filters);
   await startHost({ broker, props: { "lab/backend/worker.ts": workerSource(body, HEAD), ...props } });
   await client.expect("halloween/lab/status/availability", "online");
   let count = 0;
@@ -244,6 +244,8 @@ test("call awaits a reply, and rejects by name on timeout, refusal, failure and 
        this.telemetry("over", 1);
      }`,
     { "other/backend/worker.ts": other },
+    // Whoever listened to all would be somebody to whom the broker gives the ghost's command.
+    ["halloween/lab/#"],
   );
   await send("go");
   await telemetry("sum", "3");
