@@ -197,14 +197,15 @@ test("modes: single refuses, restart aborts the old, queued waits its turn, max 
 });
 
 test("a single command that outlives its abort does not stay busy for ever", async () => {
-  const { ask, send, telemetry } = await lab(
+  const { ask, client, send, telemetry } = await lab(
     `@command({ mode: "single" }) async do_loop() { this.telemetry("loop", 1); for (;;) { try { await this.sleep(10_000); } catch {} } }`,
   );
   await send("loop");
   await telemetry("loop", "1");
   expect(await ask("stop")).toMatchObject({ status: "ok" });
+  const again = client.expectNext("halloween/lab/telemetry/loop", "1");
   await send("loop");
-  await telemetry("loop", "1");
+  await again;
 });
 
 test("timeoutMs aborts the command: its signal, its sleeps and its holds", async () => {

@@ -35,8 +35,3 @@ export function alternatives(schema: JsonSchema, root: JsonSchema = schema, dept
   if (Array.isArray(schema.type)) return schema.type.map((type: string) => ({ ...schema, type }));
   return [schema];
 }
-
-/** Whether `schema` has such a type among its alternatives; `integer` is a `number` too. */
-export function allows(schema: JsonSchema, type: string, root: JsonSchema = schema): boolean {
-  return alternatives(schema, root).some((one) => one.type === type || (type === "number" && one.type === "integer"));
-}
