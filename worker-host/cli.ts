@@ -59,7 +59,7 @@ async function run(flags: Flags): Promise<void> {
     await host.kill();
     throw error;
   }
-  await host.settled();
+  await host.settle();
   if (stopping()) return;
   const count = (state: string) => host.workers.filter((worker) => worker.state === state).length;
   log.info({ running: count("running"), failed: count("failed"), skipped: count("skipped") }, "ready");
@@ -156,6 +156,7 @@ withSettings(program.command("list"), () => true)
   .action(async (flags: Flags) => {
     const outcome = await list(settingsFrom(flags), {
       cwd: process.cwd(),
+      env: process.env,
       json: flags.json === true,
       running: flags.running === true,
       clock: systemClock,

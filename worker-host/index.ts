@@ -1,16 +1,16 @@
 export { z } from "zod";
 export type { Command } from "./contract/command.ts";
+export type { TelemetryDescription, Widget } from "./contract/description.ts";
 export { type ErrorCode, WorkerHostError } from "./contract/errors.ts";
-export {
-  type AnyConfig,
-  BaseWorker,
-  type IncomingMessage,
-  type WatchedValue,
-  type WorkerContext,
-} from "./worker/base-worker.ts";
+export { type AnyConfig, BaseWorker } from "./worker/base-worker.ts";
 export { CallError, type CallErrorCode } from "./worker/calls.ts";
 export { type CommandMode, type CommandSpec, command, type RunningCommand } from "./worker/command-spec.ts";
+export type { WorkerContext } from "./worker/context.ts";
+export type { Facts, Telemetry } from "./worker/description.ts";
 export { duration } from "./worker/duration.ts";
+export { ExecError, type ExecOptions, type ExecResult } from "./worker/exec.ts";
+export type { IncomingMessage, WatchedValue } from "./worker/messenger.ts";
 export type { Schema } from "./worker/schema.ts";
 export { AbortError, type Task } from "./worker/scope.ts";
+export type { Store } from "./worker/store.ts";
 export type { PublishOptions } from "./worker/wire.ts";

@@ -1,8 +1,8 @@
 import type { HostDescription, WorkerSummary } from "../contract/description.ts";
 import { decodeText } from "../contract/payload.ts";
 import { Topics } from "../contract/topics.ts";
-import { readConfigFile } from "../host/config-file.ts";
 import { discover, pathFrom } from "../host/discover.ts";
+import { plan } from "../host/plan.ts";
 import type { Settings } from "../host/settings.ts";
 import { within } from "../worker/clock.ts";
 import type { Connection } from "../worker/connection.ts";
@@ -13,6 +13,7 @@ const ANSWER_MS = 1_000;
 
 export interface ListOptions extends ClientDependencies {
   cwd: string;
+  env: Readonly<Record<string, string | undefined>>;
   json: boolean;
   /** Only what a running host says. */
   running: boolean;
@@ -35,7 +36,7 @@ export async function list(settings: Settings, options: ListOptions): Promise<Li
   const answer = await ask(settings, options);
   if ("workers" in answer) return { ok: true, text: format(answer.workers, options.json), notes: [] };
   if (options.running) return { ok: false, text: "", notes: [answer.problem] };
-  const { workers, warnings } = await look(settings, options.cwd);
+  const { workers, warnings } = await look(settings, options);
   return {
     ok: true,
     text: format(workers, options.json),
@@ -74,17 +75,18 @@ function retained(connection: Connection, topic: string): Promise<string | undef
   });
 }
 
-async function look(settings: Settings, cwd: string): Promise<{ workers: Row[]; warnings: string[] }> {
+async function look(settings: Settings, { cwd, env }: ListOptions): Promise<{ workers: Row[]; warnings: string[] }> {
   const show = pathFrom(cwd);
-  const { workers, warnings } = await discover({ ...settings, show });
-  const rows = workers.map((found): Row => {
-    const { path } = readConfigFile(found.dir, found.configBase, {}, show);
-    const detail = found.fault ?? found.skipped;
+  const { workers, warnings } = await plan(await discover({ ...settings, show }), { ...settings, env, show });
+  const rows = workers.map(({ id, file, configPath, about, fault, skipped }): Row => {
+    const detail = fault ?? skipped;
     return {
-      id: found.id,
-      file: show(found.file),
-      ...(path ? { config: show(path) } : {}),
-      state: found.skipped !== undefined ? "skipped" : found.fault !== undefined ? "failed" : "would load",
+      id,
+      file: show(file),
+      ...(configPath ? { config: show(configPath) } : {}),
+      ...(about.name ? { name: about.name } : {}),
+      ...(about.area ? { area: about.area } : {}),
+      state: skipped !== undefined ? "skipped" : fault !== undefined ? "failed" : "would load",
       ...(detail ? { detail } : {}),
     };
   });

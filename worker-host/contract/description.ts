@@ -1,3 +1,5 @@
+import type { JsonSchema } from "./json-schema.ts";
+
 /** The states of a worker's life, as its host sees it. */
 export type Runstate = "starting" | "running" | "stopping" | "stopped" | "failed";
 
@@ -19,6 +21,10 @@ export interface WorkerSummary {
   file: string;
   /** Its config file, if it has one. */
   config?: string;
+  /** What people call it. */
+  name?: string;
+  /** Where in the haunt it is. */
+  area?: string;
   /** `skipped`: found, but not to be run; `detail` says why. */
   state: Runstate | "skipped";
   detail?: string;
@@ -31,4 +37,62 @@ export interface HostDescription {
   name: string;
   version: string;
   workers: WorkerSummary[];
+  /** What the host can be told; there from the moment it listens. */
+  commands?: Record<string, CommandDescription>;
+}
+
+/** How a command or a value may be shown on a page; a page is free to do otherwise. */
+export interface Widget {
+  type?: "button" | "slider" | "toggle" | "select" | "text" | "colour" | "gauge" | "chart";
+  label?: string;
+  icon?: string;
+  /** Ask before it is sent. */
+  confirm?: boolean;
+  /** Don't show it. */
+  hidden?: boolean;
+}
+
+/** What a worker says of one of its commands. */
+export interface CommandDescription {
+  description?: string;
+  /** Of the arguments, as they are sent. */
+  args?: JsonSchema;
+  returns?: JsonSchema;
+  mode?: string;
+  max?: number;
+  /** After so long it is aborted, in ms. */
+  timeout_ms?: number;
+  /** It is accepted from the topic of all props. */
+  broadcast?: true;
+  widget?: Widget;
+}
+
+/** What a worker says of one of its telemetry keys. */
+export interface TelemetryDescription {
+  unit?: string;
+  type?: "number" | "boolean" | "string" | "object" | "array";
+  description?: string;
+  /** It is published with the retain flag. */
+  retain?: boolean;
+  widget?: Widget;
+}
+
+/** The payload of `<p>/<id>/description`. */
+export interface WorkerDescription {
+  /** The version of the wire contract. */
+  contract: 1;
+  id: string;
+  /** What its file is called: the same for all instances of one class. */
+  class: string;
+  name?: string;
+  area?: string;
+  version?: string;
+  description?: string;
+  commands: Record<string, CommandDescription>;
+  /** What is declared; a worker may publish more. */
+  telemetry?: Record<string, TelemetryDescription>;
+  /** For a worker with a schema: the schema, and what holds now, both without secrets. */
+  config?: { schema: JsonSchema; values: unknown };
+  /** What a worker says besides. */
+  [fact: string]: unknown;
 }

@@ -38,15 +38,7 @@ export class EmbeddedBroker {
 
   /** @throws WorkerHostError `port_in_use`, `port_refused` */
   static async start({ port, lan, credentials, log }: EmbeddedBrokerOptions): Promise<EmbeddedBroker> {
-    const aedes = await Aedes.createBroker({
-      mq: numberedEmitter(),
-      authenticate: (_client, username, password, done) => {
-        done(null, !credentials || (same(username, credentials.username) && same(password, credentials.password)));
-      },
-    });
-    for (const event of ["clientError", "connectionError"] as const) {
-      aedes.on(event, (client, error) => log.debug({ client: client.id }, `broker: ${error.message}`));
-    }
+    const aedes = await createAedes({ ...(credentials ? { credentials } : {}), log });
     // Nagle's algorithm would hold messages back for up to 44 ms.
     const server = createServer({ noDelay: true }, aedes.handle);
     const broker = new EmbeddedBroker(aedes, server, credentials);
@@ -78,6 +70,23 @@ export class EmbeddedBroker {
     for (const socket of this.#sockets) socket.destroy();
     await closed;
   }
+}
+
+/** A broker that listens nowhere yet. */
+export async function createAedes({
+  credentials,
+  log,
+}: Pick<EmbeddedBrokerOptions, "credentials" | "log">): Promise<Aedes> {
+  const aedes = await Aedes.createBroker({
+    mq: numberedEmitter(),
+    authenticate: (_client, username, password, done) => {
+      done(null, !credentials || (same(username, credentials.username) && same(password, credentials.password)));
+    },
+  });
+  for (const event of ["clientError", "connectionError"] as const) {
+    aedes.on(event, (client, error) => log.debug({ client: client.id }, `broker: ${error.message}`));
+  }
+  return aedes;
 }
 
 /**

@@ -1,4 +1,5 @@
-import { readFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { builtinModules } from "node:module";
 import { dirname, extname, join, resolve, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -11,6 +12,8 @@ export interface Bundle {
   url: string;
   /** Every file that went into it, absolute. */
   inputs: string[];
+  /** The same for two builds that came out the same. */
+  hash: string;
 }
 
 /** The module that `import … from "worker-host"` means: the running host's own, so that there is one `BaseWorker`. */
@@ -46,13 +49,18 @@ export class Bundler {
   async bundle(id: string, file: string): Promise<Bundle> {
     const outfile = join(this.outDir, `${id}-${this.#count++}.mjs`);
     try {
-      let inputs = await build(file, outfile, [resolveImports]);
+      let built = await build(file, outfile, [resolveImports]);
       // Few files ask where they are, and to look into each while building takes as long as the rest of it.
-      if (await anyAsksForItsPlace(inputs)) inputs = await build(file, outfile, [resolveImports, keepPlace]);
-      return { url: pathToFileURL(outfile).href, inputs };
+      if (await anyAsksForItsPlace(built.inputs)) built = await build(file, outfile, [resolveImports, keepPlace]);
+      return { url: pathToFileURL(outfile).href, ...built };
     } catch (error) {
       throw new WorkerHostError("load_failed", this.#explain(file, error), { cause: error });
     }
+  }
+
+  /** Removes what nobody will import any more. */
+  async discard({ url }: Bundle): Promise<void> {
+    await rm(fileURLToPath(url), { force: true });
   }
 
   /** Ends esbuild's helper process; the next build starts it again. */
@@ -74,9 +82,9 @@ export class Bundler {
   }
 }
 
-/** Builds `file` into `outfile`; gives the files that went into it, absolute. */
-async function build(file: string, outfile: string, plugins: esbuild.Plugin[]): Promise<string[]> {
-  const { metafile } = await esbuild.build({
+/** Builds `file` into `outfile`. */
+async function build(file: string, outfile: string, plugins: esbuild.Plugin[]): Promise<Omit<Bundle, "url">> {
+  const { metafile, outputFiles } = await esbuild.build({
     entryPoints: [file],
     outfile,
     absWorkingDir: dirname(file),
@@ -87,6 +95,7 @@ async function build(file: string, outfile: string, plugins: esbuild.Plugin[]): 
     keepNames: true,
     sourcemap: "inline",
     metafile: true,
+    write: false,
     logLevel: "silent",
     // For what CommonJS files of the prop's own require.
     banner: {
@@ -94,7 +103,13 @@ async function build(file: string, outfile: string, plugins: esbuild.Plugin[]): 
     },
     plugins,
   });
-  return Object.keys(metafile.inputs).map((input) => resolve(dirname(file), input));
+  const [output] = outputFiles;
+  if (!output) throw new Error("unreachable: a build without a result");
+  await writeFile(outfile, output.contents);
+  return {
+    inputs: Object.keys(metafile.inputs).map((input) => resolve(dirname(file), input)),
+    hash: createHash("sha256").update(output.contents).digest("hex"),
+  };
 }
 
 async function anyAsksForItsPlace(files: string[]): Promise<boolean> {

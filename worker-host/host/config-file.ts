@@ -20,38 +20,59 @@ const VARIABLE = /\$?\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g;
 const EXTENSIONS = ["json", "yaml", "yml"];
 
 /** A worker's config file and what it holds. */
-export interface ConfigFile extends Omit<ParsedConfig, "fault"> {
+export interface ConfigFile extends ParsedConfig {
   /** `undefined` where there is none. */
   path?: string;
   /** The line of each key, by its JSON pointer (RFC 6901): `/targets/0/ms`. */
   lines: Record<string, number>;
 }
 
+export interface ReadOptions {
+  env: Environment;
+  /** How a path is shown to people. */
+  show: (path: string) => string;
+  /** What stands in for the text of a file, by its path. */
+  overlay?: ReadonlyMap<string, string>;
+}
+
 /**
- * Reads the config file that stands beside a worker. One that can't be read or parsed gives `{}` and a warning.
+ * Reads the config file that stands beside a worker.
  *
  * @param dir the folder it is in
  * @param base its name without the extension: `config`, or `heartbeat.config` for a builtin
- * @param show how a path is shown to people
  */
-export function readConfigFile(
-  dir: string,
-  base: string,
-  env: Environment,
-  show: (path: string) => string,
-): ConfigFile {
-  const paths = EXTENSIONS.map((extension) => join(dir, `${base}.${extension}`)).filter((path) => existsSync(path));
+export function findConfigFile(dir: string, base: string, options: ReadOptions): ConfigFile {
+  const { show, overlay } = options;
+  const paths = EXTENSIONS.map((extension) => join(dir, `${base}.${extension}`)).filter(
+    (path) => overlay?.has(path) || existsSync(path),
+  );
   const [path, ...others] = paths;
   if (path === undefined) return { config: {}, warnings: [], lines: {} };
-  const warnings = others.map(
+  const file = readConfigFile(path, options);
+  const unread = others.map(
     (other) => `${show(other)} is not read, since ${show(path)} is there too: keep one of them`,
   );
-  const { text, fault: unread } = read(path, show(path));
+  return { ...file, warnings: [...unread, ...file.warnings] };
+}
+
+/** Reads a config file. One that can't be read or parsed has a fault, and gives `{}`. */
+export function readConfigFile(path: string, { env, show, overlay }: ReadOptions): ConfigFile {
+  const given = overlay?.get(path);
+  const { text, fault: unread } = given === undefined ? read(path, show(path)) : { text: given };
   const parsed = parseConfigText(show(path), text, env);
   const fault = unread ?? parsed.fault;
-  const taken = fault === undefined ? [] : [`${fault}; taken for {}`];
-  const lines = fault === undefined ? linesOf(text) : {};
-  return { path, config: parsed.config, warnings: [...warnings, ...taken, ...parsed.warnings], lines };
+  if (fault !== undefined) return { path, config: {}, fault, warnings: parsed.warnings, lines: {} };
+  return { path, config: parsed.config, warnings: parsed.warnings, lines: linesOf(text) };
+}
+
+/** The lines of what stands below some keys, as from there. */
+export function linesBelow(lines: Readonly<Record<string, number>>, keys: readonly string[]): Record<string, number> {
+  const start = `/${keys.join("/")}`;
+  return Object.fromEntries(
+    Object.entries(lines).flatMap(([pointer, line]) =>
+      pointer.startsWith(`${start}/`) ? [[pointer.slice(start.length), line]] : [],
+    ),
+  );
 }
 
 function read(path: string, name: string): { text: string; fault?: string } {

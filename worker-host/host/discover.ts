@@ -1,17 +1,19 @@
 import { basename, join, relative } from "node:path";
 import glob from "fast-glob";
 import { faultOfId } from "../contract/topics.ts";
-import type { Selection } from "./settings.ts";
 
 /** A worker that was found, whether or not it can run. */
 export interface Found {
   id: string;
+  kind: "props" | "builtins";
   /** Its file, absolute. */
   file: string;
   /** The folder of its file. */
   dir: string;
   /** The name of its config file, without the extension. */
   configBase: string;
+  /** Of the package that it comes from. */
+  version?: string;
   /** Why it can't run, and what to write instead. */
   fault?: string;
   /** Why it is not to run. */
@@ -21,34 +23,17 @@ export interface Found {
 export interface DiscoverOptions {
   props: string;
   builtins: string;
-  selectProps: Selection;
-  selectBuiltins: Selection;
   /** How a path is shown to people. */
   show: (path: string) => string;
-}
-
-/** What discovery gives: the workers, in the order of their ids, and what a person has to be told. */
-export interface Discovery {
-  workers: Found[];
-  warnings: string[];
 }
 
 const EXTENSIONS = "{ts,mts,js,mjs}";
 const PORTING_GUIDE = "docs/porting-from-python.md";
 
 /** Looks for workers on disk; runs and loads nothing. */
-export async function discover(options: DiscoverOptions): Promise<Discovery> {
+export async function discover(options: DiscoverOptions): Promise<Found[]> {
   const [props, builtins] = await Promise.all([discoverProps(options), discoverBuiltins(options)]);
-  const warnings = [
-    ...missing("props", options.selectProps, props),
-    ...missing("builtins", options.selectBuiltins, builtins),
-  ];
-  const chosen = [
-    ...select(props, options.selectProps, "props"),
-    ...select(builtins, options.selectBuiltins, "builtins"),
-  ];
-  const workers = mergeById(chosen, options.show).sort((a, b) => (a.id < b.id ? -1 : 1));
-  return { workers, warnings };
+  return [...props, ...builtins];
 }
 
 async function discoverProps({ props, show }: DiscoverOptions): Promise<Found[]> {
@@ -64,7 +49,15 @@ async function discoverProps({ props, show }: DiscoverOptions): Promise<Found[]>
 function foundInProp(id: string, dir: string, names: string[], show: (path: string) => string): Found[] {
   const at = (name: string, verdict: { fault?: string; skipped?: string } = {}): Found => {
     const fault = verdict.fault ?? faultOfId(id);
-    return { id, file: join(dir, name), dir, configBase: "config", ...verdict, ...(fault ? { fault } : {}) };
+    return {
+      id,
+      kind: "props",
+      file: join(dir, name),
+      dir,
+      configBase: "config",
+      ...verdict,
+      ...(fault ? { fault } : {}),
+    };
   };
   const workers = names.filter((name) => /^worker\.(ts|mts|js|mjs)$/.test(name));
   if (workers.length > 0) return workers.map((name) => at(name));
@@ -85,47 +78,14 @@ async function discoverBuiltins({ builtins }: DiscoverOptions): Promise<Found[]>
   return files.sort().map((name) => {
     const id = name.replace(/\.[a-z]+$/, "");
     const fault = faultOfId(id);
-    return { id, file: join(builtins, name), dir: builtins, configBase: `${id}.config`, ...(fault ? { fault } : {}) };
-  });
-}
-
-function select(found: Found[], { disableAll, allow, disable }: Selection, kind: "props" | "builtins"): Found[] {
-  const reason = (id: string): string | undefined => {
-    if (disableAll) return `WORKER_DISABLE_ALL_${kind.toUpperCase()} is set`;
-    if (allow.length > 0) return allow.includes(id) ? undefined : `not in WORKER_${kind.toUpperCase()}_ALLOW`;
-    return disable.includes(id) ? `in WORKER_${kind.toUpperCase()}_DISABLE` : undefined;
-  };
-  return found.map((worker) => {
-    const skipped = worker.skipped ?? reason(worker.id);
-    return skipped === undefined ? worker : { ...worker, skipped };
-  });
-}
-
-function missing(kind: "props" | "builtins", { allow, disable }: Selection, found: Found[]): string[] {
-  const known = new Set(found.map(({ id }) => id));
-  const names = [
-    ...allow.map((name) => ({ name, list: "ALLOW" })),
-    ...disable.map((name) => ({ name, list: "DISABLE" })),
-  ];
-  return names
-    .filter(({ name }) => !known.has(name))
-    .map(
-      ({ name, list }) =>
-        `WORKER_${kind.toUpperCase()}_${list}: there is no "${name}"; there are: ${[...known].join(", ") || "none"}`,
-    );
-}
-
-/** One worker for each id; where two want the same one, neither runs, since nobody could say which did. */
-function mergeById(found: Found[], show: (path: string) => string): Found[] {
-  const byId = new Map<string, Found[]>();
-  for (const worker of found) byId.set(worker.id, [...(byId.get(worker.id) ?? []), worker]);
-  return [...byId.values()].map((same) => {
-    const wanted = same.filter(({ skipped }) => skipped === undefined);
-    const [first] = wanted.length > 0 ? wanted : same;
-    if (!first) throw new Error("unreachable: an id without a worker");
-    if (wanted.length < 2) return first;
-    const files = wanted.map(({ file }) => show(file)).join(" and ");
-    return { ...first, fault: `two workers have the id "${first.id}": ${files}; rename or remove one` };
+    return {
+      id,
+      kind: "builtins",
+      file: join(builtins, name),
+      dir: builtins,
+      configBase: `${id}.config`,
+      ...(fault ? { fault } : {}),
+    };
   });
 }
 

@@ -2,18 +2,23 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Logger } from "pino";
+import type { WorkerSummary } from "../contract/description.ts";
 import { Topics } from "../contract/topics.ts";
 import type { Clock } from "../worker/clock.ts";
+import type { Commands } from "../worker/commands.ts";
 import { ConnectGate } from "../worker/connect-gate.ts";
 import type { LogOptions } from "../worker/log.ts";
 import type { BrokerOptions } from "../worker/wire.ts";
 import type { EmbeddedBroker } from "./broker.ts";
 import { Bundler } from "./bundle.ts";
-import { type Discovery, discover, pathFrom } from "./discover.ts";
+import { discover, pathFrom } from "./discover.ts";
 import { lanCredentials } from "./lan-credentials.ts";
+import { LiveReload } from "./live-reload.ts";
+import { type Plan, plan } from "./plan.ts";
 import { Presence } from "./presence.ts";
+import type { WorkerRecord } from "./records.ts";
 import type { Settings } from "./settings.ts";
-import { Supervisor, type WorkerRecord } from "./supervisor.ts";
+import { Supervisor } from "./supervisor.ts";
 
 /** What a host is handed from the edge. */
 export interface HostOptions {
@@ -36,6 +41,9 @@ export class Host {
   #bundles: string | undefined;
   #supervisor: Supervisor | undefined;
   #presence: Presence | undefined;
+  #live: LiveReload | undefined;
+  #commands: Commands | undefined;
+  #watching: Promise<void> | undefined;
   #stopped = false;
 
   constructor(private readonly options: HostOptions) {
@@ -47,19 +55,19 @@ export class Host {
     return this.#broker;
   }
 
-  get workers(): WorkerRecord[] {
-    return this.#supervisor?.workers ?? [];
+  get workers(): WorkerSummary[] {
+    return this.#supervisor?.records.summaries() ?? [];
   }
 
   /** Fulfils when the workers are on their way. Waits for a broker that isn't there yet. */
   async start(): Promise<void> {
-    const { settings, log, cwd } = this.options;
+    const { settings, log } = this.options;
     this.#bundles = await mkdtemp(join(tmpdir(), "worker-host-"));
     const supervisor = this.#createSupervisor(this.#bundles);
     this.#supervisor = supervisor;
     supervisor.open();
-    const discovery = discover({ ...settings, show: pathFrom(cwd) });
-    const [broker] = await Promise.all([settings.external ?? this.#startBroker(), discovery]);
+    const survey = this.#survey();
+    const [broker] = await Promise.all([settings.external ?? this.#startBroker(), survey]);
     this.#broker = broker;
     log.info(
       { port: this.#embedded?.port },
@@ -67,8 +75,18 @@ export class Host {
     );
     const presence = this.#createPresence(broker, supervisor);
     this.#presence = presence;
-    await Promise.all([this.#connect(broker, presence, supervisor), this.#add(supervisor, await discovery)]);
+    const live = this.#createLiveReload(presence, supervisor);
+    this.#live = live;
+    await Promise.all([this.#connect(broker, presence, supervisor), this.#begin(live, await survey)]);
     if (!this.#stopped) await presence.clearRemoved();
+  }
+
+  /** Fulfils when each worker is running, or has failed. From then on the host takes commands, and sees edits. */
+  async settle(): Promise<void> {
+    await this.#supervisor?.records.allSettled();
+    if (this.#stopped || !this.#presence || !this.#supervisor || !this.#live) return;
+    await this.#takeCommands(this.#presence, this.#supervisor, this.#live);
+    this.#watching = this.#live.watch();
   }
 
   async #connect(broker: BrokerOptions, presence: Presence, supervisor: Supervisor): Promise<void> {
@@ -83,14 +101,10 @@ export class Host {
     });
   }
 
-  /** Fulfils when each worker is running, or has failed. */
-  async settled(): Promise<void> {
-    await this.#supervisor?.settled();
-  }
-
   /** Stops the workers, says so, and closes the broker last. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    await Promise.all([this.#watching, this.#live?.stop()]);
     await this.#supervisor?.stop();
     this.#presence?.describeNow();
     await this.#presence?.stop();
@@ -118,12 +132,19 @@ export class Host {
     return this.#embedded.options;
   }
 
+  /** Looks at what is on disk; `overlay` has texts that stand in for files'. */
+  async #survey(overlay: ReadonlyMap<string, string> = new Map()): Promise<Plan> {
+    const { settings, env, cwd } = this.options;
+    const show = pathFrom(cwd);
+    return plan(await discover({ ...settings, show }), { ...settings, env, show, overlay });
+  }
+
   #createSupervisor(bundles: string): Supervisor {
-    const { cwd, env, log, clock } = this.options;
+    const { settings, cwd, log, clock } = this.options;
     const show = pathFrom(cwd);
     return new Supervisor({
       bundler: new Bundler(bundles, show),
-      env,
+      data: settings.data,
       log,
       clock,
       show,
@@ -131,40 +152,76 @@ export class Host {
         this.#logChange(worker);
         this.#presence?.tell(worker);
       },
-      onWarning: (id, text) => {
-        log.warn({ worker: id }, text);
-        this.#presence?.say(id, "warn", text);
-      },
+      say: (id, key, text) => this.#say(id, key, text),
     });
+  }
+
+  #say(id: string, key: "warn" | "error", text: string): void {
+    this.options.log[key]({ worker: id }, text);
+    this.#presence?.say(id, key, text);
   }
 
   #createPresence(broker: BrokerOptions, supervisor: Supervisor): Presence {
-    const { version, log, clock, random } = this.options;
     return new Presence({
+      ...this.options,
       broker,
       topics: this.#topics,
-      version,
-      log,
-      clock,
-      random,
       gate: new ConnectGate(),
-      summaries: () => supervisor.summaries(),
+      describe: () => ({
+        workers: supervisor.records.summaries(),
+        ...(this.#commands ? { commands: this.#commands.describe() } : {}),
+      }),
     });
   }
 
-  async #add(supervisor: Supervisor, { workers, warnings }: Discovery): Promise<void> {
+  #createLiveReload(presence: Presence, supervisor: Supervisor): LiveReload {
+    const { settings, log, clock } = this.options;
+    return new LiveReload({
+      supervisor,
+      watched: [settings.props, settings.builtins],
+      survey: () => this.#survey(),
+      log,
+      clock,
+      say: (id, key, text) => this.#say(id, key, text),
+      onGone: (id) => void presence.clear(id),
+    });
+  }
+
+  async #takeCommands(presence: Presence, supervisor: Supervisor, live: LiveReload): Promise<void> {
+    const { cwd, log, clock } = this.options;
+    const { hostName } = this.#topics;
+    // Loaded once all is up: its schemas take a tenth of a second.
+    const { createHostCommands } = await import("./host-commands.ts");
+    const commands = createHostCommands({
+      topics: this.#topics,
+      log,
+      clock,
+      supervisor,
+      live,
+      show: pathFrom(cwd),
+      survey: (overlay) => this.#survey(overlay),
+      warn: (text) => presence.warn(text),
+      fail: (text) => presence.say(hostName, "error", text),
+      publish: (topic, payload, options) => presence.publish(topic, payload, options),
+      describe: () => presence.describeNow(),
+    });
+    this.#commands = commands;
+    presence.describe();
+    await presence.takeCommands((message) => commands.receive(message));
+  }
+
+  async #begin(live: LiveReload, first: Plan): Promise<void> {
     const { settings, log } = this.options;
-    for (const warning of warnings) log.warn(warning);
-    await supervisor.add(workers);
+    await live.begin(first);
     this.#presence?.describe();
-    if (workers.every(({ skipped }) => skipped !== undefined)) {
+    if (first.workers.every(({ skipped }) => skipped !== undefined)) {
       const text = `no worker found: expected ${settings.props}/<id>/backend/worker.ts or ${settings.builtins}/<name>.ts`;
       log.warn(text);
       this.#presence?.say(this.#topics.hostName, "warn", text);
     }
   }
 
-  #logChange({ id, state, detail }: WorkerRecord): void {
+  #logChange({ planned: { id }, state, detail }: WorkerRecord): void {
     const { log } = this.options;
     if (state === "failed") log.error({ worker: id }, `failed: ${detail}`);
     else if (state === "skipped") log.info({ worker: id }, `skipped: ${detail}`);

@@ -1,13 +1,13 @@
 import type { Logger } from "pino";
 import { parseCommand } from "../contract/command.ts";
-import type { HostDescription, RunstatePayload, WorkerSummary } from "../contract/description.ts";
+import type { HostDescription, RunstatePayload } from "../contract/description.ts";
 import { decodeText } from "../contract/payload.ts";
 import { faultOfId, type Topics } from "../contract/topics.ts";
 import { type Clock, delay } from "../worker/clock.ts";
 import type { ConnectGate } from "../worker/connect-gate.ts";
 import { Connection } from "../worker/connection.ts";
-import type { BrokerOptions, Message } from "../worker/wire.ts";
-import type { WorkerRecord } from "./supervisor.ts";
+import type { BrokerOptions, Message, MessageHandler, PublishOptions } from "../worker/wire.ts";
+import type { WorkerRecord } from "./records.ts";
 
 export interface PresenceOptions {
   broker: BrokerOptions;
@@ -17,8 +17,8 @@ export interface PresenceOptions {
   clock: Clock;
   random: () => number;
   gate: ConnectGate;
-  /** The workers, as they are now. */
-  summaries: () => WorkerSummary[];
+  /** What runs here, and what the host can be told, as it is now. */
+  describe: () => Pick<HostDescription, "workers" | "commands">;
 }
 
 const UPTIME_EVERY_MS = 10_000;
@@ -83,6 +83,16 @@ export class Presence {
     this.#beat();
   }
 
+  /** Hands on what the host is told to do. */
+  async takeCommands(handler: MessageHandler): Promise<void> {
+    const { topics } = this.options;
+    await this.#connection.subscribe(topics.command(topics.hostName), handler, { retainAsPublished: true });
+  }
+
+  publish(topic: string, payload: string, options: PublishOptions): void {
+    void this.#connection.publish(topic, payload, options);
+  }
+
   /** Clears what props have left on the broker that were removed while the host was down; all workers are known now. */
   async clearRemoved(): Promise<void> {
     await this.#connection.subscribe(this.options.topics.runstates, (message) => this.#sawRunstate(message));
@@ -98,7 +108,7 @@ export class Presence {
   }
 
   /** Publishes a worker's runstate, and why it failed. */
-  tell({ id, state, since, detail }: WorkerRecord): void {
+  tell({ planned: { id }, state, since, detail }: WorkerRecord): void {
     const { topics } = this.options;
     this.describe();
     if (faultOfId(id) !== undefined) {
@@ -126,8 +136,8 @@ export class Presence {
   }
 
   describeNow(): void {
-    const { topics, version, summaries } = this.options;
-    const description: HostDescription = { contract: 1, name: topics.hostName, version, workers: summaries() };
+    const { topics, version, describe } = this.options;
+    const description: HostDescription = { contract: 1, name: topics.hostName, version, ...describe() };
     this.#publish(topics.description(topics.hostName), JSON.stringify(description));
   }
 
@@ -154,44 +164,53 @@ export class Presence {
 
   /** A retained runstate of ours for a prop that is no longer there was left behind: all that it retained goes. */
   #sawRunstate({ topic, payload, retain }: Message): void {
-    const { topics, summaries, log } = this.options;
+    const { topics, log } = this.options;
     const id = topics.idOf(topic);
     if (!retain || id === undefined || id === topics.hostName || this.#gone.has(id)) return;
-    if (hostOf(payload) !== topics.hostName || summaries().some((worker) => worker.id === id)) return;
+    if (hostOf(payload) !== topics.hostName || this.#isKnown(id)) return;
     log.info(`${id} is gone: clearing what it left on the broker`);
-    this.#gone.add(id);
-    void this.#clear(id);
+    void this.clear(id);
   }
 
-  async #clear(id: string): Promise<void> {
+  #isKnown(id: string): boolean {
+    return this.options.describe().workers.some((worker) => worker.id === id);
+  }
+
+  /** Takes what a worker that is gone has left on the broker off it. */
+  async clear(id: string): Promise<void> {
     const { topics, clock } = this.options;
+    this.describe();
+    if (faultOfId(id) !== undefined) return;
+    this.#gone.add(id);
     const retained = new Map<string, string | undefined>();
     const unsubscribe = await this.#connection.subscribe(topics.subtree(id), ({ topic, payload, retain }) => {
       if (retain) retained.set(topic, decodeText(payload));
     });
     await delay(clock, COLLECT_MS);
     unsubscribe();
+    this.#gone.delete(id);
+    if (this.#isKnown(id)) return;
     // A board that took over the id holds the rest.
     const alive = retained.get(topics.availability(id)) === "online";
     for (const topic of alive ? [topics.runstate(id)] : retained.keys()) this.#publish(topic, "");
-    this.#gone.delete(id);
   }
 
   /** Says for all workers what is wrong with a command to all props. */
   #sawBroadcast({ topic, payload, retain }: Message): void {
     if (retain && payload.length > 0) {
-      this.#warn(`retained command on ${topic} refused and cleared; publish commands without the retain flag`);
+      this.warn(`retained command on ${topic} refused and cleared; publish commands without the retain flag`);
       this.#clearing = true;
       this.#publish(topic, "");
     } else if (payload.length === 0 && this.#clearing) {
       this.#clearing = false;
     } else {
       const { refusal } = parseCommand(payload);
-      if (refusal !== undefined) this.#warn(`${topic}: ${refusal}`);
+      if (refusal !== undefined) this.warn(`${topic}: ${refusal}`);
     }
   }
 
-  #warn(text: string): void {
+  /** Warns people, in the log and on the host's own topic. */
+  warn(text: string): void {
     this.options.log.warn(text);
     this.say(this.options.topics.hostName, "warn", text);
   }

@@ -4,18 +4,12 @@ import { faultOfPrefix } from "../contract/topics.ts";
 import type { LogLevel } from "../worker/log.ts";
 import type { BrokerOptions } from "../worker/wire.ts";
 import { externalBroker, type TlsFiles } from "./broker-settings.ts";
+import type { Selection } from "./select.ts";
 import { GivenSettings, type SettingsSources } from "./settings-sources.ts";
 import { LOG_LEVELS } from "./settings-table.ts";
 import { namesOf, optional, portOf, switchOf, textOf } from "./settings-values.ts";
 
 export { SETTINGS, type SettingDefinition } from "./settings-table.ts";
-
-/** Which workers of one kind run: none, else those allowed, else all but the disabled. */
-export interface Selection {
-  disableAll: boolean;
-  allow: readonly string[];
-  disable: readonly string[];
-}
 
 export interface Settings {
   props: string;

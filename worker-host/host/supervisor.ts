@@ -1,17 +1,18 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
-import type { Runstate, WorkerSummary } from "../contract/description.ts";
+import { quote } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { Clock } from "../worker/clock.ts";
-import type { FromRunner, RunnerSetup, WorkerSpec } from "../worker/messages.ts";
+import type { RunnerSetup, WorkerSpec } from "../worker/messages.ts";
 import type { Bundler } from "./bundle.ts";
-import { readConfigFile } from "./config-file.ts";
-import type { Found } from "./discover.ts";
-import { RunnerProcess } from "./runner-process.ts";
+import type { Planned } from "./plan.ts";
+import { isOver, Records, type WorkerRecord } from "./records.ts";
+import { type Checked, RunnerSlot } from "./runner-slot.ts";
 
 export interface SupervisorOptions {
   bundler: Bundler;
-  env: Readonly<Record<string, string | undefined>>;
+  /** The folder for what has to outlive a restart. */
+  data: string;
   log: Logger;
   clock: Clock;
   /** How a path is shown to people. */
@@ -19,209 +20,202 @@ export interface SupervisorOptions {
   /** Called at each change of a worker's runstate. */
   onChange: (worker: WorkerRecord) => void;
   /** Tells people of something about a worker that still runs. */
-  onWarning: (id: string, text: string) => void;
+  say: (id: string, key: "warn" | "error", text: string) => void;
 }
 
-/** What the host knows of one worker. */
-export interface WorkerRecord {
-  readonly id: string;
-  readonly file: string;
-  config?: string;
-  state: Runstate | "skipped";
-  /** ms since 1970. */
-  since: number;
-  detail?: string;
+/** How a worker is started in the place of its own earlier self. */
+export interface RestartOptions {
+  /** After its running commands, 10 s at most. */
+  patient: boolean;
 }
 
-/** A runner that lived so long has proved itself: the next one starts without delay. */
-const PROVEN_MS = 10_000;
-const BACKOFF_MIN_MS = 100;
-const BACKOFF_MAX_MS = 5_000;
-
-const SETTLED: ReadonlySet<WorkerRecord["state"]> = new Set(["running", "failed", "stopped", "skipped"]);
-const ENDED: ReadonlySet<WorkerRecord["state"]> = new Set(["failed", "stopped", "skipped"]);
-
-/** Decides which worker should run, and sees that it does. */
+/** Starts and stops workers: builds them, puts them into a runner, and knows how they are. */
 export class Supervisor {
-  readonly #records = new Map<string, WorkerRecord>();
-  readonly #specs = new Map<string, WorkerSpec>();
-  readonly #waiting = new Set<() => void>();
+  readonly records: Records;
+  readonly #shared: RunnerSlot;
+  readonly #own = new Map<string, RunnerSlot>();
   #setup: RunnerSetup | undefined;
-  #runner: RunnerProcess | undefined;
-  #runnerSince = 0;
-  #crashes = 0;
   #stopping = false;
 
-  constructor(private readonly options: SupervisorOptions) {}
-
-  get workers(): WorkerRecord[] {
-    return [...this.#records.values()];
-  }
-
-  /** What is said of the workers in the host's description. */
-  summaries(): WorkerSummary[] {
-    return this.workers.map(({ id, file, config, state, detail }) => ({
-      id,
-      file,
-      ...(config ? { config } : {}),
-      state,
-      ...(detail ? { detail } : {}),
-    }));
-  }
-
-  /**
-   * Reads the configs of what was found and builds it; each worker starts as soon as it is built and there is a setup.
-   * A fault in one is that one's alone.
-   */
-  async add(found: Found[]): Promise<void> {
-    await Promise.all(found.map((worker) => this.#add(worker)));
-    await this.options.bundler.rest();
-    if (this.#specs.size === 0) this.#dropRunner();
-  }
-
-  /** Ends the runner that nobody needs. */
-  #dropRunner(): void {
-    const runner = this.#runner;
-    this.#runner = undefined;
-    runner?.kill();
-  }
-
-  async #closeRunner(): Promise<void> {
-    const runner = this.#runner;
-    this.#runner = undefined;
-    await runner?.close();
-  }
-
-  async #add(found: Found): Promise<void> {
-    const { bundler, env, show, clock, onWarning } = this.options;
-    const { id, dir, skipped, fault } = found;
-    const record: WorkerRecord = { id, file: show(found.file), state: "starting", since: clock.now() };
-    this.#records.set(id, record);
-    if (skipped !== undefined) return this.#become(record, "skipped", skipped);
-    if (fault !== undefined) return this.#become(record, "failed", fault);
-    const { config, path, warnings, lines } = readConfigFile(dir, found.configBase, env, show);
-    if (path) record.config = show(path);
-    for (const warning of warnings) onWarning(id, warning);
-    try {
-      const { url } = await bundler.bundle(id, found.file);
-      const file = show(path ?? join(dir, `${found.configBase}.yaml`));
-      this.#launch({ id, bundle: url, file: record.file, dir, config: { values: config, file, lines } });
-    } catch (error) {
-      if (!(error instanceof WorkerHostError)) throw error;
-      this.#become(record, "failed", error.message);
-    }
+  constructor(private readonly options: SupervisorOptions) {
+    this.records = new Records(options);
+    this.#shared = this.#createSlot();
   }
 
   /** Starts the process of the workers ahead of them, since it takes a while to come up. */
   open(): void {
-    this.#startRunner();
+    this.#shared.open();
   }
 
   /** Says what runners are to know; starts the workers that are built. */
   start(setup: RunnerSetup): void {
     this.#setup = setup;
-    this.#introduce();
+    for (const slot of [this.#shared, ...this.#own.values()]) slot.setUp(setup);
   }
 
-  #launch(spec: WorkerSpec): void {
-    this.#specs.set(spec.id, spec);
-    if (this.#runner && this.#setup) this.#send(this.#runner, spec);
+  /** @throws WorkerHostError `invalid_id` where there is none of that id */
+  find(id: string): WorkerRecord {
+    const record = this.records.get(id);
+    if (record) return record;
+    const known = this.records.all.map(({ planned }) => planned.id).join(", ") || "none";
+    throw new WorkerHostError("invalid_id", `there is no worker ${quote(id)}; there are: ${known}`);
   }
 
-  #send(runner: RunnerProcess, spec: WorkerSpec): void {
-    const record = this.#records.get(spec.id);
-    if (record) this.#become(record, "starting");
-    runner.send({ type: "start", spec });
+  /** Takes a worker in, and starts it if it can and is to run. A fault in it is its own alone. */
+  async add(planned: Planned): Promise<void> {
+    await this.bringUp(this.records.add(planned));
   }
 
-  /** Fulfils when no worker is on its way up or down. */
-  async settled(): Promise<void> {
-    await this.#until(() => this.workers.every(({ state }) => SETTLED.has(state)));
+  /** Builds a worker and starts it, unless it is not to run. */
+  async bringUp(record: WorkerRecord): Promise<void> {
+    const { planned } = record;
+    if (planned.skipped !== undefined) return this.records.become(record, "skipped", planned.skipped);
+    if (planned.fault !== undefined) return this.#fail(record, planned.fault);
+    for (const warning of warningsOf(planned)) this.options.say(planned.id, "warn", warning);
+    const fault = await this.build(record);
+    if (fault === undefined) await this.launch(record, { patient: false });
+    else this.#fail(record, fault);
   }
 
-  /** Stops all workers, then their process. */
+  /** Builds a worker anew; gives what is wrong with its code. `record.bundle` stays the same object where nothing changed. */
+  async build(record: WorkerRecord): Promise<string | undefined> {
+    const { bundler } = this.options;
+    const { id, file } = record.planned;
+    try {
+      const built = await bundler.bundle(id, file);
+      const old = record.bundle;
+      if (old?.hash === built.hash) {
+        old.inputs = built.inputs;
+        await bundler.discard(built);
+      } else {
+        record.bundle = built;
+        if (old) await bundler.discard(old);
+      }
+      return undefined;
+    } catch (error) {
+      if (error instanceof WorkerHostError) return error.message;
+      throw error;
+    }
+  }
+
+  /** Starts a worker that is built, in the place of its earlier self. */
+  async launch(record: WorkerRecord, { patient }: RestartOptions): Promise<void> {
+    const slot = this.#slotFor(record.planned);
+    // Two connections must not share an id: it starts over there when it has ended here.
+    if (record.slot && record.slot !== slot) await this.halt(record);
+    const spec = this.#specOf(record);
+    if (!spec || this.#stopping) return;
+    if (isOver(record) || record.run === 0) this.records.become(record, "starting");
+    record.held = false;
+    record.slot = slot;
+    record.run++;
+    slot.start(spec, record.run, patient);
+  }
+
+  /** Gives a running worker what its config file says now. */
+  async configure(record: WorkerRecord): Promise<Checked> {
+    const { config, about } = record.planned;
+    return (await record.slot?.configure(record.planned.id, { config, about })) ?? { warnings: [] };
+  }
+
+  /** Says whether a worker, as it would be planned, could start. */
+  async inspect(record: WorkerRecord, planned: Planned): Promise<Checked> {
+    const fault = planned.fault ?? (record.bundle ? undefined : await this.build(record));
+    if (fault !== undefined) return { fault, warnings: [] };
+    const spec = this.#specOf({ ...record, planned });
+    return spec ? (record.slot ?? this.#shared).inspect(spec) : { warnings: [] };
+  }
+
+  /** Stops a worker, and fulfils when it has ended. */
+  async halt(record: WorkerRecord): Promise<void> {
+    record.slot?.stop(record.planned.id);
+    if (!record.slot) this.records.become(record, "stopped");
+    await this.records.ended(record);
+    this.records.settle(record, record.run);
+    if (record.slot?.empty && record.slot !== this.#shared) await this.#drop(record.slot);
+    delete record.slot;
+  }
+
+  /** Stops a worker that is gone, and forgets it. */
+  async remove(record: WorkerRecord): Promise<void> {
+    await this.halt(record);
+    if (record.bundle) await this.options.bundler.discard(record.bundle);
+    this.records.remove(record.planned.id);
+  }
+
+  /** Ends the processes that nobody needs. */
+  async rest(): Promise<void> {
+    await this.options.bundler.rest();
+    if (this.#shared.empty) await this.#shared.close();
+  }
+
+  /** Stops all workers, then their processes. */
   async stop(): Promise<void> {
     this.#stopping = true;
-    const runner = this.#runner;
-    if (runner && this.#setup) {
-      for (const id of this.#specs.keys()) runner.send({ type: "stop", id });
-      await this.#until(() => this.workers.every(({ state }) => ENDED.has(state)));
+    if (this.#setup) {
+      for (const { planned, slot } of this.records.all) slot?.stop(planned.id);
+      const unborn = this.records.all.filter(({ slot, state }) => !slot && state === "starting");
+      for (const record of unborn) this.records.become(record, "stopped", "stopped before it could start");
+      await this.records.allEnded();
     }
-    await this.#closeRunner();
-    this.#giveUp("stopped before it could start");
+    await Promise.all([this.#shared, ...this.#own.values()].map((slot) => slot.close()));
+    this.records.giveUp("stopped before it could start");
   }
 
   /** Ends everything at once. */
   kill(): void {
     this.#stopping = true;
-    this.#runner?.kill();
+    for (const slot of [this.#shared, ...this.#own.values()]) slot.kill();
   }
 
-  #startRunner(): void {
-    if (this.#stopping) return;
-    this.#runnerSince = this.options.clock.now();
-    const runner = new RunnerProcess({
-      onMessage: (message) => this.#receive(message),
-      onExit: (reason) => {
-        if (this.#runner === runner) this.#runnerEnded(reason);
+  #fail(record: WorkerRecord, fault: string): void {
+    record.run++;
+    this.records.become(record, "failed", fault);
+    this.records.settle(record, record.run);
+  }
+
+  #specOf({ planned, bundle }: Pick<WorkerRecord, "planned" | "bundle">): WorkerSpec | undefined {
+    if (!bundle) return undefined;
+    const { id, classId, dir, config, about, file } = planned;
+    const { show, data } = this.options;
+    return { id, classId, bundle: bundle.url, file: show(file), dir, dataDir: join(data, id), config, about };
+  }
+
+  #slotFor({ id, isolation }: Planned): RunnerSlot {
+    if (isolation === "shared") return this.#shared;
+    const slot = this.#own.get(id) ?? this.#createSlot();
+    this.#own.set(id, slot);
+    return slot;
+  }
+
+  async #drop(slot: RunnerSlot): Promise<void> {
+    for (const [id, own] of this.#own) if (own === slot) this.#own.delete(id);
+    await slot.close();
+  }
+
+  #createSlot(): RunnerSlot {
+    const { log, clock } = this.options;
+    const slot = new RunnerSlot({
+      log,
+      clock,
+      onState: ({ id, run, state, detail }) => {
+        const record = this.records.get(id);
+        if (!record || record.slot !== slot) return;
+        this.records.become(record, state, detail);
+        if (state === "running" || state === "failed") this.records.settle(record, run);
+      },
+      onDied: (ids, reason) => {
+        for (const id of ids) {
+          const record = this.records.get(id);
+          if (record) this.records.become(record, "starting", `its process died (${reason})`);
+        }
       },
     });
-    this.#runner = runner;
-    this.#introduce();
+    if (this.#setup) slot.setUp(this.#setup);
+    return slot;
   }
+}
 
-  #introduce(): void {
-    const runner = this.#runner;
-    if (!runner || !this.#setup) return;
-    runner.send({ type: "setup", setup: this.#setup });
-    for (const spec of this.#specs.values()) this.#send(runner, spec);
-  }
-
-  #receive({ id, state, detail }: FromRunner): void {
-    const record = this.#records.get(id);
-    if (record) this.#become(record, state, detail);
-  }
-
-  #runnerEnded(reason: string): void {
-    this.#runner = undefined;
-    const { clock, log } = this.options;
-    if (this.#stopping) {
-      this.#giveUp(`killed: ${reason}`);
-      return;
-    }
-    this.#crashes = clock.now() - this.#runnerSince > PROVEN_MS ? 0 : this.#crashes + 1;
-    const ms = this.#crashes === 0 ? 0 : Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** (this.#crashes - 1));
-    log.error(`the process of the workers died (${reason}): starting it again in ${ms} ms`);
-    for (const id of this.#specs.keys()) {
-      const record = this.#records.get(id);
-      if (record) this.#become(record, "starting", `its process died (${reason})`);
-    }
-    clock.after(ms, () => this.#startRunner());
-  }
-
-  #giveUp(detail: string): void {
-    for (const record of this.workers) if (!ENDED.has(record.state)) this.#become(record, "stopped", detail);
-  }
-
-  #become(record: WorkerRecord, state: WorkerRecord["state"], detail?: string): void {
-    if (record.state === state && record.detail === detail && state !== "starting") return;
-    record.state = state;
-    record.since = this.options.clock.now();
-    if (detail === undefined) delete record.detail;
-    else record.detail = detail;
-    this.options.onChange(record);
-    for (const check of [...this.#waiting]) check();
-  }
-
-  #until(condition: () => boolean): Promise<void> {
-    return new Promise((resolve) => {
-      const check = () => {
-        if (!condition()) return;
-        this.#waiting.delete(check);
-        resolve();
-      };
-      this.#waiting.add(check);
-      check();
-    });
-  }
+function warningsOf({ warnings, unreadable }: Planned): string[] {
+  return [...(unreadable === undefined ? [] : [`${unreadable}; taken for {}`]), ...warnings];
 }

@@ -28,14 +28,21 @@ export interface CallsOptions {
   wire: Wire;
   clock: Clock;
   newId: () => string;
+  /** How long the target itself gives that command, in ms, where it says so. */
+  timeoutOf?: (target: string, action: string) => Promise<number | undefined>;
 }
 
 export interface CallRequest {
   target: string;
   action: string;
   args: unknown;
-  timeoutMs: number;
+  /** What the target says of that command if not given, else 30 s. */
+  timeoutMs?: number;
 }
+
+const TIMEOUT_MS = 30_000;
+/** How much longer than its target a call waits, so that the target's own word comes first. */
+const GRACE_MS = 500;
 
 /** Commands that wait for their replies. */
 export class Calls {
@@ -49,7 +56,8 @@ export class Calls {
    *
    * @throws CallError
    */
-  async call({ target, action, args, timeoutMs }: CallRequest): Promise<unknown> {
+  async call(request: CallRequest): Promise<unknown> {
+    const { target, action, args } = request;
     const { id, topics, wire, newId } = this.options;
     this.#subscribed ??= wire.subscribe(topics.reply(id, "+"), (message) =>
       this.#waiting.get(message.topic)?.(message),
@@ -57,7 +65,7 @@ export class Calls {
     await this.#subscribed;
     const callId = newId();
     const replyTo = topics.reply(id, callId);
-    const answer = this.#answer(replyTo, `${target} ${action}`, timeoutMs);
+    const answer = this.#answer(replyTo, request);
     const payload = formatCommand(action, args, callId, replyTo);
     const sent = wire.publish(topics.command(target), payload, { qos: 1, expiryS: COMMAND_EXPIRY_S });
     // The reply may well come before the acknowledgement of the command.
@@ -72,11 +80,10 @@ export class Calls {
     return new Promise(() => {});
   }
 
-  #answer(topic: string, what: string, timeoutMs: number): Promise<unknown> {
+  #answer(topic: string, request: CallRequest): Promise<unknown> {
+    const what = `${request.target} ${request.action}`;
     return new Promise((resolve, reject) => {
-      const cancel = this.options.clock.after(timeoutMs, () => {
-        reject(new CallError("timeout", `${what}: no reply in ${timeoutMs} ms`));
-      });
+      const cancel = this.#limit(request, (ms) => reject(new CallError("timeout", `${what}: no reply in ${ms} ms`)));
       this.#waiting.set(topic, ({ payload }) => {
         const reply = parseReply(payload);
         if (!reply) return;
@@ -86,5 +93,25 @@ export class Calls {
           reject(new CallError(reply.refused ? "refused" : "failed", `${what}: ${reply.error ?? "no reason given"}`));
       });
     });
+  }
+
+  /** Calls `onTimeout` when it has taken too long; what the target says of that may come while it runs. */
+  #limit({ target, action, timeoutMs }: CallRequest, onTimeout: (ms: number) => void): () => void {
+    const { clock, timeoutOf } = this.options;
+    const since = clock.now();
+    const arm = (ms: number) => clock.after(Math.max(0, since + ms - clock.now()), () => onTimeout(ms));
+    let cancel = arm(timeoutMs ?? TIMEOUT_MS);
+    let over = false;
+    if (timeoutMs === undefined && timeoutOf) {
+      void timeoutOf(target, action).then((own) => {
+        if (own === undefined || over) return;
+        cancel();
+        cancel = arm(own + GRACE_MS);
+      });
+    }
+    return () => {
+      over = true;
+      cancel();
+    };
   }
 }

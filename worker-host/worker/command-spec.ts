@@ -1,4 +1,5 @@
 import type { Command } from "../contract/command.ts";
+import type { Widget } from "../contract/description.ts";
 import type { InferOutput, Schema } from "./schema.ts";
 
 /** What a command does while it still runs, in Home Assistant's words for scripts. */
@@ -16,7 +17,7 @@ export interface CommandSpec<Args = unknown, Returns = unknown> {
   description?: string;
   /** What the arguments must be; a text is read as this expects it. */
   args?: Schema<Args>;
-  /** What the method returns; the compiler holds it to that. */
+  /** What the method returns: the compiler holds it to that, and the description tells of it. */
   returns?: Schema<Returns>;
   /** `parallel` if not given. */
   mode?: CommandMode;
@@ -26,6 +27,8 @@ export interface CommandSpec<Args = unknown, Returns = unknown> {
   timeoutMs?: number;
   /** It is accepted from the topic of all props. */
   broadcast?: boolean;
+  /** How a page may show it. */
+  widget?: Widget;
 }
 
 /** A method with the context's `do_` name, taking what the schema lets through. */

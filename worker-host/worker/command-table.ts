@@ -1,7 +1,8 @@
+import type { CommandDescription } from "../contract/description.ts";
+import { WorkerHostError } from "../contract/errors.ts";
 import type { JsonSchema } from "../contract/json-schema.ts";
-import { BaseWorker } from "./base-worker.ts";
-import { type CommandSpec, type RunningCommand, specOf } from "./command-spec.ts";
-import { jsonSchemaOf } from "./schema.ts";
+import type { CommandSpec, RunningCommand } from "./command-spec.ts";
+import { jsonSchemaOf, publicSchema } from "./schema.ts";
 
 /** One command that a worker knows. */
 export interface CommandEntry {
@@ -9,31 +10,36 @@ export interface CommandEntry {
   spec: CommandSpec;
   /** Of the args, where there is a schema. */
   argsJson: JsonSchema | undefined;
+  /** Of the result, where there is a schema. */
+  returnsJson: JsonSchema | undefined;
   handler: (args: unknown, command: RunningCommand) => unknown;
 }
 
-const PREFIX = "do_";
-
-/** Every `do_*` of a worker, its own and its parents', by the action that calls it. */
-export function collectCommands(worker: BaseWorker): Map<string, CommandEntry> {
-  const table = new Map<string, CommandEntry>();
-  for (let holder: object = worker; holder !== BaseWorker.prototype; holder = Object.getPrototypeOf(holder)) {
-    for (const name of Object.getOwnPropertyNames(holder)) {
-      const action = name.slice(PREFIX.length);
-      if (!name.startsWith(PREFIX) || action === "" || table.has(action)) continue;
-      const method: unknown = Reflect.get(holder, name, worker);
-      if (typeof method !== "function") continue;
-      table.set(
-        action,
-        entryOf(action, specOf(method), (args, command) => method.call(worker, args, command)),
-      );
-    }
-  }
-  return table;
+/** @throws WorkerHostError `load_failed` where a schema has no JSON Schema */
+export function entryOf(action: string, spec: CommandSpec, handler: CommandEntry["handler"]): CommandEntry {
+  const { args, returns } = spec;
+  const argsJson = args ? jsonSchemaOf(args, `the schema of the args of "${action}"`) : undefined;
+  const returnsJson = returns ? jsonSchemaOf(returns, `the schema of what "${action}" returns`, "output") : undefined;
+  return { action, spec, argsJson, returnsJson, handler };
 }
 
-/** @throws WorkerHostError `load_failed` where the schema of the args has no JSON Schema */
-export function entryOf(action: string, spec: CommandSpec, handler: CommandEntry["handler"]): CommandEntry {
-  const argsJson = spec.args ? jsonSchemaOf(spec.args, `the schema of the args of "${action}"`) : undefined;
-  return { action, spec, argsJson, handler };
+/** A command as the description tells of it. */
+export function describeEntry({ spec, argsJson, returnsJson }: CommandEntry): CommandDescription {
+  const { description, mode, max, timeoutMs, broadcast, widget } = spec;
+  return {
+    ...(description === undefined ? {} : { description }),
+    ...(argsJson ? { args: publicSchema(argsJson) } : {}),
+    ...(returnsJson ? { returns: publicSchema(returnsJson) } : {}),
+    ...(mode === undefined ? {} : { mode }),
+    ...(max === undefined ? {} : { max }),
+    ...(timeoutMs === undefined ? {} : { timeout_ms: timeoutMs }),
+    ...(broadcast ? { broadcast } : {}),
+    ...(widget ? { widget } : {}),
+  };
+}
+
+/** @throws WorkerHostError `invalid_value` where `action` is not one word */
+export function assertAction(action: string): void {
+  if (typeof action === "string" && /^\S+$/.test(action)) return;
+  throw new WorkerHostError("invalid_value", `action ${JSON.stringify(action)}: expected one word, such as "start"`);
 }

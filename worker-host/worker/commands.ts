@@ -1,12 +1,12 @@
 import { coerceText } from "../contract/coerce.ts";
 import { type Command, parseCommand, quote } from "../contract/command.ts";
-import { describeError } from "../contract/errors.ts";
+import type { CommandDescription } from "../contract/description.ts";
+import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { formatReply, type Reply } from "../contract/reply.ts";
 import type { Topics } from "../contract/topics.ts";
-import type { BaseWorker } from "./base-worker.ts";
 import { CommandRuns } from "./command-runs.ts";
 import type { RunningCommand } from "./command-spec.ts";
-import { type CommandEntry, collectCommands, entryOf } from "./command-table.ts";
+import { type CommandEntry, describeEntry, entryOf } from "./command-table.ts";
 import { type Validated, validate } from "./schema.ts";
 import { AbortError, type Scope } from "./scope.ts";
 import type { Message, PublishOptions } from "./wire.ts";
@@ -14,13 +14,16 @@ import type { Message, PublishOptions } from "./wire.ts";
 const STOP = "stop";
 
 export interface CommandsOptions {
-  worker: BaseWorker;
   scope: Scope;
   topics: Topics;
   now: () => number;
   /** Tells people of a command that was not run. */
   warn: (text: string) => void;
   publish: (topic: string, payload: string, options: PublishOptions) => void;
+  /** Called when a command has come or gone. */
+  onChange?: () => void;
+  /** Without it, `stop` is an action like any other. */
+  stoppable: boolean;
 }
 
 /** A command that has arrived, and how to answer it. */
@@ -30,28 +33,56 @@ interface Request {
   correlationData?: Uint8Array;
 }
 
+type Fallback = (action: string, args: unknown, command: RunningCommand) => unknown;
+
 interface Known extends CommandEntry {
   runs: CommandRuns;
 }
 
 /**
- * Runs a worker's commands. They start in the order of their arrival and, unless their mode says otherwise, run side by
- * side; an error in one goes to the scope's owner and to the sender, and ends nothing.
+ * Runs commands. They start in the order of their arrival and, unless their mode says otherwise, run side by side; an
+ * error in one goes to the scope's owner and to the sender, and ends nothing.
  */
 export class Commands {
   readonly #known = new Map<string, Known>();
-  /** What `onCommand` runs. */
-  readonly #others: CommandRuns;
+  /** What runs those without an entry. */
+  #others: { handle: Fallback; runs: CommandRuns } | undefined;
   /** The topics whose retained command we cleared, and from which one empty message is to come. */
   readonly #clearing = new Set<string>();
+  #running = 0;
+  #whenIdle: (() => void)[] = [];
 
-  /** @throws WorkerHostError `load_failed` where a command's schema has no JSON Schema */
-  constructor(private readonly options: CommandsOptions) {
-    const { worker, scope } = options;
-    for (const entry of collectCommands(worker).values()) {
-      this.#known.set(entry.action, { ...entry, runs: new CommandRuns(entry.spec, scope) });
+  constructor(private readonly options: CommandsOptions) {}
+
+  /** Takes what has no entry. */
+  addFallback(handle: Fallback): void {
+    this.#others = { handle, runs: new CommandRuns({}, this.options.scope) };
+  }
+
+  /** @throws WorkerHostError `invalid_value` where there is one for that action */
+  add(entry: CommandEntry): void {
+    if (this.#known.has(entry.action)) {
+      throw new WorkerHostError("invalid_value", `there is a command "${entry.action}" already: remove it first`);
     }
-    this.#others = new CommandRuns({}, scope);
+    this.#known.set(entry.action, { ...entry, runs: new CommandRuns(entry.spec, this.options.scope) });
+    this.options.onChange?.();
+  }
+
+  /** What of it runs goes on to its end. Gives whether it was there. */
+  remove(action: string): boolean {
+    const removed = this.#known.delete(action);
+    if (removed) this.options.onChange?.();
+    return removed;
+  }
+
+  describe(): Record<string, CommandDescription> {
+    const known = [...this.#known.values()].sort((a, b) => (a.action < b.action ? -1 : 1));
+    return Object.fromEntries(known.map((entry) => [entry.action, describeEntry(entry)]));
+  }
+
+  /** Fulfils when none runs. */
+  async idle(): Promise<void> {
+    if (this.#running > 0) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
   }
 
   /** Takes a message from the worker's own command topic. */
@@ -60,12 +91,13 @@ export class Commands {
     // A retained command was taken off the broker, by us or by somebody else.
     if (payload.length === 0 && (this.#clearing.delete(topic) || retain)) return;
     const { command, refusal } = parseCommand(payload);
+    const stop = this.options.stoppable && command?.action === STOP;
     if (retain) {
       this.#clearing.add(topic);
       this.options.publish(topic, "", { qos: 1, retain: true });
       this.options.warn(`retained command refused: ${quoteBytes(payload)}; publish commands without the retain flag`);
       // Whoever wants something stopped gets it, whatever the flags.
-      if (command?.action !== STOP) return;
+      if (!stop) return;
     }
     if (refusal !== undefined) this.options.warn(refusal);
     else this.#dispatch(this.#requestOf(command, message));
@@ -82,7 +114,7 @@ export class Commands {
   /** Aborts the running commands: their `hold`s turn off, their sleeps reject. */
   abortAll(): void {
     for (const { runs } of this.#known.values()) runs.abortAll();
-    this.#others.abortAll();
+    this.#others?.runs.abortAll();
   }
 
   /** Runs `do_stop` if there is one, for the worker's end. */
@@ -103,14 +135,15 @@ export class Commands {
 
   #dispatch(request: Request): void {
     const { action, expiresAt, replyTo } = request.command;
-    const { worker, topics } = this.options;
+    const { topics, stoppable } = this.options;
+    const stop = stoppable && action === STOP;
     if (replyTo !== undefined && !topics.isReply(replyTo)) {
       const expected = topics.reply("<id>", "<name>");
       this.options.warn(`${quote(action)} refused: a reply can't go to ${quote(replyTo)}; expected ${expected}`);
       return;
     }
     // A `stop` is never too late: its sender's clock may be wrong.
-    if (expiresAt !== undefined && expiresAt < request.receivedAt && action !== STOP) {
+    if (expiresAt !== undefined && expiresAt < request.receivedAt && !stop) {
       this.#refuse(
         request,
         `${quote(action)} refused: it expired ${Math.round(request.receivedAt - expiresAt)} ms ago`,
@@ -118,18 +151,20 @@ export class Commands {
       return;
     }
     // Whatever is running must not switch on again what `stop` switches off.
-    if (action === STOP) this.abortAll();
+    if (stop) this.abortAll();
     const known = this.#known.get(action);
     if (known) this.#admit(request, known);
-    else if (worker.onCommand) {
-      const handler: CommandEntry["handler"] = (args, command) => worker.onCommand?.(action, args, command);
-      void this.#run(request, { ...entryOf(action, {}, handler), runs: this.#others }, request.command.args);
-    } else if (action === STOP) this.#reply(request, { status: "ok" });
+    else if (this.#others) {
+      const { handle, runs } = this.#others;
+      const entry = entryOf(action, {}, (args, command) => handle(action, args, command));
+      void this.#run(request, { ...entry, runs }, request.command.args);
+    } else if (stop) this.#reply(request, { status: "ok" });
     else this.#refuse(request, `unknown action ${quote(action)}; known: ${this.#names()}`);
   }
 
   #names(): string {
-    return [...new Set([...this.#known.keys(), STOP])].sort().join(", ");
+    const own = this.options.stoppable ? [STOP] : [];
+    return [...new Set([...this.#known.keys(), ...own])].sort().join(", ");
   }
 
   /** Starts it if its args are what its schema expects: at once, unless the schema has asynchronous checks. */
@@ -156,6 +191,7 @@ export class Commands {
 
   async #run(request: Request, { action, runs, handler }: Known, args: unknown): Promise<void> {
     const { scope } = this.options;
+    this.#running++;
     try {
       const result = await runs.run((own) => handler(args, commandIn(own, request.command, args)));
       if (request.command.replyTo !== undefined) this.#reply(request, { status: "ok", result });
@@ -163,6 +199,9 @@ export class Commands {
       const aborted = error instanceof AbortError;
       if (!aborted) scope.owner.report(error, action);
       this.#reply(request, { status: "error", error: aborted ? `aborted: ${error.message}` : describeError(error) });
+    } finally {
+      this.#running--;
+      if (this.#running === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
     }
   }
 

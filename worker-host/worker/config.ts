@@ -1,11 +1,14 @@
 import { closestMatch } from "leven";
 import { WorkerHostError } from "../contract/errors.ts";
+import type { JsonSchema } from "../contract/json-schema.ts";
 import type { ConfigSpec } from "./messages.ts";
 import { isSchema, jsonSchemaOf, unknownKeys, validate } from "./schema.ts";
 
 /** A config that its schema lets through, with its defaults. */
 export interface CheckedConfig {
   value: unknown;
+  /** Of its schema, where there is one. */
+  json: JsonSchema | undefined;
   /** What people have to be told of it. */
   warnings: string[];
 }
@@ -18,7 +21,7 @@ export interface CheckedConfig {
  * @throws WorkerHostError `invalid_config`, with every fault on a line of its own: file, line and key
  */
 export async function checkConfig(schema: unknown, config: ConfigSpec, file: string): Promise<CheckedConfig> {
-  if (schema === undefined) return { value: config.values, warnings: [] };
+  if (schema === undefined) return { value: config.values, json: undefined, warnings: [] };
   if (!isSchema(schema)) {
     throw new WorkerHostError(
       "load_failed",
@@ -32,16 +35,24 @@ export async function checkConfig(schema: unknown, config: ConfigSpec, file: str
     return `${placeOf(config, keys)} ${name}: nobody reads this key; did you mean "${near}"?`;
   });
   const { value, faults } = await validate(schema, config.values, json);
-  if (!faults) return { value, warnings };
-  const text = faults.map((fault) => `${placeOf(config, fault.keys)} ${fault.text}`).join("\n");
-  throw new WorkerHostError("invalid_config", text);
+  if (!faults) return { value, json, warnings };
+  const lines = faults
+    .map(({ keys, text }) => ({ line: lineOf(config, keys) ?? 0, text: `${placeOf(config, keys)} ${text}` }))
+    .sort((a, b) => a.line - b.line);
+  throw new WorkerHostError("invalid_config", lines.map(({ text }) => text).join("\n"));
 }
 
-/** `props/fogger/backend/config.yaml:3`: the line of the key, or of the nearest that holds it. */
-function placeOf({ file, lines }: ConfigSpec, keys: readonly PropertyKey[]): string {
+/** `props/fogger/backend/config.yaml:3`, or the file alone where the key is not in it. */
+function placeOf(config: ConfigSpec, keys: readonly PropertyKey[]): string {
+  const line = lineOf(config, keys);
+  return line === undefined ? config.file : `${config.file}:${line}`;
+}
+
+/** The line of a key, or of the nearest that holds it. */
+function lineOf({ lines }: ConfigSpec, keys: readonly PropertyKey[]): number | undefined {
   for (let count = keys.length; count > 0; count--) {
     const line = lines[`/${keys.slice(0, count).map(String).join("/")}`];
-    if (line !== undefined) return `${file}:${line}`;
+    if (line !== undefined) return line;
   }
-  return `${file}`;
+  return undefined;
 }

@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream";
 import type { IClientPublishOptions, IPublishPacket, MqttClient } from "mqtt";
 import type { Logger } from "pino";
 import { describeError } from "../contract/errors.ts";
@@ -18,6 +19,8 @@ export interface ConnectionOptions {
   /** A number from 0 to 1, as `Math.random`. */
   random: () => number;
   gate: ConnectGate;
+  /** Instead of a socket to the broker's address. */
+  openStream?: () => Duplex;
   onUp?: () => void;
   /** Called once each time the connection can't be had or was lost, not at every new attempt. */
   onDown?: (problem: ConnectionProblem) => void;

@@ -1,77 +1,120 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
-import type { Runstate } from "../contract/description.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
-import { matchesFilter, type Topics } from "../contract/topics.ts";
-import { BaseWorker, type WorkerContext } from "./base-worker.ts";
-import { Calls } from "./calls.ts";
-import { type Clock, within } from "./clock.ts";
+import type { BaseWorker } from "./base-worker.ts";
+import { within } from "./clock.ts";
+import { collectCommands } from "./collect-commands.ts";
 import { Commands } from "./commands.ts";
-import { checkConfig } from "./config.ts";
-import type { ConnectGate } from "./connect-gate.ts";
-import { Connection } from "./connection.ts";
+import type { CheckedConfig } from "./config.ts";
+import { createContext } from "./context.ts";
+import { Description, type Telemetry } from "./description.ts";
+import type { Configured, LifeOptions } from "./life-options.ts";
+import { LiveConfig } from "./live-config.ts";
+import type { WorkerClass } from "./load.ts";
 import { locate } from "./locate.ts";
-import type { WorkerSpec } from "./messages.ts";
+import { Loop } from "./loop.ts";
+import type { About, ConfigSpec, WorkerSpec } from "./messages.ts";
 import { AbortError, Scope, type ScopeOwner } from "./scope.ts";
-import type { BrokerOptions, MessageHandler, Wire } from "./wire.ts";
+import { Store } from "./store.ts";
+import type { MessageHandler } from "./wire.ts";
+import { WorkerWire } from "./worker-wire.ts";
 
 const START_MS = 10_000;
 const DO_STOP_MS = 1_000;
 const STOP_MS = 5_000;
 const SETTLE_MS = 1_000;
+/** How long a patient restart waits for running commands. */
+const DRAIN_MS = 10_000;
+const LOOP_INTERVAL_MS = 1_000;
 
 const SELF_EXPLAINING: ReadonlySet<string> = new Set(["load_failed", "invalid_config"]);
-
-/** A class that a worker's file exports. */
-interface WorkerClass {
-  new (context: WorkerContext): BaseWorker;
-  /** The schema of its config. */
-  config?: unknown;
-}
-
-/** What a life is handed from its process. */
-export interface LifeOptions {
-  broker: BrokerOptions;
-  topics: Topics;
-  log: Logger;
-  clock: Clock;
-  random: () => number;
-  newId: () => string;
-  gate: ConnectGate;
-  onState: (state: Runstate, detail?: string) => void;
-}
 
 /** One worker's life: loaded, connected, started, stopped, reclaimed. */
 export class Life implements ScopeOwner {
   readonly id: string;
   readonly log: Logger;
   readonly #scope: Scope;
-  readonly #connection: Connection;
-  /** For what a worker subscribes to that has its own commands in it: on one connection they could arrive twice. */
-  #listener: { connection: Connection; connected: Promise<void> } | undefined;
+  readonly #wire: WorkerWire;
+  readonly #commands: Commands;
+  readonly #description: Description;
+  #class: WorkerClass | undefined;
+  #config: LiveConfig | undefined;
+  #loop: Loop | undefined;
+  #store: Store | undefined;
   #worker: BaseWorker | undefined;
-  #commands: Commands | undefined;
+  #running = false;
   #stopping: Promise<void> | undefined;
 
   constructor(
-    private readonly spec: WorkerSpec,
+    readonly spec: WorkerSpec,
     private readonly options: LifeOptions,
   ) {
+    const { topics, clock } = options;
     this.id = spec.id;
     this.log = options.log.child({ worker: spec.id });
-    this.#scope = new Scope(this, options.clock);
-    this.#connection = this.#createConnection(spec.id, true);
+    this.#scope = new Scope(this, clock);
+    this.#wire = new WorkerWire({ ...options, id: spec.id, log: this.log, warn: (text) => this.#warn(text) });
+    this.#commands = new Commands({
+      scope: this.#scope,
+      topics,
+      now: () => clock.now(),
+      warn: (text) => this.#warn(text),
+      publish: (topic, payload, how) => void this.#wire.publish(topic, payload, how),
+      onChange: () => this.#description.changed(),
+      stoppable: true,
+    });
+    this.#description = new Description({
+      id: spec.id,
+      classId: spec.classId,
+      commands: this.#commands,
+      publish: (text) => void this.#wire.publish(topics.description(spec.id), text, { qos: 1, retain: true }),
+    });
   }
 
   /** Brings the worker to `running`, or to `failed`. Never rejects. */
   async start(): Promise<void> {
+    this.options.onState("starting");
     try {
       await this.#bringUp();
-      if (!this.#stopping) this.options.onState("running");
+      if (this.#stopping) return;
+      this.#running = true;
+      this.options.onState("running");
     } catch (error) {
       if (this.#stopping) return;
       this.log.error({ err: error }, "can't start");
       this.#stopping = this.#fail(this.#explain(error));
       await this.#stopping;
+    }
+  }
+
+  /** Fulfils when none of its commands runs, or after 10 s. */
+  async drain(): Promise<void> {
+    if (this.#running) await within(this.options.clock, DRAIN_MS, this.#commands.idle());
+  }
+
+  /**
+   * Gives a running worker a new config; where it is not valid, or the worker throws at it, the old one stays, which
+   * `status/error` tells of.
+   *
+   * @throws WorkerHostError `invalid_config`; whatever `onConfig` throws
+   */
+  async configure(config: ConfigSpec, about: About): Promise<Configured> {
+    const worker = this.#worker;
+    const live = this.#config;
+    if (!this.#running || this.#stopping || !worker || !live) return "restart";
+    try {
+      const checked = await live.check(config);
+      if (!isDeepStrictEqual(checked.value, live.value)) {
+        if (!worker.onConfig) return "restart";
+        await this.#scope.track(() => live.change(worker, checked, this.options.clock));
+      }
+      for (const warning of checked.warnings) this.#warn(warning);
+      this.#describe(checked, config, about);
+      return "applied";
+    } catch (error) {
+      this.log.error({ err: error }, "the new config is not taken; the old one stays");
+      this.#tell("error", `${this.#explain(error)}; the old config stays`);
+      throw error;
     }
   }
 
@@ -98,7 +141,7 @@ export class Life implements ScopeOwner {
   }
 
   #tell(key: "warn" | "error", text: string): void {
-    void this.#connection.publish(this.options.topics.status(this.id, key), text);
+    void this.#wire.publish(this.options.topics.status(this.id, key), text);
   }
 
   #warn(text: string): void {
@@ -107,130 +150,100 @@ export class Life implements ScopeOwner {
   }
 
   async #bringUp(): Promise<void> {
-    const WorkerClass = await this.#load();
-    await this.#connection.start();
+    const { spec, options } = this;
+    this.#class = await this.#scope.run(() => options.load(spec));
+    const [store] = await Promise.all([this.#openStore(), this.#wire.start()]);
+    this.#store = store;
     if (this.#stopping) return;
-    const { topics, clock } = this.options;
-    const { value: config, warnings } = await checkConfig(WorkerClass.config, this.spec.config, this.spec.file);
-    for (const warning of warnings) this.#warn(warning);
-    const worker = this.#scope.run(() => new WorkerClass(this.#context(config)));
+    const worker = await this.#construct(this.#class, store);
     this.#worker = worker;
-    const commands = new Commands({
-      worker,
-      scope: this.#scope,
-      topics,
-      now: () => clock.now(),
-      warn: (text) => this.#warn(text),
-      publish: (topic, payload, options) => void this.#connection.publish(topic, payload, options),
-    });
-    this.#commands = commands;
-    const started = await within(
-      clock,
-      START_MS,
-      this.#scope.track(() => worker.start()),
-    );
-    if (!started)
-      throw new WorkerHostError(
-        "timeout",
-        `start() has not ended in ${START_MS / 1000} s: give what goes on for ever to this.spawn()`,
-      );
+    for (const entry of collectCommands(worker).values()) this.#commands.add(entry);
+    if (worker.onCommand) this.#commands.addFallback(worker.onCommand.bind(worker));
+    await this.#startWorker(worker);
     if (this.#stopping) return;
+    await this.#listen();
+    if (this.#stopping) return;
+    this.#description.open();
+    void this.#wire.publish(options.topics.availability(this.id), "online", { qos: 1, retain: true });
+    if (worker.loop) this.#loop?.start();
+  }
+
+  #openStore(): Promise<Store> {
+    const { clock } = this.options;
+    return Store.open(this.spec.dataDir, { warn: (text) => this.#warn(text), now: () => clock.now() });
+  }
+
+  async #construct(Class: WorkerClass, store: Store): Promise<BaseWorker> {
+    const { config, about, file } = this.spec;
+    const live = new LiveConfig(Class.config, file);
+    const checked = await live.check(config);
+    for (const warning of checked.warnings) this.#warn(warning);
+    live.begin(checked);
+    this.#config = live;
+    this.#describe(checked, config, about);
+    const loop = new Loop({
+      scope: this.#scope,
+      intervalMs: (Class.loopIntervalMs as number | undefined) ?? LOOP_INTERVAL_MS,
+      call: () => this.#worker?.loop?.(),
+      report: (error) => this.report(error, "loop"),
+    });
+    this.#loop = loop;
+    const context = createContext(this.spec, {
+      ...this.options,
+      log: this.log,
+      scope: this.#scope,
+      wire: this.#wire,
+      live,
+      loop,
+      store,
+      commands: this.#commands,
+      description: this.#description,
+    });
+    return this.#scope.run(() => new Class(context));
+  }
+
+  /** Puts what its class and its config file say of the worker into its description. */
+  #describe({ json }: CheckedConfig, config: ConfigSpec, { name, area, version }: About): void {
+    const { description, version: own, telemetry } = this.#class ?? {};
+    const facts = {
+      name: name ?? null,
+      area: area ?? null,
+      version: (own as string | undefined) ?? version ?? null,
+      ...(description === undefined ? {} : { description: description as string }),
+      ...(telemetry === undefined ? {} : { telemetry: telemetry as Telemetry }),
+    };
+    this.#description.declare(facts, "load_failed", `${this.spec.file}: its static properties`);
+    this.#description.setConfig(json, config.values);
+  }
+
+  async #startWorker(worker: BaseWorker): Promise<void> {
+    const starting = this.#scope.track(() => worker.start());
+    if (await within(this.options.clock, START_MS, starting)) return;
+    throw new WorkerHostError(
+      "timeout",
+      `start() has not ended in ${START_MS / 1000} s: give what goes on for ever to this.spawn()`,
+    );
+  }
+
+  async #listen(): Promise<void> {
+    const { topics } = this.options;
     await Promise.all([
-      this.#connection.subscribe(
+      this.#wire.subscribeOwn(
         topics.command(this.id),
-        this.#whileRunning((message) => commands.receive(message)),
+        this.#whileRunning((message) => this.#commands.receive(message)),
         { retainAsPublished: true },
       ),
-      this.#connection.subscribe(
+      this.#wire.subscribeOwn(
         topics.broadcast,
-        this.#whileRunning((message) => commands.receiveBroadcast(message)),
+        this.#whileRunning((message) => this.#commands.receiveBroadcast(message)),
       ),
     ]);
-    if (this.#stopping) return;
-    void this.#connection.publish(topics.availability(this.id), "online", { qos: 1, retain: true });
   }
 
   #whileRunning(handler: MessageHandler): MessageHandler {
     return (message) => {
       if (!this.#scope.ended) handler(message);
     };
-  }
-
-  async #load(): Promise<WorkerClass> {
-    const module: Record<string, unknown> = await this.#scope.run(() => import(this.spec.bundle));
-    // A CommonJS module's exports are its default.
-    const exported = module.Worker ?? (module.default as { Worker?: unknown } | undefined)?.Worker ?? module.default;
-    const { file } = this.spec;
-    if (typeof exported !== "function") {
-      const names = Object.keys(module).join(", ") || "nothing";
-      throw new WorkerHostError(
-        "load_failed",
-        `${file} exports no class Worker (it exports ${names}): write "export class Worker extends BaseWorker { … }"`,
-      );
-    }
-    if (!(exported.prototype instanceof BaseWorker)) {
-      throw new WorkerHostError(
-        "load_failed",
-        `${file}: its Worker does not extend BaseWorker: write 'import { BaseWorker } from "worker-host"' and "class Worker extends BaseWorker"`,
-      );
-    }
-    return exported as new (
-      context: WorkerContext,
-    ) => BaseWorker;
-  }
-
-  #context(config: unknown): WorkerContext {
-    const { spec, options } = this;
-    const { topics, clock, newId } = options;
-    const wire: Wire = {
-      publish: (topic, payload, publishOptions) => this.#connection.publish(topic, payload, publishOptions),
-      subscribe: (filter, handler) => this.#subscribe(filter, handler),
-    };
-    return {
-      id: spec.id,
-      config,
-      dir: spec.dir,
-      log: this.log,
-      topics,
-      scope: this.#scope,
-      newId,
-      wire,
-      calls: new Calls({ id: spec.id, topics, wire, clock, newId }),
-    };
-  }
-
-  async #subscribe(filter: string, handler: MessageHandler): Promise<() => void> {
-    const { topics } = this.options;
-    const own = [topics.command(this.id), topics.broadcast];
-    if (!own.some((topic) => matchesFilter(filter, topic))) return this.#connection.subscribe(filter, handler);
-    this.#listener ??= this.#createListener();
-    const unsubscribe = await this.#listener.connection.subscribe(filter, handler);
-    await this.#listener.connected;
-    return unsubscribe;
-  }
-
-  #createListener(): { connection: Connection; connected: Promise<void> } {
-    const connection = this.#createConnection(`${this.id}-listener`, false);
-    return { connection, connected: connection.start() };
-  }
-
-  #createConnection(name: string, withWill: boolean): Connection {
-    const { broker, topics, clock, random, gate } = this.options;
-    const connection = new Connection({
-      broker,
-      clientId: `${topics.prefix.replaceAll("/", "-")}-${name}`,
-      ...(withWill ? { will: { topic: topics.availability(this.id), payload: "offline" } } : {}),
-      log: this.log,
-      clock,
-      random,
-      gate,
-      onUp: () => {
-        const dropped = connection.takeDropped();
-        if (dropped > 0) this.#warn(`${dropped} messages were dropped while the broker was away`);
-      },
-      onDown: ({ refused, text }) => this.log[refused ? "warn" : "debug"](text),
-    });
-    return connection;
   }
 
   async #reclaim(): Promise<void> {
@@ -242,7 +255,7 @@ export class Life implements ScopeOwner {
       await this.#finish(
         "do_stop",
         DO_STOP_MS,
-        last.track(async () => this.#commands?.stop(last)),
+        last.track(() => this.#commands.stop(last)),
       );
       await this.#finish(
         "stop()",
@@ -252,9 +265,11 @@ export class Life implements ScopeOwner {
     }
     await this.#finish("what it started", SETTLE_MS, this.#scope.idle());
     last.end();
-    const offline = this.#connection.publish(topics.availability(this.id), "offline", { qos: 1, retain: true });
+    await this.#finish("writing its store", SETTLE_MS, Promise.resolve(this.#store?.flush()));
+    this.#description.close();
+    const offline = this.#wire.publish(topics.availability(this.id), "offline", { qos: 1, retain: true });
     await within(clock, SETTLE_MS, offline);
-    await within(clock, SETTLE_MS, Promise.all([this.#connection.stop(), this.#listener?.connection.stop()]));
+    await within(clock, SETTLE_MS, this.#wire.stop());
   }
 
   async #finish(what: string, ms: number, work: Promise<unknown>): Promise<void> {

@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream";
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
 import type { BrokerOptions } from "./wire.ts";
 
@@ -17,6 +18,8 @@ export interface ClientOptions {
   will?: { topic: string; payload: string };
   random: () => number;
   protocolVersion: 5 | 4;
+  /** Instead of a socket to the broker's address. */
+  openStream?: () => Duplex;
 }
 
 const KEEPALIVE_S = 10;
@@ -26,7 +29,14 @@ const UNSUPPORTED_PROTOCOL: ReadonlySet<unknown> = new Set([1, 132]);
 const BAD_CREDENTIALS: ReadonlySet<unknown> = new Set([4, 5, 134, 135]);
 
 /** A client for one connect and no more: it neither reconnects nor queues. */
-export function createClient({ broker, clientId, will, random, protocolVersion }: ClientOptions): MqttClient {
+export function createClient({
+  broker,
+  clientId,
+  will,
+  random,
+  protocolVersion,
+  openStream,
+}: ClientOptions): MqttClient {
   const options: IClientOptions = {
     clientId: `${clientId}-${random().toString(36).slice(2, 12)}`,
     protocolVersion,
@@ -44,7 +54,7 @@ export function createClient({ broker, clientId, will, random, protocolVersion }
     if (value !== undefined) options[name] = value;
   }
   if (will) options.will = { topic: will.topic, payload: Buffer.from(will.payload), qos: 1, retain: true };
-  const client = mqtt.connect(broker.url, options);
+  const client = openStream ? new mqtt.MqttClient(openStream, options) : mqtt.connect(broker.url, options);
   // Nagle's algorithm would hold an answer back until the PUBACK written before it is acknowledged: 44 ms.
   if ("setNoDelay" in client.stream && typeof client.stream.setNoDelay === "function") client.stream.setNoDelay(true);
   return client;

@@ -8,8 +8,9 @@ import { Topics } from "../contract/topics.ts";
 import { systemClock, within } from "./clock.ts";
 import { ConnectGate } from "./connect-gate.ts";
 import { Life } from "./life.ts";
+import { inspect, loadWorker } from "./load.ts";
 import { createLogger } from "./log.ts";
-import type { FromRunner, RunnerSetup, ToRunner, WorkerSpec } from "./messages.ts";
+import type { About, ConfigSpec, FromRunner, RunnerSetup, ToRunner, WorkerSpec } from "./messages.ts";
 import { isAbort, Scope } from "./scope.ts";
 
 /** How long workers have to switch off what they switched on, once their host is gone. */
@@ -23,22 +24,52 @@ const CONSOLE_LEVELS = [
   ["error", "error"],
 ] as const;
 
+/** A worker's life under an id, and the one that it takes over from until that has ended. */
+interface Seat {
+  life: Life;
+  run: number;
+  before: Seat | undefined;
+}
+
 /** The process that runs workers' code: lifecycle messages in, states out. */
 class Runner {
-  readonly #lives = new Map<string, Life>();
+  readonly #seats = new Map<string, Seat>();
   readonly #gate = new ConnectGate();
   readonly #topics;
 
   constructor(
     private readonly setup: RunnerSetup,
     private readonly log: Logger,
-    private readonly send: (message: FromRunner) => void,
   ) {
     this.#topics = new Topics(setup.prefix, setup.hostName);
   }
 
-  start(spec: WorkerSpec): void {
-    const life = new Life(spec, {
+  /** Starts a worker in the place of the one that has its id; `patient`: after its running commands. */
+  start(spec: WorkerSpec, run: number, patient: boolean): void {
+    const seat: Seat = { life: this.#create(spec, run), run, before: this.#seats.get(spec.id) };
+    this.#seats.set(spec.id, seat);
+    void this.#take(seat, patient);
+  }
+
+  async #take(seat: Seat, patient: boolean): Promise<void> {
+    if (seat.before && patient) await this.#drain(seat.before);
+    if (seat.before) await this.#vacate(seat.before);
+    seat.before = undefined;
+    await seat.life.start();
+  }
+
+  async #drain({ life, before }: Seat): Promise<void> {
+    if (before) await this.#drain(before);
+    await life.drain();
+  }
+
+  async #vacate({ life, before }: Seat): Promise<void> {
+    if (before) await this.#vacate(before);
+    await life.stop();
+  }
+
+  #create(spec: WorkerSpec, run: number): Life {
+    return new Life(spec, {
       broker: this.setup.broker,
       topics: this.#topics,
       log: this.log,
@@ -46,20 +77,32 @@ class Runner {
       random: Math.random,
       newId: randomUUID,
       gate: this.#gate,
-      onState: (state, detail) => this.send({ type: "state", id: spec.id, state, ...(detail ? { detail } : {}) }),
+      load: loadWorker,
+      onState: (state, detail) => send({ type: "state", id: spec.id, run, state, ...(detail ? { detail } : {}) }),
+      onGroup: (pid, alive) => send({ type: "group", pid, alive }),
     });
-    this.#lives.set(spec.id, life);
-    void life.start();
   }
 
   async stop(id: string): Promise<void> {
-    const life = this.#lives.get(id);
-    this.#lives.delete(id);
-    await life?.stop();
+    const seat = this.#seats.get(id);
+    this.#seats.delete(id);
+    if (seat) await this.#vacate(seat);
+  }
+
+  /**
+   * Gives a worker what its config file says now; one that can't take it while it runs is started anew.
+   *
+   * @throws WorkerHostError `invalid_config`; whatever its `onConfig` throws
+   */
+  async configure(id: string, config: ConfigSpec, about: About): Promise<void> {
+    const seat = this.#seats.get(id);
+    const configured = await seat?.life.configure(config, about);
+    if (seat && configured === "restart" && this.#seats.get(id) === seat)
+      this.start({ ...seat.life.spec, config, about }, seat.run, true);
   }
 
   async stopAll(): Promise<void> {
-    await Promise.all([...this.#lives.keys()].map((id) => this.stop(id)));
+    await Promise.all([...this.#seats.keys()].map((id) => this.stop(id)));
   }
 
   /** What a worker writes with `console` goes to the log, as its own. */
@@ -86,17 +129,39 @@ process.on("message", (message: ToRunner) => {
       runner = createRunner(message.setup);
       return;
     case "start":
-      void runner?.then((it) => it.start(message.spec));
+      void runner?.then((it) => it.start(message.spec, message.run, message.patient));
       return;
     case "stop":
       void runner?.then((it) => it.stop(message.id));
+      return;
+    case "configure":
+      void answer(message.request, configure(message));
+      return;
+    case "inspect":
+      void answer(message.request, inspect(message.spec));
   }
 });
 
+async function configure({ id, config, about }: Extract<ToRunner, { type: "configure" }>): Promise<string[]> {
+  await (await runner)?.configure(id, config, about);
+  return [];
+}
+
+/** Tells the host what came of its request. */
+async function answer(request: number, work: Promise<string[]>): Promise<void> {
+  try {
+    send({ type: "checked", request, warnings: await work });
+  } catch (error) {
+    send({ type: "checked", request, fault: describeError(error), warnings: [] });
+  }
+}
+
+function send(message: FromRunner): void {
+  if (process.connected) process.send?.(message);
+}
+
 async function createRunner(setup: RunnerSetup): Promise<Runner> {
-  const created = new Runner(setup, await createLogger(setup.log), (answer) => {
-    if (process.connected) process.send?.(answer);
-  });
+  const created = new Runner(setup, await createLogger(setup.log));
   created.takeConsole();
   return created;
 }

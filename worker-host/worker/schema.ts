@@ -20,11 +20,11 @@ export interface Fault {
 /** A value that its schema lets through, or all that is wrong with it. */
 export type Validated<T> = { value: T; faults?: never } | { value?: never; faults: Fault[] };
 
-/** The JSON Schema of what `schema` takes; `what` names it in the error. */
-export function jsonSchemaOf(schema: Schema, what: string): JsonSchema {
+/** The JSON Schema of what `schema` takes, or of what it gives; `what` names it in the error. */
+export function jsonSchemaOf(schema: Schema, what: string, side: "input" | "output" = "input"): JsonSchema {
   try {
     // zod throws at a type that JSON has no word for unless told otherwise.
-    return schema["~standard"].jsonSchema.input({
+    return schema["~standard"].jsonSchema[side]({
       target: "draft-2020-12",
       libraryOptions: { unrepresentable: "any" },
     }) as JsonSchema;
@@ -95,14 +95,47 @@ export function isSecret(schema: JsonSchema, keys: readonly PropertyKey[]): bool
   return false;
 }
 
-/** A copy of `value` without what its schema marks as secret. */
-export function withoutSecrets(value: unknown, schema: JsonSchema, keys: readonly PropertyKey[] = []): unknown {
-  if (isSecret(schema, keys)) return undefined;
-  if (Array.isArray(value)) return value.map((item, index) => withoutSecrets(item, schema, [...keys, index]));
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [key, withoutSecrets(item, schema, [...keys, key])]),
-  );
+/** A copy of a schema without the values that it names for what is secret, such as defaults. */
+export function publicSchema(schema: JsonSchema): JsonSchema {
+  const copy = (inner: unknown): unknown => {
+    if (Array.isArray(inner)) return inner.map(copy);
+    if (typeof inner !== "object" || inner === null) return inner;
+    const hidden =
+      (inner as JsonSchema).secret === true ? ["default", "examples", "const", "enum", "$schema"] : ["$schema"];
+    return Object.fromEntries(
+      Object.entries(inner).flatMap(([key, value]) => (hidden.includes(key) ? [] : [[key, copy(value)]])),
+    );
+  };
+  return copy(schema) as JsonSchema;
+}
+
+/** A copy of `value` with its schema's defaults, without what it marks as secret, and without what it doesn't know. */
+export function publicValues(value: unknown, schema: JsonSchema): unknown {
+  const copy = (given: unknown, schemas: JsonSchema[]): unknown => {
+    const options = schemas.flatMap((one) => alternatives(one, schema));
+    const both = [...schemas, ...options];
+    if (both.some(({ secret }) => secret === true)) return undefined;
+    const inner = given === undefined ? both.find((one) => one.default !== undefined)?.default : given;
+    if (Array.isArray(inner)) {
+      return inner.map((item, index) =>
+        copy(
+          item,
+          options.flatMap((one) => inside(one, index, schema)),
+        ),
+      );
+    }
+    if (typeof inner !== "object" || inner === null) return inner;
+    const names = new Set([...options.flatMap((one) => Object.keys(one.properties ?? {})), ...Object.keys(inner)]);
+    const entries = [...names].flatMap((name) => {
+      const known = options.flatMap((one) => inside(one, name, schema));
+      const open = options.some(({ properties }) => properties === undefined);
+      if (known.length === 0 && !open) return [];
+      const item = copy(Object.hasOwn(inner, name) ? Reflect.get(inner, name) : undefined, known);
+      return item === undefined ? [] : [[name, item]];
+    });
+    return Object.fromEntries(entries);
+  };
+  return copy(value, [schema]);
 }
 
 /** The keys of `value` that its schema does not know, each with the ones that it knows there. */

@@ -120,7 +120,7 @@ export class Scope {
         forget();
         resolve();
       });
-      const forget = this.#whenEnded(() => {
+      const forget = this.whenEnded(() => {
         cancel();
         this.#rejectedOnce = true;
         reject(this.#ended());
@@ -200,7 +200,7 @@ export class Scope {
       // Whoever awaits the hold hears of a failure below; until then it is not an unhandled one.
       turnedOff.catch(ignore);
     };
-    const forget = this.#whenEnded(turnOff);
+    const forget = this.whenEnded(turnOff);
     try {
       const turningOn = on();
       try {
@@ -231,7 +231,8 @@ export class Scope {
     }
   }
 
-  #whenEnded(callback: () => void): () => void {
+  /** Calls `callback` once, when the scope ends; the function that it gives back forgets that. */
+  whenEnded(callback: () => void): () => void {
     this.#atEnd ??= new Set();
     this.#atEnd.add(callback);
     this.#update();

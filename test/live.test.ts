@@ -1,0 +1,167 @@
+import { renameSync, rmSync, utimesSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { startBroker } from "./harness/broker.ts";
+import { TestClient } from "./harness/client.ts";
+import { type Files, makeFolder, workerSource, writeFiles } from "./harness/folder.ts";
+import { startHost } from "./harness/host.ts";
+
+const PING = workerSource("do_ping() { this.telemetry('pong', 1); }");
+const says = (word: string, more = "") =>
+  workerSource(`async start() { await super.start(); this.telemetry("says", ${word}); }\n${more}`);
+
+async function run(files: Files) {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const props = makeFolder({ ...files, "good/backend/worker.ts": PING });
+  const host = await startHost({ broker, args: ["--props", props] });
+  /** How often the other worker was started: an edit of the lab is the lab's alone. */
+  const starts = (id: string) => [
+    ...new Set(client.texts(`halloween/${id}/status/runstate`).filter((text) => text.includes('"starting"'))),
+  ];
+  return { client, host, props, starts, edit: (changed: Files) => writeFiles(props, changed) };
+}
+
+test("a changed worker.ts, or a file that it imports, restarts that worker alone", async () => {
+  const { client, props, edit, starts } = await run({
+    "lab/backend/worker.ts": `import { word } from "../lib/word";\n${says("word")}`,
+    "lab/lib/word.ts": "export const word = 'one';",
+  });
+  await client.expect("halloween/lab/telemetry/says", "one");
+  edit({ "lab/lib/word.ts": "export const word = 'two';" });
+  await client.expect("halloween/lab/telemetry/says", "two");
+  await client.expectNext("halloween/lab/status/availability", "online");
+  edit({ "lab/backend/worker.ts": says("'three'") });
+  await client.expect("halloween/lab/telemetry/says", "three");
+  // As an editor saves: beside it, then over it.
+  edit({ "lab/backend/.worker.ts.swp": says("'four'") });
+  renameSync(join(props, "lab/backend/.worker.ts.swp"), join(props, "lab/backend/worker.ts"));
+  await client.expect("halloween/lab/telemetry/says", "four");
+  expect(starts("good")).toHaveLength(1);
+});
+
+test("a file that is saved without a change restarts nothing", async () => {
+  const { client, props, edit, starts } = await run({ "lab/backend/worker.ts": says("'one'") });
+  await client.expect("halloween/lab/telemetry/says", "one");
+  const now = new Date();
+  utimesSync(join(props, "lab/backend/worker.ts"), now, now);
+  edit({ "lab/backend/worker.ts": says("'one'"), "other/backend/worker.ts": PING });
+  await client.expect("halloween/other/status/availability", "online");
+  expect(starts("lab")).toHaveLength(1);
+});
+
+test("a syntax error leaves the old one running, and says where it is", async () => {
+  const { client, host, edit, starts } = await run({
+    "lab/backend/worker.ts": says("'one'", "do_ping() { this.telemetry('pong', 1); }"),
+  });
+  await client.expect("halloween/lab/telemetry/says", "one");
+  edit({ "lab/backend/worker.ts": "export class Worker {\n  do_ping() {\n" });
+  const error = await client.expect("halloween/lab/status/error", /worker\.ts:3:1: .*the old one runs on$/s);
+  expect(host.log.all.map(({ msg }) => msg)).toContain(error);
+  await client.command("lab", "ping");
+  await client.expect("halloween/lab/telemetry/pong", "1");
+  expect(starts("lab")).toHaveLength(1);
+  edit({ "lab/backend/worker.ts": says("'two'") });
+  await client.expect("halloween/lab/telemetry/says", "two");
+});
+
+test("a reload waits for running commands", async () => {
+  const body =
+    "async do_fire() { await this.hold(600, () => this.telemetry('on', 1), () => this.telemetry('on', 0)); }";
+  const { client, edit } = await run({ "lab/backend/worker.ts": says("'one'", body) });
+  await client.command("lab", { action: "fire", reply_to: "halloween/cli/reply/1" });
+  await client.expect("halloween/lab/telemetry/on", "1");
+  edit({ "lab/backend/worker.ts": says("'two'", body) });
+  await client.expect("halloween/lab/telemetry/says", "two");
+  expect(JSON.parse(await client.expect("halloween/cli/reply/1"))).toMatchObject({ status: "ok" });
+  const order = client.seen.all.filter(({ topic }) => /telemetry\/(on|says)$/.test(topic)).map(({ text }) => text);
+  expect(order).toEqual(["one", "1", "0", "two"]);
+});
+
+test.each<[string, Files, Files]>([
+  ["its config", { "config.yaml": "level: high" }, { "config.yaml": "level: 7" }],
+  ["its code", { "worker.ts": "nonsense(" }, {}],
+  [
+    "a file that it imports and that was not there",
+    { "worker.ts": `import "./late";\n${says("'mended'")}` },
+    { "late.ts": "export {};" },
+  ],
+  ["a start() that throws", { "worker.ts": workerSource("start() { throw new Error('no power'); }") }, {}],
+])("a worker that failed for %s starts by itself when that is mended", async (_, broken, mended) => {
+  const source = `${says("'mended'", "static config = z.object({ level: z.number().default(1) });")}`.replace(
+    "BaseWorker",
+    "BaseWorker, z",
+  );
+  const at = (files: Files) =>
+    Object.fromEntries(Object.entries(files).map(([name, text]) => [`lab/backend/${name}`, text]));
+  const { client, edit } = await run(at({ "worker.ts": source, ...broken }));
+  await client.expect("halloween/lab/status/runstate", /"failed"/);
+  edit(at(Object.keys(mended).length > 0 ? mended : { "worker.ts": source }));
+  await client.expect("halloween/lab/telemetry/says", "mended");
+  await client.expect("halloween/lab/status/availability", "online");
+});
+
+const LIVE = workerSource(
+  `static config = z.object({ level: z.number().max(10).default(1), colour: z.string().default("green") });
+  async start() { await super.start(); this.telemetry("starts", this.config.level); }
+  onConfig(next, previous) {
+    if (next.colour === "black") throw new Error("black is no colour");
+    this.telemetry("config", { next, previous, same: next === this.config });
+  }
+  do_show() { this.telemetry("shown", this.config); }`,
+  'import { z } from "worker-host";',
+);
+
+test("a changed config goes to onConfig, over the defaults; where it is not valid, the old one stays", async () => {
+  const { client, edit, starts } = await run({ "lab/backend/worker.ts": LIVE, "lab/backend/config.yaml": "level: 2" });
+  await client.expect("halloween/lab/telemetry/starts", "2");
+  edit({ "lab/backend/config.yaml": "level: 3\n" });
+  expect(JSON.parse(await client.expect("halloween/lab/telemetry/config"))).toEqual({
+    next: { level: 3, colour: "green" },
+    previous: { level: 2, colour: "green" },
+    same: true,
+  });
+
+  edit({ "lab/backend/config.yaml": "# too much\nlevel: 30\n" });
+  await client.expect("halloween/lab/status/error", /config\.yaml:2 level: .*<=10.*, got 30; the old config stays$/);
+  edit({ "lab/backend/config.yaml": "level: [3\n" });
+  await client.expect("halloween/lab/status/error", /config\.yaml:\d+:\d+: .*; the old one runs on$/s);
+  edit({ "lab/backend/config.yaml": "colour: black\n" });
+  await client.expect("halloween/lab/status/error", /black is no colour; the old config stays$/);
+  await client.command("lab", "show");
+  expect(JSON.parse(await client.expect("halloween/lab/telemetry/shown"))).toEqual({ level: 3, colour: "green" });
+
+  edit({ "lab/backend/config.yaml": "colour: purple\n" });
+  await client.expect("halloween/lab/telemetry/config", /"next":\{"level":1,"colour":"purple"\}/);
+  expect(starts("lab")).toHaveLength(1);
+});
+
+test("a worker without onConfig restarts with its new config, and stays as it is with one that is not valid", async () => {
+  const source = says("this.config.word", "static config = z.object({ word: z.enum(['one', 'two']) });").replace(
+    "BaseWorker",
+    "BaseWorker, z",
+  );
+  const { client, edit, starts } = await run({
+    "lab/backend/worker.ts": source,
+    "lab/backend/config.json": '{"word": "one"}',
+  });
+  await client.expect("halloween/lab/telemetry/says", "one");
+  edit({ "lab/backend/config.json": '{"word": "three"}' });
+  await client.expect("halloween/lab/status/error", /config\.json:1 word: .*the old config stays/);
+  expect(starts("lab")).toHaveLength(1);
+  edit({ "lab/backend/config.json": '{"word": "two"}' });
+  await client.expect("halloween/lab/telemetry/says", "two");
+});
+
+test("props come and go by themselves; what one that is gone retained is cleared", async () => {
+  const { client, props, edit } = await run({});
+  edit({ "late/backend/worker.ts": workerSource("async start() { await super.start(); this.state = 'idle'; }") });
+  await client.expect("halloween/late/status/availability", "online");
+  await client.expect("halloween/worker_host/description", /"late"/);
+  rmSync(join(props, "late"), { recursive: true });
+  await client.expect("halloween/late/status/availability", "offline");
+  for (const key of ["state", "description", "status/runstate", "status/availability"]) {
+    await client.expect(`halloween/late/${key}`, "");
+  }
+  expect(client.texts("halloween/worker_host/description").at(-1)).not.toContain('"late"');
+});

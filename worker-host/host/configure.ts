@@ -1,0 +1,59 @@
+import { readFile } from "node:fs/promises";
+import { WorkerHostError } from "../contract/errors.ts";
+import { editConfigText, writeConfigFile } from "./edit-config.ts";
+import type { LiveReload } from "./live-reload.ts";
+import type { Plan } from "./plan.ts";
+import type { Supervisor } from "./supervisor.ts";
+
+export interface ConfigureOptions {
+  supervisor: Supervisor;
+  live: LiveReload;
+  /** How a path is shown to people. */
+  show: (path: string) => string;
+  /** Looks at what is on disk, with these texts in the place of files'. */
+  survey: (overlay: ReadonlyMap<string, string>) => Promise<Plan>;
+}
+
+/**
+ * Edits a worker's config file, if the worker would take the outcome; then it takes effect as an edit by hand does.
+ *
+ * @throws WorkerHostError `invalid_id`, `invalid_config`, `load_failed`
+ */
+export async function configure(
+  id: string,
+  patch: Record<string, unknown>,
+  { live, ...rest }: ConfigureOptions,
+): Promise<void> {
+  const path = await live.inTurn(() => edit(id, patch, rest));
+  const { refused } = await live.look(new Set([path]));
+  const fault = refused.find((one) => one.id === id)?.fault;
+  if (fault !== undefined) throw new WorkerHostError("invalid_config", `written, but not taken: ${fault}`);
+}
+
+/** Gives the path of the file. */
+async function edit(
+  id: string,
+  patch: Record<string, unknown>,
+  { supervisor, show, survey }: Omit<ConfigureOptions, "live">,
+): Promise<string> {
+  const record = supervisor.find(id);
+  const { path, at } = record.planned.place;
+  const text = editConfigText(show(path), await readIfThere(path), at, patch);
+  const { workers } = await survey(new Map([[path, text]]));
+  const next = workers.find((planned) => planned.id === id);
+  // One that is switched off, or out, by this has nothing to say about it.
+  const { fault } = next && next.skipped === undefined ? await supervisor.inspect(record, next) : {};
+  const refusal = fault ?? next?.unreadable;
+  if (refusal !== undefined) throw new WorkerHostError("invalid_config", refusal);
+  await writeConfigFile(path, text);
+  return path;
+}
+
+async function readIfThere(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
+    throw error;
+  }
+}

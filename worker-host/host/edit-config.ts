@@ -1,0 +1,206 @@
+import { randomUUID } from "node:crypto";
+import { constants, type Stats } from "node:fs";
+import { access, type FileHandle, lstat, open, readFile, readlink, realpath, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { isNode, LineCounter, parseDocument } from "yaml";
+import { WorkerHostError } from "../contract/errors.ts";
+import { parseConfigText } from "./config-file.ts";
+import { meaningOf, rewriteText } from "./config-text.ts";
+
+type Values = Record<string, unknown>;
+
+/** Where a worker's config stands. */
+export interface ConfigPlace {
+  /** The file, absolute; it need not exist yet. */
+  path: string;
+  /** The keys from the root of the file to the config: none for a file of its own. */
+  at: readonly string[];
+}
+
+const MEND = "mend it by hand first";
+
+/** No config of a person's is this deep; one that contains itself is. */
+const DEEPEST = 64;
+
+/**
+ * Merges a patch into a config file, as `editConfigText` does, and writes it if that changes it. Two edits of one file
+ * must not run at once: the later would undo the earlier.
+ *
+ * @param name how the file is shown to people
+ * @returns whether the file was written
+ * @throws WorkerHostError `invalid_value` or `invalid_config`, as `editConfigText` and `writeConfigFile` do
+ */
+export async function editConfigFile({ path, at }: ConfigPlace, name: string, patch: Values): Promise<boolean> {
+  const text = await readText(path, name);
+  const edited = editConfigText(name, text, at, patch);
+  if (edited === text) return false;
+  await writeConfigFile(path, edited);
+  return true;
+}
+
+async function readText(path: string, name: string): Promise<string> {
+  try {
+    // A letter that can't be decoded would be written back as another.
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(await readFile(path));
+  } catch (cause) {
+    if (codeOf(cause) === "ENOENT") return "";
+    const fault = codeOf(cause) === "ERR_ENCODING_INVALID_ENCODED_DATA" ? "not in UTF-8" : (cause as Error).message;
+    throw refused(`${name}: can't be read (${fault}): ${MEND}`, cause);
+  }
+}
+
+/**
+ * The text of a config file with a patch merged in, as JSON Merge Patch has it (RFC 7396): `null` removes a key, maps
+ * merge, all else replaces. What the patch doesn't touch stays as it is, with comments, order, quotes and blank lines.
+ *
+ * @param name how the file is shown to people; `.json` at its end tells JSON from YAML
+ * @param text `""` for a file that isn't there yet
+ * @param at the keys from the root to what is patched; those that aren't there are added
+ * @throws WorkerHostError `invalid_value` for a patch that JSON can't carry; `invalid_config`, with line and column, for
+ *   a text with a fault, or without keys and values at `at`, or written in a way that can't be edited
+ */
+export function editConfigText(name: string, text: string, at: readonly string[], patch: Values): string {
+  const { fault } = parseConfigText(name, text, {});
+  if (fault !== undefined) throw refused(`${fault}: ${MEND}`);
+  const json = name.endsWith(".json");
+  const [mark, source] = text.startsWith("\uFEFF") ? ["\uFEFF", text.slice(1)] : ["", text];
+  const root = meaningOf(source, json) as Values;
+  const old = valuesAt(root, at, name, source);
+  const merged = mergePatch(old, carried(patch, name, []) as Values);
+  if (isDeepStrictEqual(old, merged)) return text;
+  const next = withValuesAt(root, at, merged);
+  const edited = rewriteText(source, json, next);
+  if (!isDeepStrictEqual(meaningOf(edited, json), next)) {
+    const keys = Object.keys(patch).join(", ");
+    throw refused(`${name}: is written in a way in which ${keys} can't be changed: do it by hand`);
+  }
+  return mark + edited;
+}
+
+/** RFC 7396, section 2. A key such as `__proto__` is one like any other. */
+function mergePatch(old: unknown, patch: Values): Values {
+  const merged = new Map(isValues(old) ? Object.entries(old) : []);
+  for (const [key, value] of Object.entries(patch)) {
+    if (value === null) merged.delete(key);
+    else merged.set(key, isValues(value) ? mergePatch(merged.get(key), value) : value);
+  }
+  return Object.fromEntries(merged);
+}
+
+/** The values at `at`; `{}` where nothing is. */
+function valuesAt(root: unknown, at: readonly string[], name: string, source: string): Values {
+  let found: unknown = root;
+  for (let depth = 0; ; depth++) {
+    if (!isValues(found)) {
+      const lines = new LineCounter();
+      const node = parseDocument(source, { lineCounter: lines, uniqueKeys: false }).getIn(at.slice(0, depth), true);
+      const { line, col } = lines.linePos(isNode(node) ? (node.range?.[0] ?? 0) : 0);
+      const what = Array.isArray(found) ? "a list" : `a ${typeof found}`;
+      const key = at.slice(0, depth).join(".");
+      throw refused(`${name}:${line}:${col}: ${key}: expected keys and values, got ${what}: ${MEND}`);
+    }
+    const key = at[depth];
+    if (key === undefined) return found;
+    found = (Object.hasOwn(found, key) ? found[key] : undefined) ?? {};
+  }
+}
+
+function withValuesAt(root: Values, at: readonly string[], values: Values): Values {
+  const [key, ...inner] = at;
+  if (key === undefined) return values;
+  const all = new Map(Object.entries(root));
+  const old = all.get(key);
+  return Object.fromEntries(all.set(key, withValuesAt(isValues(old) ? old : {}, inner, values)));
+}
+
+/** A copy of a patch's value. Throws for what JSON can't carry. */
+function carried(value: unknown, name: string, at: readonly (string | number)[]): unknown {
+  const refuse = (what: string) => {
+    const key = at.slice(0, 8).join(".");
+    return new WorkerHostError(
+      "invalid_value",
+      `${name}: ${key}: ${what} can't be written to a config: give what JSON has`,
+    );
+  };
+  if (at.length > DEEPEST) throw refuse(`what is more than ${DEEPEST} levels deep`);
+  if (value === null || typeof value === "string" || typeof value === "boolean") return value;
+  // -0 becomes 0, as in JSON.
+  if (typeof value === "number" && Number.isFinite(value)) return value + 0;
+  // Not map(), which passes over holes.
+  if (Array.isArray(value)) return Array.from(value, (item, index) => carried(item, name, [...at, index]));
+  if (!isValues(value)) throw refuse(typeof value === "object" ? value.constructor.name : String(value));
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, carried(item, name, [...at, key])]));
+}
+
+/**
+ * Writes a config file so that it is, at any moment, the old one or the new one: to a hidden file in its folder, which
+ * then takes its name. It keeps its mode and owner, and a symbolic link stays one.
+ *
+ * @throws WorkerHostError `invalid_config` where that can't be done: a folder or file that can't be written, a full disk
+ */
+export async function writeConfigFile(path: string, text: string): Promise<void> {
+  // Not write-file-atomic: on a full disk it takes a half-written file for whole, and its files aren't hidden.
+  let temporary: string | undefined;
+  try {
+    const target = await targetOf(path);
+    const old = await unlessMissing(stat(target));
+    // A rename would replace a file that isn't to be written.
+    if (old) await access(target, constants.W_OK);
+    temporary = join(dirname(target), `.${basename(target)}.${randomUUID()}.tmp`);
+    const file = await open(temporary, "wx", old ? old.mode & 0o777 : 0o666);
+    try {
+      if (old) await keepOwner(file, old);
+      if (old) await file.chmod(old.mode & 0o777);
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, target);
+  } catch (cause) {
+    if (temporary !== undefined) await rm(temporary, { force: true });
+    const { message } = cause as Error;
+    throw refused(`${path}: can't be written (${message}): see to the rights and the space of its folder`, cause);
+  }
+}
+
+async function keepOwner(file: FileHandle, { uid, gid }: Stats): Promise<void> {
+  try {
+    await file.chown(uid, gid);
+  } catch (error) {
+    // Only root may give files away; what is written then is ours.
+    if (codeOf(error) !== "EPERM") throw error;
+  }
+}
+
+/** The file that a path means, through symbolic links, also where it isn't there yet. */
+async function targetOf(path: string): Promise<string> {
+  if ((await unlessMissing(lstat(path)))?.isSymbolicLink() !== true) return path;
+  const target = await unlessMissing(realpath(path));
+  return target ?? targetOf(resolve(dirname(path), await readlink(path)));
+}
+
+async function unlessMissing<Found>(finding: Promise<Found>): Promise<Found | undefined> {
+  try {
+    return await finding;
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function refused(message: string, cause?: unknown): WorkerHostError {
+  return new WorkerHostError("invalid_config", message, cause === undefined ? {} : { cause });
+}
+
+function codeOf(error: unknown): unknown {
+  return (error as NodeJS.ErrnoException).code;
+}
+
+/** A map as both parsers give it. */
+function isValues(value: unknown): value is Values {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}

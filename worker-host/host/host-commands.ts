@@ -1,0 +1,147 @@
+import type { Logger } from "pino";
+import { z } from "zod";
+import { WorkerHostError } from "../contract/errors.ts";
+import type { Topics } from "../contract/topics.ts";
+import type { Clock } from "../worker/clock.ts";
+import type { CommandSpec } from "../worker/command-spec.ts";
+import { entryOf } from "../worker/command-table.ts";
+import { Commands } from "../worker/commands.ts";
+import { Scope } from "../worker/scope.ts";
+import type { PublishOptions } from "../worker/wire.ts";
+import { type ConfigureOptions, configure } from "./configure.ts";
+import type { LiveReload } from "./live-reload.ts";
+import type { WorkerRecord } from "./records.ts";
+import type { Supervisor } from "./supervisor.ts";
+
+export interface HostCommandsOptions extends ConfigureOptions {
+  topics: Topics;
+  log: Logger;
+  clock: Clock;
+  supervisor: Supervisor;
+  live: LiveReload;
+  warn: (text: string) => void;
+  /** Tells people that a command failed. */
+  fail: (text: string) => void;
+  publish: (topic: string, payload: string, options: PublishOptions) => void;
+  /** Publishes the host's description. */
+  describe: () => void;
+}
+
+/** One worker: `fogger`, or `{"id": "fogger"}`. */
+const oneId = z
+  .union([z.string(), z.strictObject({ id: z.string() })], { error: 'expected a worker\'s id, such as "fogger"' })
+  .transform((one) => (typeof one === "string" ? one : one.id));
+
+const configuration = z.strictObject({
+  id: z.string(),
+  config: z.record(z.string(), z.unknown()),
+});
+
+/** What the host does when it is told to, on its own command topic. */
+export function createHostCommands(options: HostCommandsOptions): Commands {
+  return new HostCommands(options).commands;
+}
+
+class HostCommands {
+  readonly commands: Commands;
+
+  constructor(private readonly options: HostCommandsOptions) {
+    const { topics, log, clock, fail } = options;
+    const report = (error: unknown, where: string) => {
+      const text = error instanceof Error ? error.message : String(error);
+      log.error({ err: error }, `${where} failed`);
+      fail(`${where}: ${text}`);
+    };
+    this.commands = new Commands({
+      scope: new Scope({ id: topics.hostName, log, report }, clock),
+      topics,
+      now: () => clock.now(),
+      warn: options.warn,
+      publish: options.publish,
+      stoppable: false,
+    });
+    this.#addAll();
+  }
+
+  #addAll(): void {
+    const { supervisor, live, describe } = this.options;
+    this.#add("list", { description: "Give all workers and their states" }, () => {
+      describe();
+      return supervisor.records.summaries();
+    });
+    this.#add(
+      "rescan",
+      { description: "Look at all files anew: what is new, changed or gone takes effect, what failed tries again" },
+      () => live.rescan({ retry: true }),
+    );
+    this.#add(
+      "reload",
+      {
+        description:
+          "Read a worker's code and config anew and start it again, after its running commands; all without an id",
+        args: oneId.optional(),
+      },
+      (id) => this.#reload(id as string | undefined),
+    );
+    this.#addForOne("start_worker", "Start a worker that is stopped or has failed", (record) => this.#start(record));
+    this.#addForOne("stop_worker", "Stop a worker, until it is started or the host starts again", (record) =>
+      this.#stop(record),
+    );
+    this.#addForOne("restart_worker", "Stop a worker, whatever it is doing, and start it again", (record) =>
+      this.#restart(record, false),
+    );
+    this.#add(
+      "configure",
+      { description: "Change keys in a worker's config file; null takes one out", args: configuration },
+      (args) => {
+        const { id, config } = args as z.infer<typeof configuration>;
+        return configure(id, config, this.options);
+      },
+    );
+  }
+
+  #add(action: string, spec: CommandSpec, handler: (args: unknown) => unknown): void {
+    this.commands.add(entryOf(action, spec, handler));
+  }
+
+  #addForOne(action: string, description: string, handler: (record: WorkerRecord) => Promise<unknown>): void {
+    this.#add(action, { description, args: oneId }, (id) => handler(this.options.supervisor.find(id as string)));
+  }
+
+  async #reload(id: string | undefined): Promise<void> {
+    const { supervisor } = this.options;
+    const all = supervisor.records.all.filter(({ state, held }) => state !== "skipped" && !held);
+    const chosen = id === undefined ? all : [supervisor.find(id)];
+    await Promise.all(chosen.map((record) => this.#restart(record, true)));
+  }
+
+  async #start(record: WorkerRecord): Promise<void> {
+    if (record.state === "running" || record.state === "starting") return;
+    await this.#restart(record, false);
+  }
+
+  #stop(record: WorkerRecord): Promise<void> {
+    refuseSkipped(record);
+    return this.options.live.inTurn(async () => {
+      await this.options.supervisor.halt(record);
+      record.held = true;
+    });
+  }
+
+  /** Builds it and starts it again; a fault in its code leaves the old one running. */
+  async #restart(record: WorkerRecord, patient: boolean): Promise<void> {
+    const { supervisor, live } = this.options;
+    refuseSkipped(record);
+    await live.inTurn(async () => {
+      const broken = record.planned.fault ?? (await supervisor.build(record));
+      if (broken !== undefined) throw new WorkerHostError("load_failed", broken);
+      await supervisor.launch(record, { patient });
+    });
+    await supervisor.records.settled(record);
+    if (record.state === "failed") throw new WorkerHostError("load_failed", record.detail ?? "it failed");
+  }
+}
+
+function refuseSkipped({ planned, state, detail }: WorkerRecord): void {
+  if (state === "skipped") throw new WorkerHostError("invalid_id", `${planned.id} is not to run: ${detail}`);
+}

@@ -1,0 +1,110 @@
+import { statSync } from "node:fs";
+import { dirname } from "node:path";
+import type { Logger } from "pino";
+import type { Clock } from "../worker/clock.ts";
+import type { Plan } from "./plan.ts";
+import { type Changes, type Look, type ReconcileOptions, reconcile } from "./reconcile.ts";
+import { Watcher } from "./watcher.ts";
+
+export interface LiveReloadOptions extends ReconcileOptions {
+  /** The folders and files that are watched. */
+  watched: readonly string[];
+  /** Looks at what is on disk. */
+  survey: () => Promise<Plan>;
+  log: Logger;
+  clock: Clock;
+}
+
+/** How long the builder stays ready for the next edit. */
+const REST_AFTER_MS = 60_000;
+/** A file system may round its times, and be on another machine. */
+const CLOCKS_DIFFER_MS = 2_000;
+
+/** Keeps what runs in step with what is on disk, one look after the other. */
+export class LiveReload {
+  readonly #watcher: Watcher;
+  readonly #told = new Set<string>();
+  #last: Promise<unknown> = Promise.resolve();
+  #cancelRest = () => {};
+  #stopped = false;
+  readonly #since: number;
+
+  constructor(private readonly options: LiveReloadOptions) {
+    const { watched, log, clock } = options;
+    this.#since = clock.now();
+    this.#watcher = new Watcher({ folders: watched, log, clock, onChange: (files) => void this.look(files) });
+  }
+
+  /** Takes a first plan in. */
+  async begin(first: Plan): Promise<void> {
+    const { supervisor } = this.options;
+    this.#warn(first);
+    await Promise.all(first.workers.map((planned) => supervisor.add(planned)));
+    await supervisor.rest();
+  }
+
+  /** Begins to watch, and looks at what was edited before that. */
+  async watch(): Promise<void> {
+    await this.#watcher.start();
+    if (!this.#stopped)
+      await this.inTurn(() => this.#reconcile({ changed: (file) => this.#isNew(file), retry: false }));
+  }
+
+  /** Whether a file may have changed since the first plan; an edit can set back any time of a file but this one. */
+  #isNew(file: string): boolean {
+    const { ctimeMs } = statSync(file, { throwIfNoEntry: false }) ?? {};
+    return ctimeMs === undefined || ctimeMs > this.#since - CLOCKS_DIFFER_MS;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#cancelRest();
+    await this.#watcher.stop();
+    await this.#last;
+  }
+
+  /** Looks at all files anew. */
+  rescan({ retry }: Pick<Look, "retry">): Promise<Changes> {
+    return this.inTurn(() => this.#reconcile({ changed: () => true, retry }));
+  }
+
+  /** Looks at what these files belong to. */
+  look(files: ReadonlySet<string>): Promise<Changes> {
+    // What a build found missing may stand in a folder that was moved here whole.
+    const changed = (file: string) => files.has(file) || files.has(dirname(file));
+    return this.inTurn(() => this.#reconcile({ changed, retry: false }));
+  }
+
+  /** Calls `work` when all that was asked for before has been done. */
+  inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(work);
+    this.#last = done.catch((error: unknown) => this.options.log.error({ err: error }, "a look at the files failed"));
+    return done;
+  }
+
+  async #reconcile(look: Look): Promise<Changes> {
+    if (this.#stopped) return { added: [], removed: [], changed: [], refused: [] };
+    const { supervisor, survey, clock, log } = this.options;
+    const plan = await survey();
+    this.#warn(plan);
+    const changes = await reconcile(plan.workers, look, this.options);
+    this.#watchInputs();
+    this.#cancelRest();
+    this.#cancelRest = clock.after(REST_AFTER_MS, () => void supervisor.rest());
+    if (Object.values(changes).some(({ length }) => length > 0)) log.info(changes, "took in what changed on disk");
+    return changes;
+  }
+
+  /** A worker may import files from anywhere. */
+  #watchInputs(): void {
+    const { supervisor } = this.options;
+    this.#watcher.add(supervisor.records.all.flatMap(({ bundle }) => bundle?.inputs ?? []));
+  }
+
+  #warn({ warnings }: Plan): void {
+    for (const warning of warnings.filter((text) => !this.#told.has(text))) {
+      this.#told.add(warning);
+      this.options.log.warn(warning);
+    }
+  }
+}

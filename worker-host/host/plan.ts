@@ -1,0 +1,138 @@
+import { join } from "node:path";
+import { WorkerHostError } from "../contract/errors.ts";
+import type { About, ConfigSpec } from "../worker/messages.ts";
+import { findConfigFile, linesBelow, type ReadOptions } from "./config-file.ts";
+import type { Found } from "./discover.ts";
+import type { ConfigPlace } from "./edit-config.ts";
+import { type SelectOptions, select } from "./select.ts";
+import type { Instance, WorkerKey } from "./worker-key.ts";
+
+/** A worker as its file and its config file would have it. */
+export interface Planned {
+  id: string;
+  /** The name of its class's file, or of the folder that holds it. */
+  classId: string;
+  /** Its file, absolute. */
+  file: string;
+  /** The folder of its file. */
+  dir: string;
+  config: ConfigSpec;
+  /** Its config file, absolute; `undefined` where there is none. */
+  configPath?: string;
+  /** Where its config is written. */
+  place: ConfigPlace;
+  /** Why its config file counts as `{}`. */
+  unreadable?: string;
+  about: About;
+  /** `own`: in a process of its own. */
+  isolation: "shared" | "own";
+  /** What people have to be told of it. */
+  warnings: string[];
+  /** Why it can't run, and what to write instead. */
+  fault?: string;
+  /** Why it is not to run. */
+  skipped?: string;
+}
+
+export interface PlanOptions extends SelectOptions, ReadOptions {}
+
+/** What should run: the workers in the order of their ids, and what a person has to be told. */
+export interface Plan {
+  workers: Planned[];
+  warnings: string[];
+}
+
+/** Reads the config of each worker that was found, and says which workers come of it. */
+export async function plan(found: Found[], options: PlanOptions): Promise<Plan> {
+  const expanded = (await Promise.all(found.map((one) => expand(one, options)))).flat();
+  const { chosen, warnings } = select(expanded, options);
+  const workers = mergeById(chosen, options.show).sort((a, b) => (a.id < b.id ? -1 : 1));
+  return { workers: workers.map(({ kind, ...worker }) => worker), warnings };
+}
+
+/** A worker that is yet to be chosen. */
+type Candidate = Planned & Pick<Found, "kind">;
+
+async function expand(found: Found, options: PlanOptions): Promise<Candidate[]> {
+  const { id, file, dir, kind, fault, skipped } = found;
+  const source = readSource(found, options);
+  const base: Candidate = {
+    id,
+    classId: id,
+    file,
+    dir,
+    kind,
+    ...source,
+    about: found.version === undefined ? {} : { version: found.version },
+    isolation: "shared",
+    ...(fault === undefined ? {} : { fault }),
+    ...(skipped === undefined ? {} : { skipped }),
+  };
+  if (fault !== undefined || skipped !== undefined || !Object.hasOwn(base.config.values, "worker")) return [base];
+  try {
+    // Most configs have no such key, and its schema takes a while to load.
+    const { readWorkerKey } = await import("./worker-key.ts");
+    const { instances, ...key } = await readWorkerKey(base.config);
+    const own = settled(base, key);
+    return instances ? Object.entries(instances).map(([name, one]) => instanceOf(own, name, one)) : [own];
+  } catch (error) {
+    if (!(error instanceof WorkerHostError)) throw error;
+    return [{ ...base, fault: error.message }];
+  }
+}
+
+/** The worker without the reserved key, and with what that says. */
+function settled(base: Candidate, { name, area, enabled, isolation }: Omit<WorkerKey, "instances">): Candidate {
+  const { worker: _, ...values } = base.config.values;
+  return {
+    ...base,
+    config: { ...base.config, values },
+    about: { ...base.about, ...(name === undefined ? {} : { name }), ...(area === undefined ? {} : { area }) },
+    isolation: isolation ?? base.isolation,
+    ...(enabled === false ? { skipped: `"enabled" is false in ${base.config.file}` } : {}),
+  };
+}
+
+/** One of several workers of a class: what it says itself stands over what they share. */
+function instanceOf(shared: Candidate, id: string, { worker: key, ...values }: Instance): Candidate {
+  const at = ["worker", "instances", id];
+  const { file, lines } = shared.config;
+  const instance: Candidate = {
+    ...shared,
+    id,
+    config: { file, values: { ...shared.config.values, ...values }, lines: { ...lines, ...linesBelow(lines, at) } },
+    place: { ...shared.place, at: [...shared.place.at, ...at] },
+  };
+  return settled(instance, key ?? {});
+}
+
+/** What a worker's config file holds. */
+function readSource(
+  found: Found,
+  options: PlanOptions,
+): Pick<Candidate, "config" | "configPath" | "place" | "unreadable" | "warnings"> {
+  const { dir, configBase } = found;
+  const { path, config, lines, fault, warnings } = findConfigFile(dir, configBase, options);
+  const place = { path: path ?? join(dir, `${configBase}.yaml`), at: [] };
+  return {
+    config: { values: config, lines, file: options.show(place.path) },
+    place,
+    warnings,
+    ...(path === undefined ? {} : { configPath: path }),
+    ...(fault === undefined ? {} : { unreadable: fault }),
+  };
+}
+
+/** One worker for each id; where two want the same one, neither runs, since nobody could say which did. */
+function mergeById<T extends Planned>(all: T[], show: (path: string) => string): T[] {
+  const byId = new Map<string, T[]>();
+  for (const worker of all) byId.set(worker.id, [...(byId.get(worker.id) ?? []), worker]);
+  return [...byId.values()].map((same) => {
+    const wanted = same.filter(({ skipped }) => skipped === undefined);
+    const [first] = wanted.length > 0 ? wanted : same;
+    if (!first) throw new Error("unreachable: an id without a worker");
+    if (wanted.length < 2) return first;
+    const files = wanted.map(({ file }) => show(file)).join(" and ");
+    return { ...first, fault: `two workers have the id "${first.id}": ${files}; rename or remove one` };
+  });
+}

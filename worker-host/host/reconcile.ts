@@ -1,0 +1,118 @@
+import { isDeepStrictEqual } from "node:util";
+import type { Planned } from "./plan.ts";
+import { isOver, type WorkerRecord } from "./records.ts";
+import type { Supervisor } from "./supervisor.ts";
+
+/** What is to be looked at anew. */
+export interface Look {
+  /** Whether a file may have changed. */
+  changed: (file: string) => boolean;
+  /** What has failed gets another try, changed or not. */
+  retry: boolean;
+}
+
+/** What came of it, by the workers' ids. */
+export interface Changes {
+  added: string[];
+  removed: string[];
+  changed: string[];
+  /** What was not taken, and why; what ran before runs on. */
+  refused: { id: string; fault: string }[];
+}
+
+export interface ReconcileOptions {
+  supervisor: Supervisor;
+  /** Tells people of something about a worker that still runs. */
+  say: (id: string, key: "warn" | "error", text: string) => void;
+  /** Called when a worker is gone for good. */
+  onGone: (id: string) => void;
+}
+
+/** Brings what runs in step with what is planned; a fault in one worker is that one's alone. */
+export async function reconcile(wanted: Planned[], look: Look, options: ReconcileOptions): Promise<Changes> {
+  const { supervisor, onGone } = options;
+  const { records } = supervisor;
+  const ids = new Set(wanted.map(({ id }) => id));
+  const gone = records.all.filter(({ planned }) => !ids.has(planned.id));
+  const added: string[] = [];
+  const changed: string[] = [];
+  const refused: Changes["refused"] = [];
+  await Promise.all([
+    ...gone.map(async (record) => {
+      await supervisor.remove(record);
+      onGone(record.planned.id);
+    }),
+    ...wanted.map(async (planned) => {
+      const record = records.get(planned.id);
+      if (!record) {
+        added.push(planned.id);
+        await supervisor.add(planned);
+        return;
+      }
+      const { acted, fault } = await update(record, planned, look, options);
+      if (acted) changed.push(planned.id);
+      if (fault !== undefined) refused.push({ id: planned.id, fault });
+    }),
+  ]);
+  return { added: added.sort(), removed: gone.map(({ planned }) => planned.id), changed: changed.sort(), refused };
+}
+
+/** Whether anything was done, and what was not taken. */
+interface Update {
+  acted: boolean;
+  fault?: string;
+}
+
+async function update(record: WorkerRecord, next: Planned, look: Look, options: ReconcileOptions): Promise<Update> {
+  const now = record.planned;
+  const runs = !isOver(record);
+  const unreadable = next.unreadable !== now.unreadable ? next.unreadable : undefined;
+  const fault = next.fault ?? unreadable;
+  if (runs && fault !== undefined) return keep(record, fault, options);
+  delete record.complaint;
+  record.planned = next;
+  if (record.held) return { acted: false };
+  const replanned = now.file !== next.file || now.fault !== next.fault || now.skipped !== next.skipped;
+  const configured = !isDeepStrictEqual([now.config.values, now.about], [next.config.values, next.about]);
+  const dirty = look.changed(next.file) || (record.bundle?.inputs ?? []).some(look.changed);
+  if (replanned || !runs) {
+    const again = replanned || (record.state === "failed" && (configured || dirty || !record.bundle || look.retry));
+    if (again) await startAnew(record, options);
+    return { acted: again };
+  }
+  return refresh(record, { dirty, configured, moved: now.isolation !== next.isolation, told: now.warnings }, options);
+}
+
+/** What runs goes on running, with what it had. */
+function keep(record: WorkerRecord, fault: string, { say }: ReconcileOptions): Update {
+  if (fault !== record.complaint) say(record.planned.id, "error", `${fault}; the old one runs on`);
+  record.complaint = fault;
+  return { acted: false, fault };
+}
+
+async function startAnew(record: WorkerRecord, { supervisor }: ReconcileOptions): Promise<void> {
+  if (!isOver(record)) await supervisor.halt(record);
+  await supervisor.bringUp(record);
+}
+
+/** Gives a running worker what is new: its code, else its config. */
+async function refresh(
+  record: WorkerRecord,
+  { dirty, configured, moved, told }: { dirty: boolean; configured: boolean; moved: boolean; told: string[] },
+  { supervisor, say }: ReconcileOptions,
+): Promise<Update> {
+  const { id, warnings } = record.planned;
+  const before = record.bundle;
+  const broken = dirty ? await supervisor.build(record) : undefined;
+  if (broken !== undefined) say(id, "error", `${broken}; the old one runs on`);
+  if (record.bundle !== before || moved) {
+    await supervisor.launch(record, { patient: true });
+    return { acted: true };
+  }
+  const refused = broken === undefined ? {} : { fault: broken };
+  if (!configured) return { acted: false, ...refused };
+  for (const warning of warnings.filter((text) => !told.includes(text))) say(id, "warn", warning);
+  // What is wrong with it, the worker says itself.
+  const { fault } = await supervisor.configure(record);
+  return { acted: fault === undefined, ...refused, ...(fault === undefined ? {} : { fault }) };
+}

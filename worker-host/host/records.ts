@@ -1,0 +1,139 @@
+import type { Runstate, WorkerSummary } from "../contract/description.ts";
+import type { Clock } from "../worker/clock.ts";
+import type { Bundle } from "./bundle.ts";
+import type { Planned } from "./plan.ts";
+import type { RunnerSlot } from "./runner-slot.ts";
+
+/** What the host knows of one worker. */
+export interface WorkerRecord {
+  planned: Planned;
+  state: Runstate | "skipped";
+  /** ms since 1970. */
+  since: number;
+  detail?: string;
+  /** Counts its starts by the host. */
+  run: number;
+  /** The last start that has come to an end: it runs, or it failed. */
+  settledRun: number;
+  /** What was last said to be wrong with its files while it runs on. */
+  complaint?: string;
+  /** Somebody stopped it: it starts when somebody says so. */
+  held: boolean;
+  bundle?: Bundle;
+  /** Where it runs, or ran last. */
+  slot?: RunnerSlot;
+}
+
+const SETTLED: ReadonlySet<WorkerRecord["state"]> = new Set(["running", "failed", "stopped", "skipped"]);
+const ENDED: ReadonlySet<WorkerRecord["state"]> = new Set(["failed", "stopped", "skipped"]);
+
+export interface RecordsOptions {
+  clock: Clock;
+  /** How a path is shown to people. */
+  show: (path: string) => string;
+  /** Called at each change of a worker's runstate. */
+  onChange: (worker: WorkerRecord) => void;
+}
+
+/** The workers that the host knows, and their states. */
+export class Records {
+  readonly #byId = new Map<string, WorkerRecord>();
+  readonly #waiting = new Set<() => void>();
+
+  constructor(private readonly options: RecordsOptions) {}
+
+  get all(): WorkerRecord[] {
+    return [...this.#byId.values()].sort((a, b) => (a.planned.id < b.planned.id ? -1 : 1));
+  }
+
+  get(id: string): WorkerRecord | undefined {
+    return this.#byId.get(id);
+  }
+
+  add(planned: Planned): WorkerRecord {
+    const since = this.options.clock.now();
+    const record: WorkerRecord = { planned, state: "starting", since, run: 0, settledRun: 0, held: false };
+    this.#byId.set(planned.id, record);
+    return record;
+  }
+
+  remove(id: string): void {
+    this.#byId.delete(id);
+    this.#check();
+  }
+
+  /** What is said of the workers in the host's description. */
+  summaries(): WorkerSummary[] {
+    const { show } = this.options;
+    return this.all.map(({ planned: { id, file, configPath, about }, state, detail }) => ({
+      id,
+      file: show(file),
+      ...(configPath ? { config: show(configPath) } : {}),
+      ...(about.name ? { name: about.name } : {}),
+      ...(about.area ? { area: about.area } : {}),
+      state,
+      ...(detail ? { detail } : {}),
+    }));
+  }
+
+  become(record: WorkerRecord, state: WorkerRecord["state"], detail?: string): void {
+    if (record.state === state && record.detail === detail && record.run > 0) return;
+    record.state = state;
+    record.since = this.options.clock.now();
+    if (detail === undefined) delete record.detail;
+    else record.detail = detail;
+    this.options.onChange(record);
+    this.#check();
+  }
+
+  /** Says how a start has ended. */
+  settle(record: WorkerRecord, run: number): void {
+    record.settledRun = Math.max(record.settledRun, run);
+    this.#check();
+  }
+
+  /** Fulfils when `record` is over, or is no longer there. */
+  ended(record: WorkerRecord): Promise<void> {
+    return this.#until(() => ENDED.has(record.state) || this.get(record.planned.id) !== record);
+  }
+
+  /** Fulfils when what `record` was last told to do has come to an end. */
+  settled(record: WorkerRecord): Promise<void> {
+    return this.#until(() => record.settledRun >= record.run || this.get(record.planned.id) !== record);
+  }
+
+  /** Fulfils when no worker is on its way up or down. */
+  async allSettled(): Promise<void> {
+    await this.#until(() => this.all.every(({ state }) => SETTLED.has(state)));
+  }
+
+  async allEnded(): Promise<void> {
+    await this.#until(() => this.all.every(({ state }) => ENDED.has(state)));
+  }
+
+  /** Calls off what will not happen any more. */
+  giveUp(detail: string): void {
+    for (const record of this.all) if (!ENDED.has(record.state)) this.become(record, "stopped", detail);
+  }
+
+  #check(): void {
+    for (const check of [...this.#waiting]) check();
+  }
+
+  #until(condition: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const check = () => {
+        if (!condition()) return;
+        this.#waiting.delete(check);
+        resolve();
+      };
+      this.#waiting.add(check);
+      check();
+    });
+  }
+}
+
+/** Whether it neither runs nor is on its way. */
+export function isOver({ state }: WorkerRecord): boolean {
+  return ENDED.has(state);
+}

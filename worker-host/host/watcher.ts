@@ -1,0 +1,81 @@
+import { basename, join } from "node:path";
+import { type FSWatcher, watch } from "chokidar";
+import type { Logger } from "pino";
+import type { Clock } from "../worker/clock.ts";
+
+export interface WatcherOptions {
+  /** What is watched, with all that is in it. */
+  folders: readonly string[];
+  log: Logger;
+  clock: Clock;
+  /** Called with the files, absolute, that changed, came or went, once it has been quiet for a moment. */
+  onChange: (files: ReadonlySet<string>) => void;
+}
+
+/** An editor, or git, writes several files, or one in several steps. */
+const QUIET_MS = 25;
+const AT_MOST_MS = 250;
+
+/** Watches files. */
+export class Watcher {
+  #watcher: FSWatcher | undefined;
+  #changed = new Set<string>();
+  #since = 0;
+  #cancel = () => {};
+
+  constructor(private readonly options: WatcherOptions) {}
+
+  /** Fulfils when it sees whatever happens from then on. */
+  start(): Promise<void> {
+    const { folders, log } = this.options;
+    const watcher = watch([...folders], {
+      ignoreInitial: true,
+      ignorePermissionErrors: true,
+      ignored: (path) => !folders.includes(path) && isIgnored(basename(path)),
+    });
+    this.#watcher = watcher;
+    watcher.on("all", (_, file) => this.#note(file));
+    // "all" leaves out what comes within 50 ms of the last change of a file, and so how a save in two steps ends.
+    watcher.on("raw", (_, name, details) => {
+      const { watchedPath } = details as { watchedPath: string };
+      if (name && !isIgnored(name)) this.#note(basename(watchedPath) === name ? watchedPath : join(watchedPath, name));
+    });
+    watcher.on("error", (error) => {
+      log.warn(
+        { err: error },
+        "some edits may go unseen: the system can't watch more files; `rescan` looks at them all",
+      );
+    });
+    return new Promise((resolve) => {
+      watcher.once("ready", resolve);
+    });
+  }
+
+  /** Watches these files too. */
+  add(files: string[]): void {
+    this.#watcher?.add(files);
+  }
+
+  async stop(): Promise<void> {
+    this.#cancel();
+    await this.#watcher?.close();
+  }
+
+  #note(file: string): void {
+    const { clock, onChange } = this.options;
+    if (this.#changed.size === 0) this.#since = clock.now();
+    this.#changed.add(file);
+    this.#cancel();
+    const left = this.#since + AT_MOST_MS - clock.now();
+    this.#cancel = clock.after(Math.max(0, Math.min(QUIET_MS, left)), () => {
+      const changed = this.#changed;
+      this.#changed = new Set();
+      onChange(changed);
+    });
+  }
+}
+
+/** Installed packages, and what editors and tools keep for themselves. */
+function isIgnored(name: string): boolean {
+  return name === "node_modules" || name.startsWith(".") || name.endsWith("~");
+}

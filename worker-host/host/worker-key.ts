@@ -1,0 +1,48 @@
+import { z } from "zod";
+import { faultOfId } from "../contract/topics.ts";
+import { checkConfig } from "../worker/config.ts";
+import type { ConfigSpec } from "../worker/messages.ts";
+
+const isolation = z.enum(["shared", "own"]);
+
+const forOne = z.strictObject({
+  name: z.string().min(1).max(200).optional(),
+  area: z.string().min(1).max(200).optional(),
+  enabled: z.boolean().optional(),
+  isolation: isolation.optional(),
+});
+
+const instance = z.looseObject({ worker: forOne.optional() });
+
+const instanceId = z.string().superRefine((id, { addIssue }) => {
+  const fault = faultOfId(id);
+  if (fault) addIssue({ code: "custom", message: fault });
+});
+
+/** What the reserved key `worker` of a config file holds: what is for the host. */
+const schema = z.looseObject({
+  worker: forOne
+    .extend({
+      instances: z
+        .record(instanceId, instance)
+        .refine((all) => Object.keys(all).length > 0, "expected one instance at least")
+        .optional(),
+    })
+    .prefault({}),
+});
+
+/** What a config file says to the host. */
+export type WorkerKey = z.infer<typeof schema>["worker"];
+
+/** What it says of one instance: its own values, and what is for the host. */
+export type Instance = z.infer<typeof instance>;
+
+/**
+ * Reads the reserved key of a config file.
+ *
+ * @throws WorkerHostError `invalid_config`, with file, line and key
+ */
+export async function readWorkerKey(config: ConfigSpec): Promise<WorkerKey> {
+  const { value } = await checkConfig(schema, config, config.file);
+  return (value as z.infer<typeof schema>).worker;
+}

@@ -1,0 +1,68 @@
+import { setImmediate } from "node:timers/promises";
+import { type Clock, systemClock } from "../worker/clock.ts";
+
+interface Timer {
+  due: number;
+  callback: () => void;
+  cancel: () => void;
+}
+
+/** How many turns of the event loop a message needs, at most, to go through the broker and back. */
+const TURNS = 30;
+
+/** Time that goes on by itself, and can be put forward. */
+export class TestClock implements Clock {
+  readonly #timers = new Set<Timer>();
+  #ahead = 0;
+
+  now(): number {
+    return systemClock.now() + this.#ahead;
+  }
+
+  after(ms: number, callback: () => void): () => void {
+    const timer: Timer = { due: this.now() + ms, callback, cancel: () => {} };
+    this.#timers.add(timer);
+    this.#arm(timer);
+    return () => {
+      timer.cancel();
+      this.#timers.delete(timer);
+    };
+  }
+
+  /** Puts time forward by `ms`, calling what is due on the way in its order, each with what came of the one before. */
+  async advance(ms: number): Promise<void> {
+    const end = this.now() + ms;
+    await settle();
+    for (let timer = this.#next(end); timer; timer = this.#next(end)) {
+      this.#jump(timer.due);
+      this.#fire(timer);
+      await settle();
+    }
+    this.#jump(end);
+    for (const timer of this.#timers) this.#arm(timer);
+  }
+
+  #next(end: number): Timer | undefined {
+    const [first] = [...this.#timers].sort((a, b) => a.due - b.due);
+    return first && first.due <= end ? first : undefined;
+  }
+
+  #jump(time: number): void {
+    this.#ahead += Math.max(0, time - this.now());
+  }
+
+  #arm(timer: Timer): void {
+    timer.cancel();
+    timer.cancel = systemClock.after(Math.max(0, timer.due - this.now()), () => this.#fire(timer));
+  }
+
+  #fire(timer: Timer): void {
+    timer.cancel();
+    if (this.#timers.delete(timer)) timer.callback();
+  }
+}
+
+/** Fulfils when what was published before has arrived, with what was said to it at once. */
+export async function settle(): Promise<void> {
+  for (let turn = 0; turn < TURNS; turn++) await setImmediate();
+}

@@ -1,0 +1,261 @@
+import { randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Duplex, duplexPair } from "node:stream";
+import type { Aedes } from "aedes";
+import { pino } from "pino";
+import { parseCommand } from "../contract/command.ts";
+import type { WorkerDescription } from "../contract/description.ts";
+import { encodePayload, parsePayload } from "../contract/payload.ts";
+import { Topics } from "../contract/topics.ts";
+import { createAedes } from "../host/broker.ts";
+import type { BaseWorker } from "../worker/base-worker.ts";
+import { Calls } from "../worker/calls.ts";
+import { systemClock } from "../worker/clock.ts";
+import { ConnectGate } from "../worker/connect-gate.ts";
+import { Connection } from "../worker/connection.ts";
+import type { WorkerContext } from "../worker/context.ts";
+import { Life } from "../worker/life.ts";
+import type { WorkerClass } from "../worker/load.ts";
+import type { ConfigSpec } from "../worker/messages.ts";
+import type { Message, PublishOptions } from "../worker/wire.ts";
+import { Inbox, type TestMessage } from "./inbox.ts";
+import { settle, TestClock } from "./test-clock.ts";
+
+export type { TestMessage } from "./inbox.ts";
+
+export interface StartWorkerOptions {
+  /** As it would stand in the config file; checked by `static config`. */
+  config?: Record<string, unknown>;
+  /** `prop` if not given. */
+  id?: string;
+  /** The folder of its source, for `this.dir`; a temporary one if not given. */
+  dir?: string;
+  /** The folder for `this.store` and `this.dataDir`; a temporary one, removed at its stop, if not given. */
+  dataDir?: string;
+  /** How long `telemetry()` and its like wait, in ms; 2000 if not given. */
+  patienceMs?: number;
+}
+
+/** A command that a worker sent to another prop. */
+export interface SentCommand {
+  target: string;
+  action: string;
+  args: unknown;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: whatever its config is
+type AnyWorker = BaseWorker<any>;
+
+const PREFIX = "halloween";
+const BROKER = { url: "mqtt://in-process", protocolVersion: 4 } as const;
+
+/**
+ * Runs a worker by itself, on a broker in this process that listens on no port.
+ *
+ * @throws Error where it fails to start, with what the host would say
+ */
+export async function startWorker<W extends AnyWorker>(
+  Worker: new (context: WorkerContext) => W,
+  options: StartWorkerOptions = {},
+): Promise<TestWorker<W>> {
+  const aedes = await createAedes({ log: pino({ level: "silent" }) });
+  const temporary = await mkdtemp(join(tmpdir(), "worker-host-testing-"));
+  const worker = new TestWorker(Worker, aedes, temporary, options);
+  await worker.start();
+  return worker;
+}
+
+/** A worker under test, seen from outside: by what it publishes. */
+export class TestWorker<W extends AnyWorker> {
+  readonly #topics = new Topics(PREFIX);
+  readonly #clock = new TestClock();
+  readonly #life: Life;
+  readonly #observer: Connection;
+  readonly #inbox: Inbox;
+  readonly #calls: Calls;
+  /** What it sent to other props so far. */
+  readonly commands: SentCommand[] = [];
+  #instance: W | undefined;
+  #failure: string | undefined;
+
+  constructor(
+    Worker: new (context: WorkerContext) => W,
+    private readonly aedes: Aedes,
+    private readonly temporary: string,
+    options: StartWorkerOptions,
+  ) {
+    const { id = "prop", dir = temporary, dataDir = join(temporary, "data"), patienceMs = 2000 } = options;
+    const common = {
+      broker: BROKER,
+      log: pino({ level: "silent" }),
+      random: Math.random,
+      gate: new ConnectGate(),
+      openStream: () => this.#openStream(),
+    };
+    this.#inbox = new Inbox(systemClock, patienceMs);
+    this.#observer = new Connection({ ...common, clock: systemClock, clientId: "test" });
+    const wire = this.#observer;
+    this.#calls = new Calls({ id: "cli", topics: this.#topics, wire, clock: this.#clock, newId: randomUUID });
+    this.#life = new Life(
+      {
+        id,
+        classId: id,
+        bundle: "",
+        file: Worker.name,
+        dir,
+        dataDir,
+        config: this.#configOf(options.config ?? {}),
+        about: {},
+      },
+      {
+        ...common,
+        clock: this.#clock,
+        topics: this.#topics,
+        newId: randomUUID,
+        load: () => Promise.resolve(this.#capture(Worker)),
+        onState: (state, detail) => {
+          if (state === "failed") this.#failure = detail ?? "it failed";
+        },
+        onGroup: () => {},
+      },
+    );
+  }
+
+  /** Brings it up; `startWorker` does that. */
+  async start(): Promise<void> {
+    await this.#observer.start();
+    await this.#observer.subscribe(`${PREFIX}/#`, (message) => this.#receive(message));
+    await this.#life.start();
+    await settle();
+    const failure = this.#failure;
+    if (failure === undefined) return;
+    await this.stop();
+    throw new Error(`the worker failed: ${failure}`);
+  }
+
+  /** The worker itself. */
+  get worker(): W {
+    if (!this.#instance) throw new Error("the worker was not constructed");
+    return this.#instance;
+  }
+
+  /** All that it published so far. */
+  get messages(): readonly TestMessage[] {
+    return this.#inbox.all;
+  }
+
+  /** What it says of itself now. */
+  get description(): WorkerDescription | undefined {
+    const topic = this.#topics.description(this.#life.id);
+    const text = this.#inbox.all.findLast((message) => message.topic === topic)?.text;
+    return text === undefined ? undefined : (JSON.parse(text) as WorkerDescription);
+  }
+
+  /** Sends it a command, as text or as an object, as `mosquitto_pub` does; fulfils when it has had time to answer. */
+  async send(command: string | { action: string; args?: unknown }): Promise<void> {
+    await this.publish(this.#topics.command(this.#life.id), command);
+  }
+
+  /**
+   * Sends it a command and waits for its result.
+   *
+   * @throws CallError
+   */
+  call(action: string, args?: unknown, options: { timeoutMs?: number } = {}): Promise<unknown> {
+    return this.#calls.call({ target: this.#life.id, action, args, ...options });
+  }
+
+  /** Publishes anything, such as what another prop says; fulfils when it has had time to answer. */
+  async publish(topic: string, payload: unknown, options: PublishOptions = {}): Promise<void> {
+    await this.#observer.publish(topic, encodePayload(payload), { qos: 1, ...options });
+    await settle();
+  }
+
+  /** Its next value of a telemetry key, parsed: the first that was not asked for yet. */
+  async telemetry(key: string): Promise<unknown> {
+    return parsePayload(await this.#inbox.next(this.#topics.telemetry(this.#life.id, key)));
+  }
+
+  /** Its next text on a status key, such as `warn`. */
+  status(key: string): Promise<string> {
+    return this.#inbox.next(this.#topics.status(this.#life.id, key));
+  }
+
+  /** Its next state. */
+  state(): Promise<string> {
+    return this.#inbox.next(this.#topics.state(this.#life.id));
+  }
+
+  /** Puts its time forward by `ms`: what it sleeps in, holds and repeats happens now, in its order. */
+  async advance(ms: number): Promise<void> {
+    await this.#clock.advance(ms);
+  }
+
+  /**
+   * Gives it a new config, as an edit of its file does.
+   *
+   * @throws WorkerHostError where the config is not valid; Error where the worker has no `onConfig`
+   */
+  async configure(config: Record<string, unknown>): Promise<void> {
+    const configured = await this.#life.configure(this.#configOf(config), {});
+    if (configured === "restart") throw new Error("it has no onConfig: a host would start it anew");
+    await settle();
+  }
+
+  /** Stops it as a host does, and removes what it left. */
+  async stop(): Promise<void> {
+    await this.#life.stop();
+    await settle();
+    await this.#observer.stop();
+    await new Promise<void>((resolve) => this.aedes.close(resolve));
+    await rm(this.temporary, { recursive: true, force: true });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  #configOf(values: Record<string, unknown>): ConfigSpec {
+    return { values, file: "config", lines: {} };
+  }
+
+  #capture(Worker: new (context: WorkerContext) => W): WorkerClass {
+    const keep = (instance: W) => {
+      this.#instance = instance;
+    };
+    const Class = Worker as unknown as WorkerClass;
+    return class extends Class {
+      constructor(context: WorkerContext) {
+        super(context);
+        keep(this as unknown as W);
+      }
+    };
+  }
+
+  #openStream(): Duplex {
+    const [ours, theirs] = duplexPair();
+    // Two ends of one socket: when one is over, so is the other.
+    for (const [end, other] of [
+      [ours, theirs],
+      [theirs, ours],
+    ] as const) {
+      end.once("end", () => end.end());
+      end.once("close", () => other.destroy());
+    }
+    this.aedes.handle(theirs as never);
+    return ours;
+  }
+
+  #receive({ topic, payload, retain }: Message): void {
+    const target = this.#topics.idOf(topic) ?? "";
+    if (this.#topics.isCommand(topic)) {
+      const { command } = parseCommand(payload);
+      if (command && target !== this.#life.id)
+        this.commands.push({ target, action: command.action, args: command.args });
+    } else if (!retain) {
+      this.#inbox.add({ topic, text: new TextDecoder().decode(payload) });
+    }
+  }
+}

@@ -1,0 +1,65 @@
+import type { Logger } from "pino";
+import type { Topics } from "../contract/topics.ts";
+import { Calls } from "./calls.ts";
+import type { Clock } from "./clock.ts";
+import type { Commands } from "./commands.ts";
+import type { Describable } from "./description.ts";
+import type { Loop } from "./loop.ts";
+import type { WorkerSpec } from "./messages.ts";
+import { Peers } from "./peers.ts";
+import type { Scope } from "./scope.ts";
+import type { Store } from "./store.ts";
+import type { Wire } from "./wire.ts";
+
+/** All that a worker is given by whoever runs it. */
+export interface WorkerContext {
+  id: string;
+  /** What holds now: it changes while the worker runs. */
+  readonly config: unknown;
+  /** The folder of its source file. */
+  dir: string;
+  /** The folder for its own files; made on first use. */
+  dataDir: string;
+  log: Logger;
+  topics: Topics;
+  wire: Wire;
+  scope: Scope;
+  /** A fresh id for a command. */
+  newId: () => string;
+  calls: Calls;
+  peers: Peers;
+  store: Store;
+  loop: Loop;
+  commands: Pick<Commands, "add" | "remove">;
+  description: Describable;
+  /** Tells of a process group that the worker started, and of its end. */
+  onGroup: (pid: number, alive: boolean) => void;
+}
+
+/** What a context is made of, besides what the worker's spec says. */
+export interface ContextParts extends Omit<WorkerContext, "id" | "config" | "dir" | "dataDir" | "calls" | "peers"> {
+  clock: Clock;
+  /** What its config is now. */
+  live: { readonly value: unknown };
+}
+
+export function createContext(
+  { id, dir, dataDir }: WorkerSpec,
+  { live, clock, ...parts }: ContextParts,
+): WorkerContext {
+  const { topics, wire, newId } = parts;
+  const peers = new Peers({ topics, wire, clock });
+  const timeoutOf = (target: string, action: string) => peers.timeoutOf(target, action);
+  const calls = new Calls({ id, topics, wire, clock, newId, timeoutOf });
+  return {
+    ...parts,
+    id,
+    dir,
+    dataDir,
+    calls,
+    peers,
+    get config() {
+      return live.value;
+    },
+  };
+}

@@ -1,0 +1,40 @@
+import { randomUUID } from "node:crypto";
+import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+
+/** What the name of a file that is being written ends with. */
+const TEMPORARY = ".tmp";
+
+/**
+ * Writes a file so that it is, at any moment, the old one or the new one, and the new one once this fulfils, even after
+ * a power cut: to a hidden file beside it, which then takes its name. Not with write-file-atomic: that leaves the folder
+ * unsynced, takes a half-written file on a full disk for whole, and hooks into the process's signals.
+ */
+export async function writeDurably(path: string, text: string, prepare = async (_: FileHandle) => {}): Promise<void> {
+  const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}${TEMPORARY}`);
+  try {
+    const file = await open(temporary, "wx");
+    try {
+      await file.writeFile(text);
+      await prepare(file);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  const folder = await open(dirname(path), "r");
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+/** Whether `name` is that of a file that somebody began to write as `path`, and never ended. */
+export function isLeftOver(name: string, path: string): boolean {
+  return name.startsWith(`.${basename(path)}.`) && name.endsWith(TEMPORARY);
+}

@@ -1,0 +1,54 @@
+import { WorkerHostError } from "../contract/errors.ts";
+import type { BaseWorker } from "./base-worker.ts";
+import { type Clock, within } from "./clock.ts";
+import { type CheckedConfig, checkConfig } from "./config.ts";
+import type { ConfigSpec } from "./messages.ts";
+
+const ON_CONFIG_MS = 10_000;
+
+/** A worker's config while it runs. */
+export class LiveConfig {
+  #value: unknown;
+
+  /**
+   * @param schema the class's `static config`
+   * @param file the worker's file, as it is shown to people
+   */
+  constructor(
+    private readonly schema: unknown,
+    private readonly file: string,
+  ) {}
+
+  /** What holds now. */
+  get value(): unknown {
+    return this.#value;
+  }
+
+  /** @throws WorkerHostError `invalid_config`, `load_failed` */
+  check(config: ConfigSpec): Promise<CheckedConfig> {
+    return checkConfig(this.schema, config, this.file);
+  }
+
+  /** Takes the first one. */
+  begin({ value }: CheckedConfig): void {
+    this.#value = value;
+  }
+
+  /**
+   * Hands a running worker the next one; where it throws, the one before holds again.
+   *
+   * @throws WorkerHostError `timeout`; whatever `onConfig` throws
+   */
+  async change(worker: BaseWorker, { value }: CheckedConfig, clock: Clock): Promise<void> {
+    const previous = this.#value;
+    this.#value = value;
+    try {
+      const taken = Promise.resolve(worker.onConfig?.(value as never, previous as never));
+      if (await within(clock, ON_CONFIG_MS, taken)) return;
+      throw new WorkerHostError("timeout", `onConfig() has not ended in ${ON_CONFIG_MS / 1000} s`);
+    } catch (error) {
+      this.#value = previous;
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,56 @@
+import { WorkerHostError } from "../contract/errors.ts";
+import { BaseWorker } from "./base-worker.ts";
+import { collectCommands } from "./collect-commands.ts";
+import { checkConfig } from "./config.ts";
+import type { WorkerContext } from "./context.ts";
+import type { WorkerSpec } from "./messages.ts";
+
+/** A class that a worker's file exports. */
+export interface WorkerClass {
+  new (context: WorkerContext): BaseWorker;
+  /** The schema of its config. */
+  config?: unknown;
+  /** What it says of its telemetry keys. */
+  telemetry?: unknown;
+  /** What it is, for people. */
+  description?: unknown;
+  version?: unknown;
+  /** How long `loop()` pauses after each call, in ms. */
+  loopIntervalMs?: unknown;
+}
+
+/**
+ * Imports a worker's bundle.
+ *
+ * @throws WorkerHostError `load_failed` where it exports no worker; whatever its top-level code throws
+ */
+export async function loadWorker({ bundle, file }: Pick<WorkerSpec, "bundle" | "file">): Promise<WorkerClass> {
+  const module: Record<string, unknown> = await import(bundle);
+  // A CommonJS module's exports are its default.
+  const exported = module.Worker ?? (module.default as { Worker?: unknown } | undefined)?.Worker ?? module.default;
+  if (typeof exported !== "function") {
+    const names = Object.keys(module).join(", ") || "nothing";
+    throw new WorkerHostError(
+      "load_failed",
+      `${file} exports no class Worker (it exports ${names}): write "export class Worker extends BaseWorker { … }"`,
+    );
+  }
+  if (!(exported.prototype instanceof BaseWorker)) {
+    throw new WorkerHostError(
+      "load_failed",
+      `${file}: its Worker does not extend BaseWorker: write 'import { BaseWorker } from "worker-host"' and "class Worker extends BaseWorker"`,
+    );
+  }
+  return exported as WorkerClass;
+}
+
+/**
+ * Loads a worker and checks its class and its config, without starting it; gives what people have to be told of them.
+ *
+ * @throws WorkerHostError `load_failed`, `invalid_config`; whatever its top-level code throws
+ */
+export async function inspect(spec: WorkerSpec): Promise<string[]> {
+  const Class = await loadWorker(spec);
+  collectCommands(Class.prototype);
+  return (await checkConfig(Class.config, spec.config, spec.file)).warnings;
+}

@@ -1,0 +1,85 @@
+import { WorkerHostError } from "../contract/errors.ts";
+import { isAbort, type Scope } from "./scope.ts";
+
+export interface LoopOptions {
+  scope: Scope;
+  /** How long it pauses after each call, in ms. */
+  intervalMs: number;
+  call: () => unknown;
+  report: (error: unknown) => void;
+}
+
+const BACKOFF_MIN_MS = 100;
+const BACKOFF_MAX_MS = 60_000;
+
+/** Calls a function again and again, each time a while after its last call has ended, until its scope ends. */
+export class Loop {
+  #started = false;
+  #paused = false;
+  #calling = false;
+  #failures = 0;
+  #cancel = () => {};
+
+  /** @throws WorkerHostError `invalid_value` */
+  constructor(private readonly options: LoopOptions) {
+    assertMs("static loopIntervalMs", options.intervalMs);
+    options.scope.whenEnded(() => this.#cancel());
+  }
+
+  /** Makes the first call, unless it was paused before. */
+  start(): void {
+    this.#started = true;
+    this.#callIn(0);
+  }
+
+  /** No further call; one that is under way runs to its end. */
+  pause(): void {
+    this.#paused = true;
+    this.#cancel();
+  }
+
+  /** Calls again at once, if it was paused. */
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#callIn(0);
+  }
+
+  /**
+   * Pauses now, and resumes in `ms`; a later `pause` or `resume` takes the place of that.
+   *
+   * @throws WorkerHostError `invalid_value`
+   */
+  resumeIn(ms: number): void {
+    assertMs("resumeLoopIn", ms);
+    this.pause();
+    this.#cancel = this.options.scope.clock.after(ms, () => this.resume());
+  }
+
+  #callIn(ms: number): void {
+    const { scope } = this.options;
+    this.#cancel();
+    if (!this.#started || this.#paused || this.#calling || scope.ended) return;
+    this.#cancel = scope.clock.after(ms, () => void this.#call());
+  }
+
+  async #call(): Promise<void> {
+    const { scope, call, report, intervalMs } = this.options;
+    this.#calling = true;
+    try {
+      await scope.child().track(call);
+      this.#failures = 0;
+    } catch (error) {
+      this.#failures++;
+      if (!isAbort(error, scope)) report(error);
+    }
+    this.#calling = false;
+    const backoff = Math.min(BACKOFF_MAX_MS, Math.max(BACKOFF_MIN_MS, intervalMs) * 2 ** this.#failures);
+    this.#callIn(this.#failures === 0 ? intervalMs : backoff);
+  }
+}
+
+function assertMs(name: string, ms: number): void {
+  if (typeof ms === "number" && ms >= 0 && Number.isFinite(ms)) return;
+  throw new WorkerHostError("invalid_value", `${name}: expected a number of ms, 0 or more, got ${String(ms)}`);
+}

@@ -1,0 +1,199 @@
+import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
+import { WorkerHostError } from "../contract/errors.ts";
+import { encodePayload, parsePayload } from "../contract/payload.ts";
+import { assertKey, assertTarget, assertTopicFilter, assertTopicName } from "../contract/topics.ts";
+import { assertAction } from "./command-table.ts";
+import type { WorkerContext } from "./context.ts";
+import type { PublishOptions, PublishResult } from "./wire.ts";
+
+/** A message of a subscription. */
+export interface IncomingMessage {
+  topic: string;
+  /** Its payload as UTF-8 text. */
+  text: string;
+  payload: Uint8Array;
+  /** It was retained by the broker before this subscription was made. */
+  retain: boolean;
+}
+
+/** What `watch` saw. */
+export interface WatchedValue {
+  /** Of the prop that said it. */
+  id: string;
+  key: string;
+  /** It was retained by the broker before the watch began. */
+  retain: boolean;
+}
+
+/** What a worker says and hears: the part of `BaseWorker` that is about messages. */
+export class Messenger {
+  /** The prop folder's name, the builtin file's, or the instance's. */
+  readonly id: string;
+  readonly #context: WorkerContext;
+  #state: string | undefined;
+
+  constructor(context: WorkerContext) {
+    this.#context = context;
+    this.id = context.id;
+  }
+
+  /**
+   * Publishes a measured value, or that something happened, on `telemetry/<key>`. QoS 0, and not retained unless
+   * `static telemetry` or `options` say so.
+   */
+  telemetry(key: string, value: unknown, options: PublishOptions = {}): void {
+    assertKey(key);
+    const { topics, description } = this.#context;
+    void this.#publish(topics.telemetry(this.id, key), value, { retain: description.retains(key), ...options });
+  }
+
+  /**
+   * Publishes something for people on `status/<key>`; `warn` and `error` are the usual keys. QoS 0, not retained;
+   * `availability` QoS 1, retained.
+   */
+  status(key: string, value: unknown, options: PublishOptions = {}): void {
+    assertKey(key);
+    if (key === "runstate") {
+      throw new WorkerHostError(
+        "reserved_topic",
+        'status "runstate" is the host\'s word for this worker: use this.state',
+      );
+    }
+    const defaults: PublishOptions = key === "availability" ? { qos: 1, retain: true } : {};
+    void this.#publish(this.#context.topics.status(this.id, key), value, { ...defaults, ...options });
+  }
+
+  /** The prop's own word for what it is doing, such as `armed`. Setting it publishes it, retained. */
+  get state(): string | undefined {
+    return this.#state;
+  }
+
+  set state(word: string) {
+    if (typeof word !== "string" || !/^\S+$/.test(word)) {
+      throw new WorkerHostError("invalid_value", `state ${JSON.stringify(word)}: expected one word, such as "armed"`);
+    }
+    this.#state = word;
+    void this.#publish(this.#context.topics.state(this.id), word, { qos: 1, retain: true });
+  }
+
+  /**
+   * Sends a command to another prop. Gives whether the broker took it; it is never queued, and never sent again. Where
+   * the prop is known to be absent, `status/warn` says so.
+   *
+   * @throws WorkerHostError `invalid_id`, `invalid_value`
+   */
+  command(target: string, action: string, args?: unknown, options: { qos?: 0 | 1 | 2 } = {}): Promise<boolean> {
+    assertCommand(target, action);
+    const { topics, wire, newId, log, peers } = this.#context;
+    const payload = formatCommand(action, args, newId());
+    const sent = wire.publish(topics.command(target), payload, { qos: 1, expiryS: COMMAND_EXPIRY_S, ...options });
+    void peers.warnIfAbsent(target, action, sent, (text) => {
+      log.warn(text);
+      this.status("warn", text);
+    });
+    return sent.then((result) => {
+      if (result === "dropped") log.warn(`${target} was not told "${action}": the broker is away`);
+      return result !== "dropped";
+    });
+  }
+
+  /**
+   * Sends the same command to many props. Gives whether the broker took them all.
+   *
+   * @throws WorkerHostError as `command`, before any is sent
+   */
+  broadcast(
+    targets: Iterable<string>,
+    action: string,
+    args?: unknown,
+    options: { qos?: 0 | 1 | 2 } = {},
+  ): Promise<boolean> {
+    // A text is iterable too, letter by letter.
+    const ids = typeof targets === "string" ? [targets] : [...targets];
+    for (const id of ids) assertTarget(id);
+    const sent = ids.map((id) => this.command(id, action, args, options));
+    return Promise.all(sent).then((taken) => taken.every(Boolean));
+  }
+
+  /**
+   * Sends a command to another prop and waits for what its handler returns; `timeoutMs` is what
+   * the target's description says of that command if not given, else 30 s.
+   *
+   * @throws CallError `timeout`, `refused`, `failed`, `nobody` (with MQTT 5), `not_sent`
+   * @throws WorkerHostError `invalid_id`, `invalid_value`
+   */
+  call(target: string, action: string, args?: unknown, options: { timeoutMs?: number } = {}): Promise<unknown> {
+    assertCommand(target, action);
+    return this.#context.calls.call({ target, action, args, ...options });
+  }
+
+  /**
+   * Calls `handler` with each value that a prop publishes as `telemetry/<key>`, parsed: a number, a boolean, JSON or a
+   * text. `+` stands for any prop or level of the key, `#` for all the rest. The function that it gives ends it, and so
+   * does the worker's stop.
+   *
+   * @throws WorkerHostError `invalid_topic`
+   */
+  watch(id: string, key: string, handler: (this: this, value: unknown, about: WatchedValue) => unknown) {
+    const { topics } = this.#context;
+    return this.subscribe(topics.telemetry(id, key), ({ topic, text, retain }) => {
+      const from = topics.idOf(topic) ?? "";
+      const about = { id: from, key: topic.slice(topics.telemetry(from, "").length), retain };
+      return handler.call(this, parsePayload(text), about);
+    });
+  }
+
+  /** Calls `handler` with a prop's state, now and whenever it changes; `+` stands for every prop. */
+  watchState(id: string, handler: (this: this, state: string, id: string) => unknown) {
+    const { topics } = this.#context;
+    return this.subscribe(topics.state(id), ({ topic, text }) => handler.call(this, text, topics.idOf(topic) ?? ""));
+  }
+
+  /** Calls `handler` with whether a prop is online, now and whenever that changes; `+` stands for every prop. */
+  watchAvailability(id: string, handler: (this: this, online: boolean, id: string) => unknown) {
+    const { topics } = this.#context;
+    return this.subscribe(topics.availability(id), ({ topic, text }) =>
+      handler.call(this, text === "online", topics.idOf(topic) ?? ""),
+    );
+  }
+
+  /**
+   * Publishes to any topic, for devices that aren't ours. Gives whether the broker took it.
+   *
+   * @throws WorkerHostError `invalid_topic`, `invalid_value`, `reserved_topic` for a retained command.
+   */
+  publish(topic: string, payload: unknown, options: PublishOptions = {}): Promise<boolean> {
+    assertTopicName(topic);
+    if (options.retain && this.#context.topics.isCommand(topic)) {
+      throw new WorkerHostError(
+        "reserved_topic",
+        `a command is never retained (${topic}): it would run again after a restart`,
+      );
+    }
+    return this.#publish(topic, payload, options).then((result) => result !== "dropped");
+  }
+
+  /**
+   * Calls `handler` with each message that matches `filter`, until the function that it gives is called, or the worker
+   * stops. An error in the handler is logged and goes to `status/error`.
+   *
+   * @throws WorkerHostError `invalid_topic`
+   */
+  subscribe(filter: string, handler: (this: this, message: IncomingMessage) => unknown): Promise<() => void> {
+    assertTopicFilter(filter);
+    const { scope, wire } = this.#context;
+    return wire.subscribe(filter, ({ topic, payload, retain }) => {
+      const text = new TextDecoder().decode(payload);
+      scope.spawn(() => handler.call(this, { topic, text, payload, retain }), `the subscription to ${filter}`);
+    });
+  }
+
+  #publish(topic: string, value: unknown, options: PublishOptions): Promise<PublishResult> {
+    return this.#context.wire.publish(topic, encodePayload(value), options);
+  }
+}
+
+function assertCommand(target: string, action: string): void {
+  assertTarget(target);
+  assertAction(action);
+}

@@ -1,0 +1,92 @@
+import type { WorkerDescription } from "../contract/description.ts";
+import { decodeText } from "../contract/payload.ts";
+import type { Topics } from "../contract/topics.ts";
+import { type Clock, within } from "./clock.ts";
+import type { PublishResult, Wire } from "./wire.ts";
+
+export interface PeersOptions {
+  topics: Topics;
+  wire: Pick<Wire, "subscribe">;
+  clock: Clock;
+}
+
+/** How long the broker has to send what it retains. */
+const ANSWER_MS = 200;
+const WARN_EVERY_MS = 5_000;
+const MAX_DESCRIPTION_BYTES = 1_048_576;
+
+/** The last retained value of a topic, from the first time that somebody asks. */
+interface Retained {
+  value: string | undefined;
+  /** Fulfils with the first value. */
+  first: Promise<void>;
+}
+
+/** What other props say of themselves. */
+export class Peers {
+  readonly #retained = new Map<string, Retained>();
+  readonly #warnedAt = new Map<string, number>();
+
+  constructor(private readonly options: PeersOptions) {}
+
+  /** How long a prop gives one of its commands, in ms; `undefined` where it doesn't say. Waits for its description. */
+  async timeoutOf(target: string, action: string): Promise<number | undefined> {
+    const description = this.#watch(this.options.topics.description(target));
+    await description.first;
+    return timeoutIn(description.value, action);
+  }
+
+  /** Warns where a command went to a prop that is known to be absent, at most every 5 s for each prop. */
+  async warnIfAbsent(
+    target: string,
+    action: string,
+    sent: Promise<PublishResult>,
+    warn: (text: string) => void,
+  ): Promise<void> {
+    const { topics, clock } = this.options;
+    const availability = this.#watch(topics.availability(target));
+    const result = await sent;
+    if (result === "dropped") return;
+    if (result === "sent") await within(clock, ANSWER_MS, availability.first);
+    if (result === "sent" && availability.value !== "offline") return;
+    const now = clock.now();
+    if (now - (this.#warnedAt.get(target) ?? Number.NEGATIVE_INFINITY) < WARN_EVERY_MS) return;
+    this.#warnedAt.set(target, now);
+    warn(`"${action}" went to ${target}, which is not there: nobody runs it, or its board is off`);
+  }
+
+  #watch(topic: string): Retained {
+    const known = this.#retained.get(topic);
+    if (known) return known;
+    let arrive = () => {};
+    const retained: Retained = {
+      value: undefined,
+      first: new Promise((resolve) => {
+        arrive = resolve;
+      }),
+    };
+    this.#retained.set(topic, retained);
+    void this.options.wire.subscribe(topic, ({ payload }) => {
+      retained.value = payload.byteLength > MAX_DESCRIPTION_BYTES ? undefined : decodeText(payload);
+      arrive();
+    });
+    return retained;
+  }
+}
+
+function timeoutIn(text: string | undefined, action: string): number | undefined {
+  const commands = parse(text ?? "null")?.commands;
+  if (typeof commands !== "object" || commands === null || !Object.hasOwn(commands, action)) return undefined;
+  const ms: unknown = commands[action]?.timeout_ms;
+  return typeof ms === "number" && ms > 0 && Number.isFinite(ms) ? ms : undefined;
+}
+
+/** Anybody may have published it. */
+function parse(text: string): Partial<WorkerDescription> | null {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}

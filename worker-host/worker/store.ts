@@ -1,0 +1,204 @@
+import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { describeError, WorkerHostError } from "../contract/errors.ts";
+import { isLeftOver, writeDurably } from "./durable-file.ts";
+
+export interface StoreOptions {
+  warn: (text: string) => void;
+  now: () => number;
+}
+
+/** A store holds settings and counters, not recordings. */
+export const MAX_STORE_BYTES = 1_048_576;
+const MAX_KEY_LENGTH = 256;
+
+/**
+ * A small map that outlives its worker: reading is from memory, and what a write promises is on disk. Writes are
+ * gathered: while one is under way, all that is changed goes into the next.
+ */
+export class Store {
+  /** The JSON of each value, so that nobody changes what is in here by changing what they got. */
+  readonly #json: Map<string, string>;
+  #bytes = 0;
+  #writing: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
+
+  private constructor(
+    private readonly path: string,
+    json: Map<string, string>,
+    private readonly options: StoreOptions,
+  ) {
+    this.#json = json;
+    for (const [key, value] of json) this.#bytes += sizeOf(key, value);
+  }
+
+  /** Reads `store.json` of a folder; one that can't be read as such is set aside, with a warning. */
+  static async open(dir: string, options: StoreOptions): Promise<Store> {
+    const path = join(dir, "store.json");
+    await removeLeftOvers(path);
+    const text = await readIfThere(path);
+    if (text === undefined) return new Store(path, new Map(), options);
+    const values = parse(text);
+    if (values) return new Store(path, values, options);
+    const aside = `${path}.broken-${new Date(options.now()).toISOString().replaceAll(":", "-")}`;
+    await rename(path, aside);
+    options.warn(`${path} is no store: it is kept as ${aside}, and a new one begun`);
+    return new Store(path, new Map(), options);
+  }
+
+  get size(): number {
+    return this.#json.size;
+  }
+
+  has(key: string): boolean {
+    return this.#json.has(key);
+  }
+
+  /** A copy of what was stored; `undefined` where nothing was. */
+  get<T = unknown>(key: string): T | undefined {
+    const json = this.#json.get(key);
+    return json === undefined ? undefined : (JSON.parse(json) as T);
+  }
+
+  keys(): string[] {
+    return [...this.#json.keys()];
+  }
+
+  entries(): [string, unknown][] {
+    return [...this.#json].map(([key, json]) => [key, JSON.parse(json)]);
+  }
+
+  /**
+   * Stores what JSON can carry. Fulfils when it is on disk; rejects where it can't be written, which the next write
+   * makes up for.
+   *
+   * @throws WorkerHostError `invalid_value` for a key or value that can't be stored, or a store of over 1 MiB
+   */
+  set(key: string, value: unknown): Promise<void> {
+    assertKey(key);
+    const json = encode(key, value);
+    const old = this.#json.get(key);
+    const bytes = this.#bytes + sizeOf(key, json) - (old === undefined ? 0 : sizeOf(key, old));
+    if (bytes > MAX_STORE_BYTES) {
+      throw new WorkerHostError(
+        "invalid_value",
+        `store: with "${key}" it would have ${bytes} bytes, and ${MAX_STORE_BYTES} is the most: write files to this.dataDir instead`,
+      );
+    }
+    this.#bytes = bytes;
+    this.#json.set(key, json);
+    return this.#save();
+  }
+
+  /** Fulfils when it is gone from the disk too. */
+  delete(key: string): Promise<void> {
+    const old = this.#json.get(key);
+    if (old === undefined) return this.flush();
+    this.#bytes -= sizeOf(key, old);
+    this.#json.delete(key);
+    return this.#save();
+  }
+
+  /** Fulfils when all is gone from the disk too. */
+  clear(): Promise<void> {
+    this.#bytes = 0;
+    this.#json.clear();
+    return this.#save();
+  }
+
+  /** Fulfils when all that was stored is on disk. */
+  async flush(): Promise<void> {
+    await (this.#next ?? this.#writing);
+  }
+
+  #save(): Promise<void> {
+    this.#next ??= this.#writeNext(this.#writing);
+    return this.#next;
+  }
+
+  #writeNext(before: Promise<void> | undefined): Promise<void> {
+    // Begun a moment later, so that what is stored in one go is written in one.
+    const written: Promise<void> = Promise.resolve(before)
+      .catch(() => undefined)
+      .then(() => this.#write(written));
+    // Whoever awaits it hears of it; whoever doesn't must not end the worker.
+    written.catch((error: unknown) => this.options.warn(`${this.path} can't be written: ${describeError(error)}`));
+    return written;
+  }
+
+  async #write(self: Promise<void>): Promise<void> {
+    this.#next = undefined;
+    this.#writing = self;
+    try {
+      const lines = [...this.#json].map(([key, json]) => `  ${JSON.stringify(key)}: ${json}`);
+      await mkdir(dirname(this.path), { recursive: true });
+      await writeDurably(this.path, lines.length === 0 ? "{}\n" : `{\n${lines.join(",\n")}\n}\n`);
+    } finally {
+      if (this.#writing === self) this.#writing = undefined;
+    }
+  }
+}
+
+function sizeOf(key: string, json: string): number {
+  return Buffer.byteLength(key) + Buffer.byteLength(json) + 8;
+}
+
+function assertKey(key: string): void {
+  if (typeof key === "string" && key !== "" && key.length <= MAX_KEY_LENGTH) return;
+  throw new WorkerHostError(
+    "invalid_value",
+    `store: expected a key of 1 to ${MAX_KEY_LENGTH} letters, got ${typeof key === "string" ? `${key.length} letters` : typeof key}`,
+  );
+}
+
+/** JSON of its own, since `JSON.stringify` drops what it can't write without a word. */
+function encode(key: string, value: unknown): string {
+  const refuse = (found: string, cause?: unknown): never => {
+    const text = `store: "${key}" has ${found} in it: give what JSON has`;
+    throw new WorkerHostError("invalid_value", text, { cause });
+  };
+  const check = (_: string, inner: unknown): unknown => {
+    if (["undefined", "function", "symbol", "bigint"].includes(typeof inner)) refuse(`a ${typeof inner}`);
+    if (typeof inner === "number" && !Number.isFinite(inner)) refuse(String(inner));
+    if (inner instanceof Map || inner instanceof Set) refuse(`a ${inner.constructor.name}`);
+    return inner;
+  };
+  try {
+    return JSON.stringify(value, check) ?? refuse("nothing");
+  } catch (error) {
+    if (error instanceof WorkerHostError) throw error;
+    return refuse(`something circular`, error);
+  }
+}
+
+/** `undefined` where it is not JSON with keys. */
+function parse(text: string): Map<string, string> | undefined {
+  try {
+    const values: unknown = JSON.parse(text);
+    if (typeof values !== "object" || values === null || Array.isArray(values)) return undefined;
+    return new Map(Object.entries(values).map(([key, value]) => [key, JSON.stringify(value)]));
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** A process that was killed while it wrote leaves its temporary file behind. */
+async function removeLeftOvers(path: string): Promise<void> {
+  try {
+    const names = await readdir(dirname(path));
+    const left = names.filter((name) => isLeftOver(name, path));
+    await Promise.all(left.map((name) => rm(join(dirname(path), name), { force: true })));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+}

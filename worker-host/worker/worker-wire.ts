@@ -1,0 +1,70 @@
+import { matchesFilter, type Topics } from "../contract/topics.ts";
+import { Connection, type ConnectionOptions, type SubscribeOptions } from "./connection.ts";
+import type { MessageHandler, PublishOptions, PublishResult, Wire } from "./wire.ts";
+
+export interface WorkerWireOptions extends Omit<ConnectionOptions, "clientId" | "will" | "onUp" | "onDown"> {
+  id: string;
+  topics: Topics;
+  /** Tells people of something. */
+  warn: (text: string) => void;
+}
+
+/** A worker's connection, and a second one for what it subscribes to that has its own commands in it. */
+export class WorkerWire implements Wire {
+  readonly #connection: Connection;
+  /** On one connection, overlapping subscriptions could bring a command twice. */
+  #listener: { connection: Connection; connected: Promise<void> } | undefined;
+
+  constructor(private readonly options: WorkerWireOptions) {
+    const { id, topics } = options;
+    this.#connection = this.#create(id, { will: { topic: topics.availability(id), payload: "offline" } });
+  }
+
+  /** Fulfils when first connected, or when stopped before that. */
+  start(): Promise<void> {
+    return this.#connection.start();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.#connection.stop(), this.#listener?.connection.stop()]);
+  }
+
+  publish(topic: string, payload: string | Uint8Array, options?: PublishOptions): Promise<PublishResult> {
+    return this.#connection.publish(topic, payload, options);
+  }
+
+  async subscribe(filter: string, handler: MessageHandler): Promise<() => void> {
+    const { id, topics } = this.options;
+    const own = [topics.command(id), topics.broadcast];
+    if (!own.some((topic) => matchesFilter(filter, topic))) return this.#connection.subscribe(filter, handler);
+    this.#listener ??= this.#listen();
+    const unsubscribe = await this.#listener.connection.subscribe(filter, handler);
+    await this.#listener.connected;
+    return unsubscribe;
+  }
+
+  /** Subscribes to what this worker is told to do. */
+  async subscribeOwn(topic: string, handler: MessageHandler, options: SubscribeOptions = {}): Promise<void> {
+    await this.#connection.subscribe(topic, handler, options);
+  }
+
+  #listen(): { connection: Connection; connected: Promise<void> } {
+    const connection = this.#create(`${this.options.id}-listener`);
+    return { connection, connected: connection.start() };
+  }
+
+  #create(name: string, will: Pick<ConnectionOptions, "will"> = {}): Connection {
+    const { topics, log, warn } = this.options;
+    const connection = new Connection({
+      ...this.options,
+      ...will,
+      clientId: `${topics.prefix.replaceAll("/", "-")}-${name}`,
+      onUp: () => {
+        const dropped = connection.takeDropped();
+        if (dropped > 0) warn(`${dropped} messages were dropped while the broker was away`);
+      },
+      onDown: ({ refused, text }) => log[refused ? "warn" : "debug"](text),
+    });
+    return connection;
+  }
+}
