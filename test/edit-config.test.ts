@@ -1,7 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: that is how a config names a variable
 import {
   chmodSync,
-  existsSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -15,7 +14,7 @@ import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
-import { editConfigFile, editConfigText, writeConfigFile } from "../worker-host/host/edit-config.ts";
+import { editConfigText, readConfigText, writeConfigFile } from "../worker-host/host/edit-config.ts";
 import { type ConfigCase, configCase } from "./harness/config-cases.ts";
 import { makeFolder } from "./harness/folder.ts";
 
@@ -334,7 +333,7 @@ describe("writing", () => {
     const path = join(folder, "config.yaml");
     chmodSync(path, 0o640);
     const before = statSync(path);
-    await writeConfigFile(path, "a: 2\n");
+    await writeConfigFile(path, "config.yaml", "a: 2\n");
     expect(readFileSync(path, "utf8")).toBe("a: 2\n");
     expect(mode(path)).toBe(0o640);
     expect(statSync(path).ino).not.toBe(before.ino);
@@ -348,7 +347,7 @@ describe("writing", () => {
     symlinkSync("../real/config.yaml", join(folder, "backend/config.yaml"));
     symlinkSync("../real/new.yaml", join(folder, "backend/new.yaml"));
     for (const name of ["config.yaml", "new.yaml"]) {
-      await writeConfigFile(join(folder, "backend", name), "a: 2\n");
+      await writeConfigFile(join(folder, "backend", name), "config.yaml", "a: 2\n");
       expect(lstatSync(join(folder, "backend", name)).isSymbolicLink()).toBe(true);
       expect(readFileSync(join(folder, "real", name), "utf8")).toBe("a: 2\n");
     }
@@ -359,7 +358,7 @@ describe("writing", () => {
     const folder = makeFolder({ "config.yaml": "a: 1\n" });
     const seen = new Set<string>();
     const watcher = watch(folder, (_, name) => seen.add(String(name)));
-    await writeConfigFile(join(folder, "config.yaml"), "a: 2\n");
+    await writeConfigFile(join(folder, "config.yaml"), "config.yaml", "a: 2\n");
     await expect.poll(() => seen.has("config.yaml")).toBe(true);
     watcher.close();
     expect([...seen].filter((name) => name !== "config.yaml" && !name.startsWith("."))).toEqual([]);
@@ -368,11 +367,11 @@ describe("writing", () => {
   test("a folder that can't be written to is an error that says so, and nothing is left behind", async () => {
     const folder = makeFolder({ file: "", "config.yaml/x": "" });
     const fails = (path: string, says: RegExp) =>
-      expect(writeConfigFile(join(folder, path), "a: 1\n")).rejects.toMatchObject({
-        code: "invalid_config",
+      expect(writeConfigFile(join(folder, path), "config.yaml", "a: 1\n")).rejects.toMatchObject({
+        code: "not_written",
         message: expect.stringMatching(says),
       });
-    await fails("none/config.yaml", /none\/config\.yaml: can't be written \(ENOENT: .*\): see to /);
+    await fails("none/config.yaml", /^config\.yaml: can't be written \(ENOENT: .*\): see to /);
     await fails("file/config.yaml", /can't be written \(ENOTDIR: /);
     await fails("config.yaml", /can't be written \(EISDIR: /);
     expect(readdirSync(folder).toSorted()).toEqual(["config.yaml", "file"]);
@@ -381,35 +380,22 @@ describe("writing", () => {
   test.skipIf(process.getuid?.() === 0)("so is one without the right to", async () => {
     const folder = makeFolder({ "config.yaml": "a: 1\n" });
     chmodSync(join(folder, "config.yaml"), 0o444);
-    const refused = { code: "invalid_config", message: expect.stringContaining("EACCES") };
-    await expect(writeConfigFile(join(folder, "config.yaml"), "a: 2\n")).rejects.toMatchObject(refused);
+    const refused = { code: "not_written", message: expect.stringContaining("EACCES") };
+    await expect(writeConfigFile(join(folder, "config.yaml"), "config.yaml", "a: 2\n")).rejects.toMatchObject(refused);
     chmodSync(folder, 0o555);
-    await expect(writeConfigFile(join(folder, "new.yaml"), "a: 2\n")).rejects.toMatchObject(refused);
+    await expect(writeConfigFile(join(folder, "new.yaml"), "config.yaml", "a: 2\n")).rejects.toMatchObject(refused);
     chmodSync(folder, 0o755);
     expect(readFileSync(join(folder, "config.yaml"), "utf8")).toBe("a: 1\n");
   });
 
-  test("a file is read, edited and written, or made; nothing is written for nothing", async () => {
-    const folder = makeFolder({ "config.yaml": "a: 1 # one\n", "latin.yaml": "" });
-    const place = { path: join(folder, "config.yaml"), at: [] };
-    const edit = (path: string, at: string[], patch: Values) =>
-      editConfigFile({ path: join(folder, path), at }, `prop/${path}`, patch);
-    expect(await edit("config.yaml", [], { a: 2 })).toBe(true);
-    expect(readFileSync(place.path, "utf8")).toBe("a: 2 # one\n");
-    const { ino } = statSync(place.path);
-    expect(await edit("config.yaml", [], { a: 2 })).toBe(false);
-    expect(statSync(place.path).ino).toBe(ino);
-    expect(await edit("none.json", [], { a: null })).toBe(false);
-    expect(existsSync(join(folder, "none.json"))).toBe(false);
-    expect(await edit("worker.yaml", ["worker", "instances", "left"], { a: 1 })).toBe(true);
-    expect(readFileSync(join(folder, "worker.yaml"), "utf8")).toBe("worker:\n  instances:\n    left:\n      a: 1\n");
-
+  test("a file that isn't there yet is empty, and one that is not in UTF-8 is not touched", async () => {
+    const folder = makeFolder();
+    expect(await readConfigText(join(folder, "none.json"), "none.json")).toBe("");
     const latin = Buffer.from("a: 1 # f\xfcnf\n", "latin1");
     writeFileSync(join(folder, "latin.yaml"), latin);
-    await expect(edit("latin.yaml", [], { a: 2 })).rejects.toMatchObject({
+    await expect(readConfigText(join(folder, "latin.yaml"), "prop/latin.yaml")).rejects.toMatchObject({
       code: "invalid_config",
       message: "prop/latin.yaml: can't be read (not in UTF-8): mend it by hand first",
     });
-    expect(readFileSync(join(folder, "latin.yaml"))).toEqual(latin);
   });
 });

@@ -110,7 +110,7 @@ test("telemetry and status aren't retained unless asked; state and availability 
   await late.expect("halloween/lab/status/runstate", /"running"/);
   await late.barrier();
   const retained = late.seen.all.filter(({ retain }) => retain).map(({ topic }) => topic.replace("halloween/lab/", ""));
-  expect(retained.sort()).toEqual(["state", "status/availability", "status/runstate", "telemetry/kept"]);
+  expect(retained.sort()).toEqual(["description", "state", "status/availability", "status/runstate", "telemetry/kept"]);
 });
 
 test("spawn: starts at once with this bound; its error goes to status/error and ends nothing; it can be cancelled", async () => {
@@ -452,8 +452,8 @@ test("an error that nobody caught harms nobody and is told as its worker's", asy
 
 test("at a stop: hold's off, do_stop, stop(); tasks are cancelled; then offline, and nothing after it", async () => {
   const { client, host, send } = await lab(
-    `async start() { this.spawn(this.loop); this.every(20, () => {}); await this.subscribe("elsewhere/#", () => {}); }
-     async loop() { for (;;) { try { await this.sleep(10); } catch (error) { this.telemetry("event", "loop " + (error as Error).name); } } }
+    `async start() { this.spawn(this.ticker); this.every(20, () => {}); await this.subscribe("elsewhere/#", () => {}); }
+     async ticker() { for (;;) { try { await this.sleep(10); } catch (error) { this.telemetry("event", "ticker " + (error as Error).name); } } }
      do_fire() { return this.hold(60_000, () => this.telemetry("event", "on"), async () => { this.telemetry("event", "off 1"); await this.sleep(10); this.telemetry("event", "off 2"); }); }
      async do_stop() { await this.sleep(30); this.telemetry("event", "do_stop"); }
      override async stop() { await this.sleep(10); this.telemetry("event", "stop()"); await super.stop(); }`,
@@ -464,7 +464,7 @@ test("at a stop: hold's off, do_stop, stop(); tasks are cancelled; then offline,
   await client.expect("halloween/lab/status/runstate", /"stopped"/);
   const events = client.texts("halloween/lab/telemetry/event");
   expect(events[0]).toBe("on");
-  expect(events.slice(1, 3).sort()).toEqual(["loop AbortError", "off 1"]);
+  expect(events.slice(1, 3).sort()).toEqual(["off 1", "ticker AbortError"]);
   expect(events.slice(3)).toEqual(["off 2", "do_stop", "stop()"]);
   const topics = client.seen.all.map(({ topic, text }) => `${topic.replace("halloween/", "")} ${text.slice(0, 30)}`);
   const offline = topics.lastIndexOf("lab/status/availability offline");

@@ -7,6 +7,7 @@ export type ErrorCode =
   | "reserved_topic"
   | "load_failed"
   | "invalid_config"
+  | "not_written"
   | "port_in_use"
   | "port_refused"
   | "timeout";

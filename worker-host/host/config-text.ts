@@ -15,8 +15,8 @@ import { keyOf, reshape } from "./config-reshape.ts";
 
 type Values = Record<string, unknown>;
 
-/** After so many changes one by one, the rest is done in one go: for each, the file is parsed and printed. */
-const SINGLE_CHANGES = 40;
+/** Changes are made one by one, each with the file parsed and printed anew; after so many letters, the rest at once. */
+const MOST_LETTERS = 50_000;
 
 /**
  * Makes the text of a config file mean `next`. What isn't changed stays as it is, down to the spaces; where a file is
@@ -26,10 +26,11 @@ const SINGLE_CHANGES = 40;
  */
 export function rewriteText(text: string, json: boolean, next: Values): string {
   let now = text;
-  for (let change = 0; change <= SINGLE_CHANGES; change++) {
+  const singly = Math.min(Math.ceil(MOST_LETTERS / (text.length + 1)), 40);
+  for (let change = 0; change <= singly; change++) {
     const meaning = meaningOf(now, json);
     if (meaning === undefined || isDeepStrictEqual(meaning, next)) break;
-    now = rewriteOnce(now, json, next, change < SINGLE_CHANGES ? 1 : Number.POSITIVE_INFINITY);
+    now = rewriteOnce(now, json, next, change < singly ? 1 : Number.POSITIVE_INFINITY);
   }
   return now;
 }

@@ -1,6 +1,5 @@
-import { readFile } from "node:fs/promises";
 import { WorkerHostError } from "../contract/errors.ts";
-import { editConfigText, writeConfigFile } from "./edit-config.ts";
+import { editConfigText, readConfigText, writeConfigFile } from "./edit-config.ts";
 import type { LiveReload } from "./live-reload.ts";
 import type { Plan } from "./plan.ts";
 import type { Supervisor } from "./supervisor.ts";
@@ -38,22 +37,16 @@ async function edit(
 ): Promise<string> {
   const record = supervisor.find(id);
   const { path, at } = record.planned.place;
-  const text = editConfigText(show(path), await readIfThere(path), at, patch);
+  const name = show(path);
+  const before = await readConfigText(path, name);
+  const text = editConfigText(name, before, at, patch);
+  if (text === before) return path;
   const { workers } = await survey(new Map([[path, text]]));
   const next = workers.find((planned) => planned.id === id);
   // One that is switched off, or out, by this has nothing to say about it.
   const { fault } = next && next.skipped === undefined ? await supervisor.inspect(record, next) : {};
   const refusal = fault ?? next?.unreadable;
   if (refusal !== undefined) throw new WorkerHostError("invalid_config", refusal);
-  await writeConfigFile(path, text);
+  await writeConfigFile(path, name, text);
   return path;
-}
-
-async function readIfThere(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
-    throw error;
-  }
 }

@@ -1,10 +1,10 @@
-import { randomUUID } from "node:crypto";
 import { constants, type Stats } from "node:fs";
-import { access, type FileHandle, lstat, open, readFile, readlink, realpath, rename, rm, stat } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { access, type FileHandle, lstat, readFile, readlink, realpath, stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { isNode, LineCounter, parseDocument } from "yaml";
 import { WorkerHostError } from "../contract/errors.ts";
+import { writeDurably } from "../worker/durable-file.ts";
 import { parseConfigText } from "./config-file.ts";
 import { meaningOf, rewriteText } from "./config-text.ts";
 
@@ -24,22 +24,12 @@ const MEND = "mend it by hand first";
 const DEEPEST = 64;
 
 /**
- * Merges a patch into a config file, as `editConfigText` does, and writes it if that changes it. Two edits of one file
- * must not run at once: the later would undo the earlier.
+ * Reads a config file to edit it; one that isn't there yet is empty.
  *
  * @param name how the file is shown to people
- * @returns whether the file was written
- * @throws WorkerHostError `invalid_value` or `invalid_config`, as `editConfigText` and `writeConfigFile` do
+ * @throws WorkerHostError `invalid_config` where it can't be read as UTF-8
  */
-export async function editConfigFile({ path, at }: ConfigPlace, name: string, patch: Values): Promise<boolean> {
-  const text = await readText(path, name);
-  const edited = editConfigText(name, text, at, patch);
-  if (edited === text) return false;
-  await writeConfigFile(path, edited);
-  return true;
-}
-
-async function readText(path: string, name: string): Promise<string> {
+export async function readConfigText(path: string, name: string): Promise<string> {
   try {
     // A letter that can't be decoded would be written back as another.
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(await readFile(path));
@@ -135,33 +125,29 @@ function carried(value: unknown, name: string, at: readonly (string | number)[])
 
 /**
  * Writes a config file so that it is, at any moment, the old one or the new one: to a hidden file in its folder, which
- * then takes its name. It keeps its mode and owner, and a symbolic link stays one.
+ * then takes its name. The file keeps its mode and owner, and a symbolic link stays one.
  *
- * @throws WorkerHostError `invalid_config` where that can't be done: a folder or file that can't be written, a full disk
+ * @param name how the file is shown to people
+ * @throws WorkerHostError `not_written` where that can't be done: a folder or file that can't be written, a full disk
  */
-export async function writeConfigFile(path: string, text: string): Promise<void> {
-  // Not write-file-atomic: on a full disk it takes a half-written file for whole, and its files aren't hidden.
-  let temporary: string | undefined;
+export async function writeConfigFile(path: string, name: string, text: string): Promise<void> {
   try {
     const target = await targetOf(path);
     const old = await unlessMissing(stat(target));
     // A rename would replace a file that isn't to be written.
     if (old) await access(target, constants.W_OK);
-    temporary = join(dirname(target), `.${basename(target)}.${randomUUID()}.tmp`);
-    const file = await open(temporary, "wx", old ? old.mode & 0o777 : 0o666);
-    try {
-      if (old) await keepOwner(file, old);
-      if (old) await file.chmod(old.mode & 0o777);
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, target);
+    await writeDurably(target, text, async (file) => {
+      if (!old) return;
+      await keepOwner(file, old);
+      await file.chmod(old.mode & 0o777);
+    });
   } catch (cause) {
-    if (temporary !== undefined) await rm(temporary, { force: true });
     const { message } = cause as Error;
-    throw refused(`${path}: can't be written (${message}): see to the rights and the space of its folder`, cause);
+    throw new WorkerHostError(
+      "not_written",
+      `${name}: can't be written (${message}): see to the rights and the space of its folder`,
+      { cause },
+    );
   }
 }
 

@@ -22,10 +22,11 @@ export class Watcher {
   #changed = new Set<string>();
   #since = 0;
   #cancel = () => {};
+  #onStop = () => {};
 
   constructor(private readonly options: WatcherOptions) {}
 
-  /** Fulfils when it sees whatever happens from then on. */
+  /** Fulfils when it sees whatever happens from then on, or is stopped before that. */
   start(): Promise<void> {
     const { folders, log } = this.options;
     const watcher = watch([...folders], {
@@ -48,6 +49,7 @@ export class Watcher {
     });
     return new Promise((resolve) => {
       watcher.once("ready", resolve);
+      this.#onStop = resolve;
     });
   }
 
@@ -59,6 +61,7 @@ export class Watcher {
   async stop(): Promise<void> {
     this.#cancel();
     await this.#watcher?.close();
+    this.#onStop();
   }
 
   #note(file: string): void {

@@ -64,18 +64,26 @@ export class Loop {
   }
 
   async #call(): Promise<void> {
-    const { scope, call, report, intervalMs } = this.options;
+    const { scope, intervalMs } = this.options;
     this.#calling = true;
-    try {
-      await scope.child().track(call);
-      this.#failures = 0;
-    } catch (error) {
-      this.#failures++;
-      if (!isAbort(error, scope)) report(error);
-    }
+    let failed = false;
+    await scope.spawn(async (own) => {
+      failed = !(await this.#succeeds(own));
+    }).done;
     this.#calling = false;
+    this.#failures = failed ? this.#failures + 1 : 0;
     const backoff = Math.min(BACKOFF_MAX_MS, Math.max(BACKOFF_MIN_MS, intervalMs) * 2 ** this.#failures);
-    this.#callIn(this.#failures === 0 ? intervalMs : backoff);
+    this.#callIn(failed ? backoff : intervalMs);
+  }
+
+  async #succeeds(scope: Scope): Promise<boolean> {
+    try {
+      await this.options.call();
+      return true;
+    } catch (error) {
+      if (!isAbort(error, scope)) this.options.report(error);
+      return false;
+    }
   }
 }
 

@@ -1,0 +1,126 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import pino from "pino";
+import { expect, onTestFinished, test } from "vitest";
+import { systemClock } from "../../worker-host/worker/clock.ts";
+import { type ExecOptions, execIn } from "../../worker-host/worker/exec.ts";
+import { Scope } from "../../worker-host/worker/scope.ts";
+import { makeFolder } from "../harness/folder.ts";
+import { Happenings } from "../harness/wait.ts";
+
+function make() {
+  const lines = new Happenings<string>();
+  const groups = new Map<number, boolean>();
+  const scope = new Scope({ id: "lab", log: pino({ level: "silent" }), report: () => {} }, systemClock);
+  const dir = makeFolder();
+  onTestFinished(() => scope.end());
+  const context = {
+    dir,
+    log: (line: string) => lines.add(line),
+    onGroup: (pid: number, alive: boolean) => void groups.set(pid, alive),
+  };
+  const exec = (file: string, args: (string | number)[] = [], options: ExecOptions = {}) =>
+    execIn(scope, file, args, options, context);
+  return {
+    scope,
+    dir,
+    lines,
+    groups,
+    exec,
+    sh: (script: string, options?: ExecOptions) => exec("sh", ["-c", script], options),
+  };
+}
+
+/** Fulfils when nobody has that process id. */
+async function gone(pid: number): Promise<void> {
+  for (;;) {
+    try {
+      process.kill(pid, 0);
+    } catch {
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+test("it gives what the program wrote, logs it by the line, and runs it in the worker's folder", async () => {
+  const { dir, lines, groups, exec, sh } = make();
+  expect(await sh("pwd; echo two; printf three; echo four >&2")).toEqual({
+    stdout: `${dir}\ntwo\nthree`,
+    stderr: "four\n",
+  });
+  expect([...lines.all].sort()).toEqual([dir, "four", "three", "two"].sort());
+  expect(await exec("echo", ["$HOME", "a b", 5])).toMatchObject({ stdout: "$HOME a b 5\n" });
+  expect(await exec("cat", [], { input: "to it", cwd: "/" })).toMatchObject({ stdout: "to it" });
+  expect([...groups.values()]).toEqual([false, false, false]);
+});
+
+test("an exit code, a signal, and a program that is not there are told", async () => {
+  const { exec, sh } = make();
+  await expect(sh("echo first >&2; echo no device >&2; exit 3")).rejects.toMatchObject({
+    name: "ExecError",
+    code: "failed",
+    exitCode: 3,
+    message: "sh ended with exit code 3: no device",
+  });
+  await expect(sh("kill -9 $$")).rejects.toMatchObject({
+    code: "failed",
+    signal: "SIGKILL",
+    message: "sh ended by SIGKILL",
+  });
+  await expect(exec("no-such-player")).rejects.toMatchObject({
+    code: "not_found",
+    message: 'there is no program "no-such-player" on this machine: install it, or give its path',
+  });
+  await expect(exec("ls", [], { cwd: "/nowhere" })).rejects.toThrow("exec ls: there is no folder /nowhere");
+});
+
+test("with its scope it ends, and all that it started, what ignores SIGTERM too", async () => {
+  const { scope, lines, sh } = make();
+  const running = sh(
+    "trap '' TERM; sleep 1000 & echo $!; (trap '' TERM; while :; do sleep 1; done) & echo $!; wait; wait; sleep 1000",
+  );
+  const ended = expect(running).rejects.toMatchObject({ name: "AbortError" });
+  await lines.find(() => lines.all.length === 2, "two process ids");
+  scope.end();
+  await ended;
+  await Promise.all(lines.all.map((pid) => gone(Number(pid))));
+  await scope.idle();
+});
+
+test("what a program leaves behind doesn't outlive it", async () => {
+  const { sh } = make();
+  const { stdout } = await sh("sleep 1000 & echo $!");
+  await gone(Number(stdout));
+});
+
+test("after its timeout it is killed", async () => {
+  const { sh } = make();
+  await expect(sh("sleep 1000", { timeoutMs: 50 })).rejects.toMatchObject({
+    code: "timeout",
+    message: "sh took longer than 50 ms",
+  });
+});
+
+test("however much it writes, only the end is kept, from the start of a line", async () => {
+  const { dir, lines, exec } = make();
+  writeFileSync(
+    join(dir, "flood.mjs"),
+    `for (let i = 0; i < 200_000; i++) console.log("line " + i); process.stdout.write("x".repeat(100_000));`,
+  );
+  const { stdout } = await exec(process.execPath, ["flood.mjs"]);
+  expect(stdout.length).toBeLessThanOrEqual(65_536);
+  const { stdout: bytes } = await exec("printf", ["\\\\377\\\\376 ok"]);
+  expect(bytes).toMatch(/ ok$/);
+  expect(lines.all.filter(({ length }) => length > 4096)).toEqual([]);
+});
+
+test("in a scope that has ended nothing runs; odd arguments are refused", async () => {
+  const { scope, groups, exec } = make();
+  await expect(exec("echo", ["a\0b"])).rejects.toThrow("exec: an argument has a NUL byte in it");
+  await expect(exec("echo", [{} as never])).rejects.toThrow("exec: expected texts as arguments, got object");
+  await expect(exec("")).rejects.toThrow('exec: expected a program, got ""');
+  scope.end();
+  await expect(exec("echo")).rejects.toMatchObject({ name: "AbortError" });
+  expect(groups.size).toBe(0);
+});
