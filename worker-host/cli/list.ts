@@ -1,9 +1,9 @@
 import type { HostDescription, WorkerSummary } from "../contract/description.ts";
 import { decodeText } from "../contract/payload.ts";
 import { Topics } from "../contract/topics.ts";
-import { discover, pathFrom } from "../host/discover.ts";
-import { plan } from "../host/plan.ts";
+import { pathFrom } from "../host/discover.ts";
 import type { Settings } from "../host/settings.ts";
+import { survey } from "../host/survey.ts";
 import { within } from "../worker/clock.ts";
 import type { Connection } from "../worker/connection.ts";
 import { type ClientDependencies, connect } from "./client.ts";
@@ -77,7 +77,7 @@ function retained(connection: Connection, topic: string): Promise<string | undef
 
 async function look(settings: Settings, { cwd, env }: ListOptions): Promise<{ workers: Row[]; warnings: string[] }> {
   const show = pathFrom(cwd);
-  const { workers, warnings } = await plan(await discover({ ...settings, show }), { ...settings, env, show });
+  const { workers, warnings } = await survey({ ...settings, env, show });
   const rows = workers.map(({ id, file, configPath, about, fault, skipped }): Row => {
     const detail = fault ?? skipped;
     return {

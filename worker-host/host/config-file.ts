@@ -67,7 +67,7 @@ export function readConfigFile(path: string, { env, show, overlay }: ReadOptions
 
 /** The lines of what stands below some keys, as from there. */
 export function linesBelow(lines: Readonly<Record<string, number>>, keys: readonly string[]): Record<string, number> {
-  const start = `/${keys.join("/")}`;
+  const start = keys.map((key) => `/${key}`).join("");
   return Object.fromEntries(
     Object.entries(lines).flatMap(([pointer, line]) =>
       pointer.startsWith(`${start}/`) ? [[pointer.slice(start.length), line]] : [],

@@ -10,8 +10,8 @@ export interface Found {
   file: string;
   /** The folder of its file. */
   dir: string;
-  /** The name of its config file, without the extension. */
-  configBase: string;
+  /** Where its config is: a file beside it, by its name without the extension, or keys in another file. */
+  config: { base: string } | { path: string; keys: readonly string[] };
   /** Of the package that it comes from. */
   version?: string;
   /** Why it can't run, and what to write instead. */
@@ -54,7 +54,7 @@ function foundInProp(id: string, dir: string, names: string[], show: (path: stri
       kind: "props",
       file: join(dir, name),
       dir,
-      configBase: "config",
+      config: { base: "config" },
       ...verdict,
       ...(fault ? { fault } : {}),
     };
@@ -83,7 +83,7 @@ async function discoverBuiltins({ builtins }: DiscoverOptions): Promise<Found[]>
       kind: "builtins",
       file: join(builtins, name),
       dir: builtins,
-      configBase: `${id}.config`,
+      config: { base: `${id}.config` },
       ...(fault ? { fault } : {}),
     };
   });

@@ -11,14 +11,15 @@ import type { LogOptions } from "../worker/log.ts";
 import type { BrokerOptions } from "../worker/wire.ts";
 import type { EmbeddedBroker } from "./broker.ts";
 import { Bundler } from "./bundle.ts";
-import { discover, pathFrom } from "./discover.ts";
+import { pathFrom } from "./discover.ts";
 import { lanCredentials } from "./lan-credentials.ts";
 import { LiveReload } from "./live-reload.ts";
-import { type Plan, plan } from "./plan.ts";
+import type { Plan } from "./plan.ts";
 import { Presence } from "./presence.ts";
 import type { WorkerRecord } from "./records.ts";
 import type { Settings } from "./settings.ts";
 import { Supervisor } from "./supervisor.ts";
+import { survey } from "./survey.ts";
 
 /** What a host is handed from the edge. */
 export interface HostOptions {
@@ -136,7 +137,7 @@ export class Host {
   async #survey(overlay: ReadonlyMap<string, string> = new Map()): Promise<Plan> {
     const { settings, env, cwd } = this.options;
     const show = pathFrom(cwd);
-    return plan(await discover({ ...settings, show }), { ...settings, env, show, overlay });
+    return survey({ ...settings, env, show, overlay });
   }
 
   #createSupervisor(bundles: string): Supervisor {
@@ -178,7 +179,7 @@ export class Host {
     const { settings, log, clock } = this.options;
     return new LiveReload({
       supervisor,
-      watched: [settings.props, settings.builtins],
+      watched: [settings.props, settings.builtins, settings.settingsFile, join(settings.props, "../package.json")],
       survey: () => this.#survey(),
       log,
       clock,

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { About, ConfigSpec } from "../worker/messages.ts";
-import { findConfigFile, linesBelow, type ReadOptions } from "./config-file.ts";
+import { findConfigFile, linesBelow, type ReadOptions, readConfigFile } from "./config-file.ts";
 import type { Found } from "./discover.ts";
 import type { ConfigPlace } from "./edit-config.ts";
 import { type SelectOptions, select } from "./select.ts";
@@ -106,21 +106,29 @@ function instanceOf(shared: Candidate, id: string, { worker: key, ...values }: I
   return settled(instance, key ?? {});
 }
 
-/** What a worker's config file holds. */
+/** What a worker's config holds. */
 function readSource(
   found: Found,
   options: PlanOptions,
 ): Pick<Candidate, "config" | "configPath" | "place" | "unreadable" | "warnings"> {
-  const { dir, configBase } = found;
-  const { path, config, lines, fault, warnings } = findConfigFile(dir, configBase, options);
-  const place = { path: path ?? join(dir, `${configBase}.yaml`), at: [] };
+  const { dir, config: where } = found;
+  const file = "base" in where ? findConfigFile(dir, where.base, options) : readConfigFile(where.path, options);
+  const at = "base" in where ? [] : where.keys;
+  const path = file.path ?? join(dir, `${"base" in where ? where.base : ""}.yaml`);
   return {
-    config: { values: config, lines, file: options.show(place.path) },
-    place,
-    warnings,
-    ...(path === undefined ? {} : { configPath: path }),
-    ...(fault === undefined ? {} : { unreadable: fault }),
+    config: { values: valuesAt(file.config, at), lines: linesBelow(file.lines, at), file: options.show(path) },
+    place: { path, at },
+    warnings: file.warnings,
+    ...(file.path === undefined ? {} : { configPath: file.path }),
+    ...(file.fault === undefined ? {} : { unreadable: file.fault }),
   };
+}
+
+function valuesAt(root: Record<string, unknown>, keys: readonly string[]): Record<string, unknown> {
+  return keys.reduce((inner, key) => {
+    const value = Object.hasOwn(inner, key) ? inner[key] : undefined;
+    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+  }, root);
 }
 
 /** One worker for each id; where two want the same one, neither runs, since nobody could say which did. */

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { closestMatch } from "leven";
 import { parseConfigText } from "./config-file.ts";
+import { PACKAGES_KEY } from "./packages.ts";
 import { SETTINGS, type SettingDefinition, type SettingKey } from "./settings-table.ts";
 
 /** Where settings come from. */
@@ -29,10 +30,13 @@ const SETTINGS_FILES = ["worker-host.yaml", "worker-host.yml", "worker-host.json
 export class GivenSettings {
   /** What a person has to mend, one line each. */
   readonly faults: string[] = [];
+  /** The name of the settings file. */
+  readonly file: string;
   readonly #given = new Map<SettingKey, Given>();
 
   constructor(sources: SettingsSources) {
     const file = this.#readFile(sources);
+    this.file = file.name;
     for (const { key, env, flag } of SETTINGS) {
       const places: [unknown, string][] = [
         [sources.flags.get(key), flag.split(" ")[0] ?? flag],
@@ -80,7 +84,8 @@ export class GivenSettings {
     this.faults.push(...(fault === undefined ? [] : [fault]), ...warnings);
     const values = new Map(Object.entries(config));
     for (const key of values.keys()) {
-      if (!SETTINGS.some((setting) => setting.key === key)) this.faults.push(`${first.name}: ${unknown(key)}`);
+      if (key !== PACKAGES_KEY && !SETTINGS.some((setting) => setting.key === key))
+        this.faults.push(`${first.name}: ${unknown(key)}`);
     }
     return { name: first.name, values };
   }

@@ -12,6 +12,8 @@ import { namesOf, optional, portOf, switchOf, textOf } from "./settings-values.t
 export { SETTINGS, type SettingDefinition } from "./settings-table.ts";
 
 export interface Settings {
+  /** `worker-host.yaml`, which need not be there. */
+  settingsFile: string;
   props: string;
   builtins: string;
   data: string;
@@ -37,6 +39,7 @@ export function resolveSettings(sources: SettingsSources): Settings {
   const builtins = textOf(given, "builtins");
   const external = externalBroker(given, cwd);
   const settings: Settings = {
+    settingsFile: resolve(cwd, given.file),
     props: resolve(cwd, textOf(given, "props") ?? ""),
     builtins: builtins === undefined ? shippedBuiltins : resolve(cwd, builtins),
     data: resolve(cwd, textOf(given, "data") ?? ""),

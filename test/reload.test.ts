@@ -1,0 +1,75 @@
+import { readdirSync } from "node:fs";
+import { expect, test } from "vitest";
+import { BROKER, startBroker } from "./harness/broker.ts";
+import { TestClient } from "./harness/client.ts";
+import { makeFolder, workerSource, writeFiles } from "./harness/folder.ts";
+import { startHost } from "./harness/host.ts";
+
+/** A worker that uses all that could be left behind, and says what its process holds. */
+const source = (round: number) =>
+  workerSource(
+    `static config = z.object({});
+  async start() {
+    await super.start();
+    this.every(20, () => this.telemetry("alive", ${round}));
+    this.spawn(async () => { for (;;) await this.sleep(10); });
+    await this.subscribe("elsewhere/#", () => {});
+    await this.watch("+", "alive", () => {});
+    await this.subscribe("halloween/+/cmd", () => {});
+    this.addCommand("extra", {}, () => {});
+  }
+  do_measure() {
+    const resources = {};
+    for (const name of process.getActiveResourcesInfo()) resources[name] = (resources[name] ?? 0) + 1;
+    const listeners = process.eventNames().map((name) => [name, process.listenerCount(name)]);
+    return { pid: process.pid, ppid: process.ppid, resources, listeners, heap: process.memoryUsage().heapUsed };
+  }`,
+    'import { z } from "worker-host";',
+  );
+
+interface Measured {
+  pid: number;
+  ppid: number;
+  resources: Record<string, number>;
+  listeners: unknown;
+  heap: number;
+}
+
+// It takes a while: once in a CI is enough.
+test.runIf(BROKER === "mosquitto")(
+  "500 reloads of one worker leave nothing behind",
+  async () => {
+    const broker = await startBroker();
+    const client = await TestClient.connect(broker.url);
+    const props = makeFolder({ "lab/backend/worker.ts": source(0) });
+    const tmp = makeFolder();
+    await startHost({ broker, args: ["--props", props], env: { TMPDIR: tmp } });
+    let calls = 0;
+    const measure = async () => {
+      const topic = `halloween/cli/reply/${++calls}`;
+      await client.command("lab", { action: "measure", reply_to: topic });
+      const { result } = JSON.parse(await client.expect(topic)) as { result: Measured };
+      const sockets = [result.pid, result.ppid].map((pid) => readdirSync(`/proc/${pid}/fd`).length);
+      return { ...result, sockets, files: readdirSync(tmp, { recursive: true }).length };
+    };
+    const reload = async (round: number) => {
+      const online = client.expectNext("halloween/lab/status/availability", "online");
+      writeFiles(props, { "lab/backend/worker.ts": source(round) });
+      await online;
+    };
+    for (let round = 1; round <= 20; round++) await reload(round);
+    const early = await measure();
+    for (let round = 21; round <= 500; round++) await reload(round);
+    const late = await measure();
+    expect({ ...late, heap: 0 }).toEqual({ ...early, heap: 0 });
+    // The folder of the bundles, and one bundle.
+    expect(late.files).toBe(2);
+    // Node never unloads a module: 25 to 30 kB each, and what is yet to be collected.
+    expect((late.heap - early.heap) / 480).toBeLessThan(200_000);
+    client.seen.all.length = 0;
+    await client.expect("halloween/lab/telemetry/alive");
+    await client.barrier();
+    expect([...new Set(client.texts("halloween/lab/telemetry/alive"))]).toEqual(["500"]);
+  },
+  200_000,
+);

@@ -1,0 +1,150 @@
+import { readFileSync } from "node:fs";
+import { dirname, join, resolve, sep } from "node:path";
+import { faultOfId } from "../contract/topics.ts";
+import { type ReadOptions, readConfigFile } from "./config-file.ts";
+import type { Found } from "./discover.ts";
+
+export interface PackagesOptions extends ReadOptions {
+  /** The folder that holds the props; the packages are in the `package.json` beside it. */
+  props: string;
+  /** `worker-host.yaml`, which gives each worker of a package its id. */
+  settingsFile: string;
+}
+
+/** A package that brings workers along. */
+interface Offer {
+  /** Its folder. */
+  dir: string;
+  version?: string;
+  /** Their files, as it names them. */
+  workers: string[];
+}
+
+/** The key of `worker-host.yaml` that gives packages' workers their ids. */
+export const PACKAGES_KEY = "packages";
+
+/** What the workers of installed packages are, and what people have to be told of them. */
+export function discoverPackages(options: PackagesOptions): { found: Found[]; warnings: string[] } {
+  const { settingsFile, props, show } = options;
+  const warnings: string[] = [];
+  const offers = offersIn(dirname(props), warnings, show);
+  const { config, lines, fault } = readConfigFile(settingsFile, options);
+  const wanted = fault === undefined ? config[PACKAGES_KEY] : undefined;
+  if (wanted !== undefined && !isObject(wanted)) {
+    warnings.push(
+      `${show(settingsFile)}: ${PACKAGES_KEY}: expected ids and packages, such as { fogger: haunt-fogger }`,
+    );
+  }
+  const entries = isObject(wanted) ? Object.entries(wanted) : [];
+  const found = entries.map(([id, value]) => {
+    const line = lines[`/${PACKAGES_KEY}/${id}`];
+    const place = `${show(settingsFile)}${line === undefined ? "" : `:${line}`} ${PACKAGES_KEY}.${id}`;
+    return foundIn(id, value, offers, place, options);
+  });
+  const used = new Set(entries.map(([, value]) => nameIn(value)));
+  for (const [name, { workers }] of offers) {
+    if (used.has(name)) continue;
+    warnings.push(
+      `${name} brings ${workers.join(", ")}: to run it, write "${PACKAGES_KEY}: { my_prop: ${JSON.stringify(name)} }" into ${show(settingsFile)}`,
+    );
+  }
+  return { found, warnings };
+}
+
+/** The dependencies of a folder that bring workers along. */
+function offersIn(folder: string, warnings: string[], show: (path: string) => string): Map<string, Offer> {
+  const { dependencies, optionalDependencies } = readJson(join(folder, "package.json")) ?? {};
+  const names = [dependencies, optionalDependencies].flatMap((list) => (isObject(list) ? Object.keys(list) : []));
+  const offers = new Map<string, Offer>();
+  for (const name of new Set(names)) {
+    const dir = find(name, folder);
+    const manifest = dir === undefined ? undefined : readJson(join(dir, "package.json"));
+    const offered = manifest?.["worker-host"];
+    if (dir === undefined || offered === undefined) continue;
+    const workers = isObject(offered) ? offered.workers : undefined;
+    if (!Array.isArray(workers) || workers.length === 0 || workers.some((file) => !isInside(dir, file))) {
+      warnings.push(
+        `${show(join(dir, "package.json"))}: "worker-host": expected { "workers": ["./dist/worker.js"] }, files of the package`,
+      );
+      continue;
+    }
+    const { version } = manifest ?? {};
+    offers.set(name, { dir, workers: workers as string[], ...(typeof version === "string" ? { version } : {}) });
+  }
+  return offers;
+}
+
+/** The folder of a package, as Node looks for it from `folder`. */
+function find(name: string, folder: string): string | undefined {
+  const dir = join(folder, "node_modules", name);
+  if (readJson(join(dir, "package.json"))) return dir;
+  const above = dirname(folder);
+  return above === folder ? undefined : find(name, above);
+}
+
+function isInside(dir: string, file: unknown): boolean {
+  return typeof file === "string" && resolve(dir, file).startsWith(dir + sep);
+}
+
+/** The package in `fogger: haunt-fogger`, or in `fogger: { package: haunt-fogger }`. */
+function nameIn(value: unknown): unknown {
+  return isObject(value) ? value.package : value;
+}
+
+function foundIn(
+  id: string,
+  value: unknown,
+  offers: ReadonlyMap<string, Offer>,
+  place: string,
+  { settingsFile, props }: PackagesOptions,
+): Found {
+  const config = { path: settingsFile, keys: [PACKAGES_KEY, id, "config"] };
+  const failed = (fault: string): Found => {
+    const dir = dirname(props);
+    return { id, kind: "props", file: join(dir, "package.json"), dir, config, fault: `${place}: ${fault}` };
+  };
+  const name = nameIn(value);
+  const offer = typeof name === "string" ? offers.get(name) : undefined;
+  if (!offer) {
+    const known = [...offers.keys()].join(", ") || "none";
+    return failed(
+      `expected a package that brings workers, got ${JSON.stringify(name)}; installed in the folder of props/: ${known}`,
+    );
+  }
+  const wanted = isObject(value) ? value.worker : undefined;
+  const [only, ...others] = offer.workers;
+  const worker = wanted ?? (others.length === 0 ? only : undefined);
+  if (typeof worker !== "string" || !offer.workers.includes(worker)) {
+    return failed(`expected "worker" to be one of ${offer.workers.join(", ")}, got ${JSON.stringify(wanted)}`);
+  }
+  const fault = faultOfId(id);
+  const file = resolve(offer.dir, worker);
+  return {
+    id,
+    kind: "props",
+    file,
+    dir: dirname(file),
+    config,
+    ...(offer.version === undefined ? {} : { version: offer.version }),
+    ...(fault === undefined ? {} : { fault }),
+  };
+}
+
+/** `undefined` where there is no such file, or no object in it. */
+function readJson(path: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(readFileSync(path, "utf8"));
+    return isObject(value) ? value : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError || isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return ["ENOENT", "ENOTDIR", "EISDIR", "EACCES"].includes(String((error as NodeJS.ErrnoException).code));
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
