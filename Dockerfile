@@ -8,7 +8,7 @@ COPY tsconfig.json tsconfig.build.json ./
 COPY worker-host worker-host
 RUN npm run build
 
-# The scripts are left out: `prepare` would compile, and the compiler isn't here.
+# The scripts are left out: `prepare` would compile, and the sources aren't here.
 FROM base AS production
 RUN npm ci --omit=dev --ignore-scripts
 # A volume takes its owner from the folder that it is mounted on, hence the one that is copied below.

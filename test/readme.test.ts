@@ -23,6 +23,7 @@ const NOT_RUN: [command: RegExp, reason: string][] = [
   [/^npm start -- --lan$/, "it opens a port to the network"],
   [/^MQTT_HOST=\S+ npm start$/, "there is no broker at that address"],
   [/^npx worker-host$/, "the program, not a command"],
+  [/^npx worker-host (new prop <id>|check)$/, "new.test.ts and check.test.ts run them"],
 ];
 
 /** One thing that the README has its reader do or see, in its order. */
@@ -218,7 +219,7 @@ test("what the docs show of TypeScript compiles, and runs as a worker", async ()
   const blocks = [...`${PORTING}\n${README}\n${WRITING}`.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(
     ([, text = ""]) => text,
   );
-  expect(blocks.length).toBeGreaterThanOrEqual(8);
+  expect(blocks.length).toBeGreaterThanOrEqual(13);
   const props = Object.fromEntries(blocks.map((text, index) => [`block_${index}/backend/worker.ts`, text]));
   const folder = makeFolder({
     ...props,
@@ -234,4 +235,15 @@ test("what the docs show of TypeScript compiles, and runs as a worker", async ()
 
   const host = await startHost({ args: ["--props", folder] });
   expect(await host.ready()).toMatchObject({ running: blocks.length, failed: 0 });
+});
+
+test("the test that the docs show passes for the shipped fogger", async () => {
+  const [, text = ""] = /^```js\n([\s\S]*?)^```$/m.exec(WRITING) ?? [];
+  const folder = makeFolder({
+    "props/fogger/backend/worker.test.ts": text,
+    "props/fogger/backend/worker.ts": readFileSync(join(ROOT, "props/fogger/backend/worker.ts"), "utf8"),
+    "vitest.config.ts": `import config from ${JSON.stringify(join(ROOT, "vitest.config.ts"))};\nexport default config;\n`,
+  });
+  symlinkSync(join(ROOT, "node_modules"), join(folder, "node_modules"));
+  await shell(`'${join(ROOT, "node_modules/.bin/vitest")}' run --reporter=dot`, folder);
 });
