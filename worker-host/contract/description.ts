@@ -64,6 +64,8 @@ export interface CommandDescription {
   timeout_ms?: number;
   /** It is accepted from the topic of all props. */
   broadcast?: true;
+  /** It may run while all-stop is engaged. */
+  safe?: true;
   widget?: Widget;
 }
 

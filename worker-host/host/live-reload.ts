@@ -16,9 +16,9 @@ export interface LiveReloadOptions extends ReconcileOptions {
 }
 
 /** How long the builder stays ready for the next edit. */
-const REST_AFTER_MS = 60_000;
-/** A file system may round its times, and be on another machine. */
-const CLOCKS_DIFFER_MS = 2_000;
+const REST_AFTER_MS = 5_000;
+/** A file system rounds its times. */
+const CLOCKS_DIFFER_MS = 100;
 
 /** Keeps what runs in step with what is on disk, one look after the other. */
 export class LiveReload {

@@ -27,6 +27,8 @@ export interface CommandSpec<Args = unknown, Returns = unknown> {
   timeoutMs?: number;
   /** It is accepted from the topic of all props. */
   broadcast?: boolean;
+  /** It may run while all-stop is engaged; the description says so. */
+  safe?: boolean;
   /** How a page may show it. */
   widget?: Widget;
 }

@@ -25,7 +25,7 @@ export function entryOf(action: string, spec: CommandSpec, handler: CommandEntry
 
 /** A command as the description tells of it. */
 export function describeEntry({ spec, argsJson, returnsJson }: CommandEntry): CommandDescription {
-  const { description, mode, max, timeoutMs, broadcast, widget } = spec;
+  const { description, mode, max, timeoutMs, broadcast, safe, widget } = spec;
   return {
     ...(description === undefined ? {} : { description }),
     ...(argsJson ? { args: publicSchema(argsJson) } : {}),
@@ -34,6 +34,7 @@ export function describeEntry({ spec, argsJson, returnsJson }: CommandEntry): Co
     ...(max === undefined ? {} : { max }),
     ...(timeoutMs === undefined ? {} : { timeout_ms: timeoutMs }),
     ...(broadcast ? { broadcast } : {}),
+    ...(safe ? { safe } : {}),
     ...(widget ? { widget } : {}),
   };
 }
