@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import { z } from "zod";
-import { WorkerHostError } from "../contract/errors.ts";
+import { describeError, WorkerHostError } from "../contract/errors.ts";
 import type { Topics } from "../contract/topics.ts";
 import type { Clock } from "../worker/clock.ts";
 import type { CommandSpec } from "../worker/command-spec.ts";
@@ -48,9 +48,11 @@ class HostCommands {
   constructor(private readonly options: HostCommandsOptions) {
     const { topics, log, clock, fail } = options;
     const report = (error: unknown, where: string) => {
-      const text = error instanceof Error ? error.message : String(error);
-      log.error({ err: error }, `${where} failed`);
-      fail(`${where}: ${text}`);
+      const text = `${where}: ${describeError(error)}`;
+      // What we say ourselves needs no stack.
+      if (error instanceof WorkerHostError) log.error(text);
+      else log.error({ err: error }, text);
+      fail(text);
     };
     this.commands = new Commands({
       scope: new Scope({ id: topics.hostName, log, report }, clock),

@@ -87,7 +87,9 @@ export class Host {
     await this.#supervisor?.records.allSettled();
     if (this.#stopped || !this.#presence || !this.#supervisor || !this.#live) return;
     await this.#takeCommands(this.#presence, this.#supervisor, this.#live);
-    this.#watching = this.#live.watch();
+    this.#watching = this.#live.watch().catch((error: unknown) => {
+      this.options.log.error({ err: error }, "edits are not seen: restart the host once that is mended");
+    });
   }
 
   async #connect(broker: BrokerOptions, presence: Presence, supervisor: Supervisor): Promise<void> {

@@ -32,7 +32,7 @@ export class LiveReload {
   constructor(private readonly options: LiveReloadOptions) {
     const { watched, log, clock } = options;
     this.#since = clock.now();
-    this.#watcher = new Watcher({ folders: watched, log, clock, onChange: (files) => void this.look(files) });
+    this.#watcher = new Watcher({ folders: watched, log, clock, onChange: (files) => this.#seen(files) });
   }
 
   /** Takes a first plan in. */
@@ -78,8 +78,13 @@ export class LiveReload {
   /** Calls `work` when all that was asked for before has been done. */
   inTurn<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#last.then(work);
-    this.#last = done.catch((error: unknown) => this.options.log.error({ err: error }, "a look at the files failed"));
+    // Whoever asked hears of an error; whoever asks next doesn't.
+    this.#last = done.catch(() => undefined);
     return done;
+  }
+
+  #seen(files: ReadonlySet<string>): void {
+    this.look(files).catch((error: unknown) => this.options.log.error({ err: error }, "a look at the files failed"));
   }
 
   async #reconcile(look: Look): Promise<Changes> {
