@@ -5,7 +5,9 @@ import { expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../worker-host/worker/clock.ts";
 import { type ExecOptions, execIn } from "../../worker-host/worker/exec.ts";
 import { Scope } from "../../worker-host/worker/scope.ts";
-import { makeFolder } from "../harness/folder.ts";
+import { TestClient } from "../harness/client.ts";
+import { makeFolder, workerSource } from "../harness/folder.ts";
+import { startHost } from "../harness/host.ts";
 import { Happenings } from "../harness/wait.ts";
 
 function make() {
@@ -123,4 +125,22 @@ test("in a scope that has ended nothing runs; odd arguments are refused", async 
   scope.end();
   await expect(exec("echo")).rejects.toMatchObject({ name: "AbortError" });
   expect(groups.size).toBe(0);
+});
+
+test.each([
+  ["its process", "runner"],
+  ["the host", "host"],
+] as const)("what a worker runs ends with %s, killed as it may be", async (_, victim) => {
+  const source = workerSource(
+    `do_play() { return this.exec("sh", ["-c", "trap '' TERM; echo $$; sleep 1000"]); }
+    do_where() { this.telemetry("pid", process.pid); }`,
+  );
+  const host = await startHost({ props: { "lab/backend/worker.ts": source } });
+  const client = await TestClient.connect(await host.url());
+  await client.command("lab", "play");
+  const { msg } = await host.logged(/^sh: \d+$/);
+  await client.command("lab", "where");
+  const runner = Number(await client.expect("halloween/lab/telemetry/pid"));
+  process.kill(victim === "runner" ? runner : host.pid, "SIGKILL");
+  await gone(Number(msg.slice("sh: ".length)));
 });

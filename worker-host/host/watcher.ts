@@ -1,4 +1,5 @@
-import { basename, join } from "node:path";
+import { existsSync } from "node:fs";
+import { basename, join, sep } from "node:path";
 import { type FSWatcher, watch } from "chokidar";
 import type { Logger } from "pino";
 import type { Clock } from "../worker/clock.ts";
@@ -19,6 +20,7 @@ const AT_MOST_MS = 250;
 /** Watches files. */
 export class Watcher {
   #watcher: FSWatcher | undefined;
+  readonly #files = new Set<string>();
   #changed = new Set<string>();
   #since = 0;
   #cancel = () => {};
@@ -29,7 +31,9 @@ export class Watcher {
   /** Fulfils when it sees whatever happens from then on, or is stopped before that. */
   start(): Promise<void> {
     const { folders, log } = this.options;
-    const watcher = watch([...folders], {
+    // With one among them that isn't there, chokidar would be ready before it is.
+    const [there, missing] = [folders.filter((path) => existsSync(path)), folders.filter((path) => !existsSync(path))];
+    const watcher = watch(there, {
       ignoreInitial: true,
       ignorePermissionErrors: true,
       ignored: (path) => !folders.includes(path) && isIgnored(basename(path)),
@@ -39,7 +43,8 @@ export class Watcher {
     // "all" leaves out what comes within 50 ms of the last change of a file, and so how a save in two steps ends.
     watcher.on("raw", (_, name, details) => {
       const { watchedPath } = details as { watchedPath: string };
-      if (name && !isIgnored(name)) this.#note(basename(watchedPath) === name ? watchedPath : join(watchedPath, name));
+      const file = basename(watchedPath) === name ? watchedPath : join(watchedPath, name ?? "");
+      if (name && !isIgnored(name) && this.#isWatched(file)) this.#note(file);
     });
     watcher.on("error", (error) => {
       log.warn(
@@ -48,14 +53,25 @@ export class Watcher {
       );
     });
     return new Promise((resolve) => {
-      watcher.once("ready", resolve);
+      watcher.once("ready", () => {
+        watcher.add(missing);
+        resolve();
+      });
+      if (there.length === 0) resolve();
       this.#onStop = resolve;
     });
   }
 
   /** Watches these files too. */
-  add(files: string[]): void {
-    this.#watcher?.add(files);
+  add(files: readonly string[]): void {
+    for (const file of files) this.#files.add(file);
+    this.#watcher?.add([...files]);
+  }
+
+  /** Where a file isn't there yet, its folder is watched, with whatever else is in it. */
+  #isWatched(file: string): boolean {
+    const inside = (folder: string) => file === folder || file.startsWith(folder + sep);
+    return this.#files.has(file) || this.options.folders.some(inside);
   }
 
   async stop(): Promise<void> {

@@ -1,11 +1,19 @@
 import type { Duplex } from "node:stream";
-import type { IClientPublishOptions, IPublishPacket, MqttClient } from "mqtt";
+import type { MqttClient } from "mqtt";
 import type { Logger } from "pino";
 import { describeError } from "../contract/errors.ts";
 import { matchesFilter } from "../contract/topics.ts";
 import type { Clock } from "./clock.ts";
 import type { ConnectGate } from "./connect-gate.ts";
-import { type ClientError, type ConnectionProblem, createClient, explainError, refusesVersion } from "./mqtt-client.ts";
+import {
+  type ClientError,
+  type ConnectionProblem,
+  createClient,
+  explainError,
+  propertiesOf,
+  refusesVersion,
+  requestOf,
+} from "./mqtt-client.ts";
 import type { BrokerOptions, Message, MessageHandler, PublishOptions, PublishResult } from "./wire.ts";
 
 export interface ConnectionOptions {
@@ -256,10 +264,13 @@ export class Connection {
   }
 
   async #restore(client: MqttClient): Promise<void> {
+    const before = [...this.#retained];
     await this.#grant(client, this.#subscriptions);
     if (this.#client !== client || !client.connected) return;
-    for (const [topic, { payload, qos }] of [...this.#retained]) {
-      void this.#send(client, topic, payload, { qos, retain: true });
+    for (const [topic, value] of before) {
+      // What was set since has gone out already.
+      if (this.#retained.get(topic) === value)
+        void this.#send(client, topic, value.payload, { qos: value.qos, retain: true });
     }
     this.options.onUp?.();
   }
@@ -276,21 +287,6 @@ export class Connection {
     this.#told = true;
     this.options.onDown?.(problem);
   }
-}
-
-/** What MQTT 5 says of a message beside its payload. */
-function propertiesOf({ expiryS, correlationData }: PublishOptions): Pick<IClientPublishOptions, "properties"> {
-  if (expiryS === undefined && correlationData === undefined) return {};
-  const properties: IClientPublishOptions["properties"] = {};
-  if (expiryS !== undefined) properties.messageExpiryInterval = expiryS;
-  if (correlationData !== undefined) properties.correlationData = Buffer.from(correlationData);
-  return { properties };
-}
-
-function requestOf({ properties }: IPublishPacket): Pick<Message, "responseTopic" | "correlationData"> {
-  if (!properties?.responseTopic) return {};
-  const { responseTopic, correlationData } = properties;
-  return { responseTopic, ...(correlationData ? { correlationData } : {}) };
 }
 
 function asBuffer(payload: string | Uint8Array): string | Buffer {

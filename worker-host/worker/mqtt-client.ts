@@ -1,6 +1,6 @@
 import type { Duplex } from "node:stream";
-import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
-import type { BrokerOptions } from "./wire.ts";
+import mqtt, { type IClientOptions, type IClientPublishOptions, type IPublishPacket, type MqttClient } from "mqtt";
+import type { BrokerOptions, Message, PublishOptions } from "./wire.ts";
 
 /** Why there is no connection, for people. `refused`: the broker answered, and won't have us. */
 export interface ConnectionProblem {
@@ -75,4 +75,20 @@ export function explainError(error: ClientError, { url, username }: BrokerOption
     };
   }
   return { refused: true, text: `${url} refuses the connection: ${error.message}` };
+}
+
+/** What MQTT 5 says of a message beside its payload. */
+export function propertiesOf({ expiryS, correlationData }: PublishOptions): Pick<IClientPublishOptions, "properties"> {
+  if (expiryS === undefined && correlationData === undefined) return {};
+  const properties: IClientPublishOptions["properties"] = {};
+  if (expiryS !== undefined) properties.messageExpiryInterval = expiryS;
+  if (correlationData !== undefined) properties.correlationData = Buffer.from(correlationData);
+  return { properties };
+}
+
+/** What MQTT 5 says of where a reply is wanted. */
+export function requestOf({ properties }: IPublishPacket): Pick<Message, "responseTopic" | "correlationData"> {
+  if (!properties?.responseTopic) return {};
+  const { responseTopic, correlationData } = properties;
+  return { responseTopic, ...(correlationData ? { correlationData } : {}) };
 }
