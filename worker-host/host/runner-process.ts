@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { killGroup } from "../worker/kill-group.ts";
 import type { FromRunner, ToRunner } from "../worker/messages.ts";
 
 const ENTRY = fileURLToPath(new URL("../worker/runner.js", import.meta.url));
@@ -47,13 +48,7 @@ export class RunnerProcess {
 
   /** Kills it and all that its workers started. */
   kill(): void {
-    if (this.#child.pid === undefined) return;
-    try {
-      process.kill(-this.#child.pid, "SIGKILL");
-    } catch (error) {
-      // Nobody is left in its group.
-      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
-    }
+    if (this.#child.pid !== undefined) killGroup(this.#child.pid);
   }
 
   /** Lets it end by itself: what still runs in it gets half a second. */

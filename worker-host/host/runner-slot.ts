@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { Clock } from "../worker/clock.ts";
+import { killGroup } from "../worker/kill-group.ts";
 import type { FromRunner, RunnerSetup, ToRunner, WorkerSpec } from "../worker/messages.ts";
 import { RunnerProcess } from "./runner-process.ts";
 
@@ -167,15 +168,5 @@ export class RunnerSlot {
   #killGroups(): void {
     for (const pid of this.#groups) killGroup(pid);
     this.#groups.clear();
-  }
-}
-
-/** Kills a process and all that it started. */
-export function killGroup(pid: number): void {
-  try {
-    process.kill(-pid, "SIGKILL");
-  } catch (error) {
-    // Nobody is left in its group.
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
 }

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { StringDecoder } from "node:string_decoder";
 import { WorkerHostError } from "../contract/errors.ts";
+import { killGroup } from "./kill-group.ts";
 import { AbortError, type Scope } from "./scope.ts";
 
 export interface ExecOptions {
@@ -104,12 +105,15 @@ function supervise(
   { onGroup }: ExecContext,
 ): Promise<Ended> {
   const { pid } = child;
+  const signalGroup = (signal: NodeJS.Signals) => {
+    if (pid !== undefined) killGroup(pid, signal);
+  };
   let killedFor: Ended["killedFor"];
   let cancelKill = () => {};
   const end = (reason: AbortError | "timeout") => {
     killedFor ??= reason;
-    signalGroup(pid, "SIGTERM");
-    cancelKill = scope.clock.after(GRACE_MS, () => signalGroup(pid, "SIGKILL"));
+    signalGroup("SIGTERM");
+    cancelKill = scope.clock.after(GRACE_MS, () => signalGroup("SIGKILL"));
   };
   const forget = scope.whenEnded(() => end(new AbortError(`${child.spawnfile} was ended`)));
   const cancelTimeout = timeoutMs === undefined ? () => {} : scope.clock.after(timeoutMs, () => end("timeout"));
@@ -120,7 +124,7 @@ function supervise(
       failure = error;
     });
     // What it started must not outlive it, nor keep its output open.
-    child.once("exit", () => signalGroup(pid, "SIGKILL"));
+    child.once("exit", () => signalGroup("SIGKILL"));
     child.once("close", (exitCode, signal) => {
       forget();
       cancelTimeout();
@@ -129,16 +133,6 @@ function supervise(
       resolve({ exitCode, signal, ...(failure ? { failure } : {}), ...(killedFor ? { killedFor } : {}) });
     });
   });
-}
-
-function signalGroup(pid: number | undefined, signal: NodeJS.Signals): void {
-  if (pid === undefined) return;
-  try {
-    process.kill(-pid, signal);
-  } catch (error) {
-    // Nobody is left in its group.
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
-  }
 }
 
 function errorOf(file: string, ended: Ended, { stderr }: ExecResult, timeoutMs?: number): Error | undefined {

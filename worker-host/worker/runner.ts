@@ -7,6 +7,7 @@ import { describeError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
 import { systemClock, within } from "./clock.ts";
 import { ConnectGate } from "./connect-gate.ts";
+import { killGroup } from "./kill-group.ts";
 import { Life } from "./life.ts";
 import { inspect, loadWorker } from "./load.ts";
 import { createLogger } from "./log.ts";
@@ -35,6 +36,8 @@ interface Seat {
 class Runner {
   readonly #seats = new Map<string, Seat>();
   readonly #gate = new ConnectGate();
+  /** The process groups that workers started. */
+  readonly #groups = new Set<number>();
   readonly #topics;
 
   constructor(
@@ -79,7 +82,11 @@ class Runner {
       gate: this.#gate,
       load: loadWorker,
       onState: (state, detail) => send({ type: "state", id: spec.id, run, state, ...(detail ? { detail } : {}) }),
-      onGroup: (pid, alive) => send({ type: "group", pid, alive }),
+      onGroup: (pid, alive) => {
+        if (alive) this.#groups.add(pid);
+        else this.#groups.delete(pid);
+        send({ type: "group", pid, alive });
+      },
     });
   }
 
@@ -103,6 +110,10 @@ class Runner {
 
   async stopAll(): Promise<void> {
     await Promise.all([...this.#seats.keys()].map((id) => this.stop(id)));
+  }
+
+  killGroups(): void {
+    for (const pid of this.#groups) killGroup(pid);
   }
 
   /** What a worker writes with `console` goes to the log, as its own. */
@@ -166,11 +177,18 @@ async function createRunner(setup: RunnerSetup): Promise<Runner> {
   return created;
 }
 
-// The host is gone: what is on goes off, then this process and all its children end.
-process.on("disconnect", () => {
-  const stopped = Promise.resolve(runner).then((it) => it?.stopAll());
-  void within(systemClock, ORPHANED_MS, stopped).finally(() => process.kill(-process.pid, "SIGKILL"));
-});
+// The host is gone: what is on goes off, then this process and all that it started end.
+process.on("disconnect", () => void end());
+
+async function end(): Promise<void> {
+  try {
+    const it = await runner;
+    await within(systemClock, ORPHANED_MS, Promise.resolve(it?.stopAll()));
+    it?.killGroups();
+  } finally {
+    killGroup(process.pid);
+  }
+}
 
 function onUncaught(error: unknown): void {
   if (!runner) throw error;
