@@ -5,9 +5,12 @@ import { fileURLToPath } from "node:url";
 import { Command, CommanderError, Option } from "commander";
 import { closestMatch } from "leven";
 import { banner, lanHints } from "./cli/banner.ts";
+import { check } from "./cli/check.ts";
 import { list } from "./cli/list.ts";
+import { createNew } from "./cli/new.ts";
 import { send } from "./cli/send.ts";
 import { describeError, WorkerHostError } from "./contract/errors.ts";
+import { pathFrom } from "./host/discover.ts";
 import { Host } from "./host/host.ts";
 import { resolveSettings, SETTINGS, type SettingDefinition, type Settings } from "./host/settings.ts";
 import { systemClock } from "./worker/clock.ts";
@@ -192,6 +195,29 @@ withSettings(program.command("send"), forConnecting)
     });
     (outcome.code === 0 ? console.log : console.error)(outcome.text);
     process.exit(outcome.code);
+  });
+
+withSettings(program.command("new"), ({ key }) => key === "props" || key === "mqtt_prefix")
+  .description("write a prop to begin with")
+  .argument("<kind>", "what to make: prop")
+  .argument("<id>", "its id, the name of its folder")
+  .addHelpText("after", "\nExample:\n  worker-host new prop lantern")
+  .action((kind: string, id: string, flags: Flags) => {
+    console.log(createNew(settingsFrom(flags), { kind, id, show: pathFrom(process.cwd()) }).join("\n"));
+  });
+
+withSettings(program.command("check"), () => true)
+  .description("look for mistakes in workers without starting them; exit 1 if there are some")
+  .argument("[ids...]", "only these workers; all if not given")
+  .addHelpText("after", "\nExample:\n  worker-host check fogger")
+  .action(async (ids: string[], flags: Flags) => {
+    const settings = settingsFrom(flags);
+    const log = await createLogger({ level: "silent", pretty: false });
+    const options = { ids, cwd: process.cwd(), env: process.env, log, clock: systemClock };
+    const outcome = await check(settings, options);
+    for (const note of outcome.notes) console.error(note);
+    console.log(outcome.lines.join("\n") || "no worker");
+    process.exit(outcome.ok ? 0 : 1);
   });
 
 program.parseAsync().catch(fail);

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { WorkerHostError } from "../contract/errors.ts";
-import type { About, ConfigSpec } from "../worker/messages.ts";
+import type { About, ConfigSpec, WorkerSpec } from "../worker/messages.ts";
+import type { Bundle } from "./bundle.ts";
 import { findConfigFile, linesBelow, type ReadOptions, readConfigFile } from "./config-file.ts";
 import type { Found } from "./discover.ts";
 import type { ConfigPlace } from "./edit-config.ts";
@@ -129,6 +130,15 @@ function valuesAt(root: Record<string, unknown>, keys: readonly string[]): Recor
     const value = Object.hasOwn(inner, key) ? inner[key] : undefined;
     return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
   }, root);
+}
+
+/** What a runner has to know of a worker to run it. */
+export function specOf(
+  { id, classId, file, dir, config, about }: Planned,
+  { url }: Bundle,
+  { data, show }: { data: string; show: (path: string) => string },
+): WorkerSpec {
+  return { id, classId, bundle: url, file: show(file), dir, dataDir: join(data, id), config, about };
 }
 
 /** One worker for each id; where two want the same one, neither runs, since nobody could say which did. */

@@ -1,11 +1,10 @@
-import { join } from "node:path";
 import type { Logger } from "pino";
 import { quote } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { Clock } from "../worker/clock.ts";
-import type { RunnerSetup, WorkerSpec } from "../worker/messages.ts";
+import type { RunnerSetup } from "../worker/messages.ts";
 import type { Bundler } from "./bundle.ts";
-import type { Planned } from "./plan.ts";
+import { type Planned, specOf } from "./plan.ts";
 import { isOver, Records, type WorkerRecord } from "./records.ts";
 import { type Checked, RunnerSlot } from "./runner-slot.ts";
 
@@ -103,13 +102,12 @@ export class Supervisor {
     const slot = this.#slotFor(record.planned);
     // Two connections must not share an id: it starts over there when it has ended here.
     if (record.slot && record.slot !== slot) await this.halt(record);
-    const spec = this.#specOf(record);
-    if (!spec || this.#stopping) return;
+    if (!record.bundle || this.#stopping) return;
     if (isOver(record) || record.run === 0) this.records.become(record, "starting");
     record.held = false;
     record.slot = slot;
     record.run++;
-    slot.start(spec, record.run, patient);
+    slot.start(specOf(record.planned, record.bundle, this.options), record.run, patient);
   }
 
   /** Gives a running worker what its config file says now. */
@@ -122,8 +120,8 @@ export class Supervisor {
   async inspect(record: WorkerRecord, planned: Planned): Promise<Checked> {
     const fault = planned.fault ?? (record.bundle ? undefined : await this.build(record));
     if (fault !== undefined) return { fault, warnings: [] };
-    const spec = this.#specOf({ ...record, planned });
-    return spec ? (record.slot ?? this.#shared).inspect(spec) : { warnings: [] };
+    if (!record.bundle) return { warnings: [] };
+    return (record.slot ?? this.#shared).inspect(specOf(planned, record.bundle, this.options));
   }
 
   /** Stops a worker, and fulfils when it has ended. */
@@ -172,13 +170,6 @@ export class Supervisor {
     record.run++;
     this.records.become(record, "failed", fault);
     this.records.settle(record, record.run);
-  }
-
-  #specOf({ planned, bundle }: Pick<WorkerRecord, "planned" | "bundle">): WorkerSpec | undefined {
-    if (!bundle) return undefined;
-    const { id, classId, dir, config, about, file } = planned;
-    const { show, data } = this.options;
-    return { id, classId, bundle: bundle.url, file: show(file), dir, dataDir: join(data, id), config, about };
   }
 
   #slotFor({ id, isolation }: Planned): RunnerSlot {

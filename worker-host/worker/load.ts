@@ -1,8 +1,9 @@
-import { WorkerHostError } from "../contract/errors.ts";
+import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { BaseWorker } from "./base-worker.ts";
 import { collectCommands } from "./collect-commands.ts";
 import { checkConfig } from "./config.ts";
 import type { WorkerContext } from "./context.ts";
+import { locate } from "./locate.ts";
 import type { WorkerSpec } from "./messages.ts";
 
 /** A class that a worker's file exports. */
@@ -47,10 +48,16 @@ export async function loadWorker({ bundle, file }: Pick<WorkerSpec, "bundle" | "
 /**
  * Loads a worker and checks its class and its config, without starting it; gives what people have to be told of them.
  *
- * @throws WorkerHostError `load_failed`, `invalid_config`; whatever its top-level code throws
+ * @throws WorkerHostError `load_failed`, `invalid_config`
  */
 export async function inspect(spec: WorkerSpec): Promise<string[]> {
-  const Class = await loadWorker(spec);
-  collectCommands(Class.prototype);
-  return (await checkConfig(Class.config, spec.config, spec.file)).warnings;
+  try {
+    const Class = await loadWorker(spec);
+    collectCommands(Class.prototype);
+    return (await checkConfig(Class.config, spec.config, spec.file)).warnings;
+  } catch (cause) {
+    if (cause instanceof WorkerHostError) throw cause;
+    const text = `${locate(cause, spec.file, spec.dir)}: ${describeError(cause)}`;
+    throw new WorkerHostError("load_failed", text, { cause });
+  }
 }

@@ -1,0 +1,195 @@
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import type { Logger } from "pino";
+import { WorkerHostError } from "../contract/errors.ts";
+import { type Bundle, Bundler } from "../host/bundle.ts";
+import { pathFrom } from "../host/discover.ts";
+import { type Planned, specOf } from "../host/plan.ts";
+import { RunnerSlot } from "../host/runner-slot.ts";
+import type { Settings } from "../host/settings.ts";
+import { survey } from "../host/survey.ts";
+import { type Clock, within } from "../worker/clock.ts";
+import { compiler, installedTypes, isInstalledFor } from "./types.ts";
+
+export interface CheckOptions {
+  /** Only these; all where there are none. */
+  ids: readonly string[];
+  cwd: string;
+  env: Readonly<Record<string, string | undefined>>;
+  log: Logger;
+  clock: Clock;
+}
+
+export interface CheckOutcome {
+  ok: boolean;
+  /** A line for each worker. */
+  lines: string[];
+  /** What is wrong, or may be. */
+  notes: string[];
+}
+
+/** What was found wrong with one worker. */
+interface Checked {
+  planned: Planned;
+  bundle?: Bundle;
+  faults: string[];
+  warnings: string[];
+}
+
+const LOAD_MS = 10_000;
+/** `props/fogger/backend/worker.ts(3,7): error TS2322: …` */
+const TYPE_ERROR = /^(.+?)\((\d+),(\d+)\): error (TS\d+: .*)$/;
+
+/**
+ * Looks for mistakes in workers without starting them: in what they are called, their configs, their code and its types.
+ * Their files are loaded, in a process apart.
+ *
+ * @throws WorkerHostError `invalid_settings` where there is no worker of an id
+ */
+export async function check(settings: Settings, options: CheckOptions): Promise<CheckOutcome> {
+  const { ids, cwd, env } = options;
+  const show = pathFrom(cwd);
+  const { workers, warnings } = await survey({ ...settings, env, show });
+  const chosen = ids.length === 0 ? workers : ids.map((id) => find(workers, id));
+  const scratch = await mkdtemp(join(tmpdir(), "worker-host-check-"));
+  try {
+    const checked = chosen.map(begin);
+    const running = checked.filter(({ planned, faults }) => planned.skipped === undefined && faults.length === 0);
+    await build(running, new Bundler(scratch, show));
+    const elsewhere = await checkTypes(running, settings, scratch, show);
+    await load(running, settings, options, show);
+    return report(checked, elsewhere, warnings);
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+function find(workers: Planned[], id: string): Planned {
+  const found = workers.find((planned) => planned.id === id);
+  if (found) return found;
+  const known = workers.map((planned) => planned.id).join(", ") || "none";
+  throw new WorkerHostError("invalid_settings", `there is no worker "${id}"; there are: ${known}`);
+}
+
+function begin(planned: Planned): Checked {
+  const faults = [planned.fault, planned.unreadable].filter((fault) => fault !== undefined);
+  return { planned, faults, warnings: planned.skipped === undefined ? [...planned.warnings] : [] };
+}
+
+async function build(workers: Checked[], bundler: Bundler): Promise<void> {
+  await Promise.all(
+    workers.map(async (worker) => {
+      try {
+        worker.bundle = await bundler.bundle(worker.planned.id, worker.planned.file);
+      } catch (error) {
+        if (!(error instanceof WorkerHostError)) throw error;
+        worker.faults.push(error.message);
+      }
+    }),
+  );
+  await bundler.rest();
+}
+
+/** Gives the errors that belong to no worker. */
+async function checkTypes(
+  workers: Checked[],
+  { props }: Settings,
+  scratch: string,
+  show: (path: string) => string,
+): Promise<string[]> {
+  const built = workers.filter(({ bundle, planned }) => bundle && /\.m?ts$/.test(planned.file));
+  if (built.length === 0) return [];
+  const config = join(scratch, "tsconfig.json");
+  await writeFile(config, JSON.stringify(tsconfigFor(built, props)));
+  const elsewhere: string[] = [];
+  for (const line of (await runCompiler(config, scratch)).split("\n")) {
+    const [, path = "", row, column, text] = TYPE_ERROR.exec(line) ?? [];
+    if (text === undefined) {
+      if (/^error /.test(line)) elsewhere.push(line);
+      continue;
+    }
+    const file = resolve(scratch, path);
+    const fault = `${show(file)}:${row}:${column}: ${text}`;
+    const owners = built.filter(({ bundle }) => bundle?.inputs.includes(file));
+    for (const { faults } of owners) faults.push(fault);
+    if (owners.length === 0) elsewhere.push(fault);
+  }
+  return elsewhere;
+}
+
+/** The settings of the author's own editor, where they have some, so that it and this agree. */
+function tsconfigFor(workers: Checked[], props: string): Record<string, unknown> {
+  const own = nearest(props);
+  const { paths, typeRoots, ...others } = installedTypes();
+  return {
+    ...(own === undefined ? {} : { extends: own }),
+    compilerOptions: {
+      ...(own === undefined ? others : {}),
+      ...(isInstalledFor(props) ? {} : { paths }),
+      // They would be looked for beside this file.
+      typeRoots: [join(dirname(own ?? props), "node_modules", "@types"), ...typeRoots],
+      noEmit: true,
+      composite: false,
+      incremental: false,
+      skipLibCheck: true,
+    },
+    include: [],
+    files: workers.map(({ planned }) => planned.file),
+  };
+}
+
+function nearest(folder: string): string | undefined {
+  const path = join(folder, "tsconfig.json");
+  if (existsSync(path)) return path;
+  return dirname(folder) === folder ? undefined : nearest(dirname(folder));
+}
+
+function runCompiler(config: string, cwd: string): Promise<string> {
+  return new Promise((done, fail) => {
+    const args = [compiler(), "-p", config, "--pretty", "false"];
+    execFile(process.execPath, args, { cwd, maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
+      // It exits with 1 or 2 where it found something.
+      if (error && typeof error.code !== "number") fail(error);
+      else done(`${stdout}\n${stderr}`);
+    });
+  });
+}
+
+async function load(
+  workers: Checked[],
+  { data }: Settings,
+  { log, clock }: CheckOptions,
+  show: (path: string) => string,
+): Promise<void> {
+  const open = () => new RunnerSlot({ log, clock, onState: () => {}, onDied: () => {} });
+  let slot = open();
+  // One after the other, so that it is known who hangs.
+  for (const { planned, bundle, faults, warnings } of workers) {
+    if (!bundle) continue;
+    const outcome = await within(clock, LOAD_MS, slot.inspect(specOf(planned, bundle, { data, show })));
+    if (outcome) {
+      warnings.push(...outcome.value.warnings);
+      if (outcome.value.fault !== undefined) faults.push(outcome.value.fault);
+    } else {
+      faults.push(`${show(planned.file)}: its top-level code has not ended in ${LOAD_MS / 1000} s`);
+      slot.kill();
+      slot = open();
+    }
+  }
+  await slot.close();
+}
+
+function report(checked: Checked[], elsewhere: string[], general: string[]): CheckOutcome {
+  const lines = checked.map(({ planned: { id, skipped }, faults }) =>
+    skipped !== undefined ? `skipped ${id}: ${skipped}` : faults.length > 0 ? `failed  ${id}` : `ok      ${id}`,
+  );
+  const notes = checked.flatMap(({ planned, faults, warnings }) => [
+    ...(planned.skipped === undefined ? faults.flatMap((fault) => fault.split("\n")) : []),
+    ...warnings.map((text) => `warning: ${text}`),
+  ]);
+  const ok = elsewhere.length === 0 && !lines.some((line) => line.startsWith("failed"));
+  return { ok, lines, notes: [...new Set([...elsewhere, ...notes, ...general.map((text) => `warning: ${text}`)])] };
+}
