@@ -47,7 +47,7 @@ test("every kind of mistake is told, with its place; what is well is ok; nothing
     /^props\/syntax\/backend\/worker\.ts:2:1: /,
     /^props\/types\/backend\/worker\.ts:5:\d+: TS2322: Type 'string' is not assignable to type 'number'/,
     /^props\/types\/backend\/worker\.ts:5:\d+: TS2345: /,
-    /^props\/types\/backend\/helper\.ts:1:\d+: TS2339: /,
+    /^props\/types\/backend\/helper\.ts:1:\d+: TS\d+: /,
     /^props\/missing\/backend\/worker\.ts:1:8: Could not resolve "no-such-package"/,
     /^props\/config\/backend\/config\.yaml:2 level: expected number, got "high"/,
     /^props\/broken\/backend\/config\.yaml:2:1: /,

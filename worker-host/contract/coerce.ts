@@ -41,9 +41,10 @@ export function coerceText(text: string, schema: JsonSchema, root: JsonSchema = 
     const pairs = parsePairs(text, object, root);
     if (pairs) return pairs;
   }
-  const array = options.find(({ type }) => type === "array");
-  if (array) return parseItems(text, array, root);
-  return { value: text };
+  const words = text.split(/\s*,\s*|\s+/);
+  const arrays = options.filter(({ type }) => type === "array");
+  const array = arrays.find(({ prefixItems }) => prefixItems?.length === words.length) ?? arrays[0];
+  return array ? parseItems(words, array, root) : { value: text };
 }
 
 function parseJson(text: string): Coerced {
@@ -77,9 +78,9 @@ function parsePairs(text: string, schema: JsonSchema, root: JsonSchema): Coerced
 }
 
 /** `1 2 3` or `1, 2, 3`. */
-function parseItems(text: string, schema: JsonSchema, root: JsonSchema): Coerced {
+function parseItems(words: string[], schema: JsonSchema, root: JsonSchema): Coerced {
   const items: unknown[] = [];
-  for (const [index, word] of text.split(/\s*,\s*|\s+/).entries()) {
+  for (const [index, word] of words.entries()) {
     const item = schema.prefixItems?.[index] ?? (typeof schema.items === "object" ? schema.items : undefined);
     const coerced: Coerced = item ? coerceText(word, item, root) : { value: word };
     if (coerced.refusal !== undefined) return coerced;

@@ -1,52 +1,62 @@
-import { BaseWorker, type IncomingMessage, type Task } from "worker-host";
+import { BaseWorker, command, duration, type Task, type Telemetry, z } from "worker-host";
 
 /** Props that join in a scare: all of `ids` get `<action> <ms>`, and `stop` at its end. */
-interface Target {
-  ids: string[];
-  action: string;
-  ms: number;
-}
+const target = z.object({ ids: z.array(z.string()), action: z.string(), ms: duration() });
 
 /** The coordinator of a scare: whoever walks past the armed coffin makes its lid jump, and other props join in. */
-export class Worker extends BaseWorker {
+export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
+  static config = z.object({
+    jump_ms: duration().default(1500),
+    max_on_ms: duration().default(5000),
+    cooldown_s: z.number().nonnegative().default(20),
+    trigger_topic: z.string().optional(),
+    targets: z.array(target).default([]),
+  });
+  static description = "A coffin whose lid jumps at whoever walks past, and others join in";
+  static telemetry: Telemetry = { scare: { type: "number", description: "How many scares since it started" } };
+
   readonly board = `${this.id}_hw`;
-  readonly triggerTopic: string = this.config.trigger_topic ?? `halloween/${this.board}/telemetry/pir`;
-  readonly maxOnMs: number = this.config.max_on_ms ?? 5000;
-  readonly jumpMs = numberFrom("config: jump_ms", this.config.jump_ms ?? 1500, this.maxOnMs);
-  readonly cooldownMs: number = (this.config.cooldown_s ?? 20) * 1000;
-  readonly targets: Target[] = this.config.targets ?? [];
   #armed = false;
   #scares = 0;
   #show?: Task;
 
   override async start() {
     await super.start();
-    for (const target of this.targets) assertTarget(target);
     this.state = "idle";
-    await this.subscribe(this.triggerTopic, this.onMotion);
+    const topic = this.config.trigger_topic;
+    if (topic) await this.subscribe(topic, ({ text, retain }) => this.onMotion(text === "1", retain));
+    else await this.watch(this.board, "pir", (value, { retain }) => this.onMotion(value === 1, retain));
   }
 
-  async onMotion({ text, retain }: IncomingMessage) {
+  async onMotion(somebody: boolean, retain: boolean) {
     // A retained message tells of somebody who is long gone.
-    if (text === "1" && !retain && this.state === "armed") await this.perform(this.scare);
+    if (somebody && !retain && this.state === "armed") await this.perform(this.scare);
   }
 
+  @command({ description: "Let the next motion scare" })
   do_arm() {
     this.#armed = true;
     if (this.state === "idle") this.rest();
   }
 
+  @command({ description: "Let no motion scare; a scare under way ends" })
   do_disarm() {
     this.#armed = false;
     this.#show?.cancel();
     this.rest();
   }
 
-  async do_jump(duration: unknown = this.jumpMs) {
-    const ms = numberFrom("jump", duration, this.maxOnMs);
+  @command({
+    description: "Make the lid alone jump, armed or not; a scare under way ends",
+    args: duration().optional(),
+    widget: { type: "button", label: "Jump", confirm: true },
+  })
+  async do_jump(ms = this.config.jump_ms) {
+    if (ms > this.config.max_on_ms) throw new RangeError(`at most ${this.config.max_on_ms} ms, got ${ms}`);
     await this.perform(() => this.jump(ms));
   }
 
+  @command({ description: "As disarm, and tell the board to stop whatever it is doing" })
   async do_stop() {
     this.do_disarm();
     await this.command(this.board, "stop");
@@ -64,9 +74,9 @@ export class Worker extends BaseWorker {
 
   async scare() {
     this.telemetry("scare", ++this.#scares);
-    await Promise.all([this.jump(this.jumpMs), ...this.targets.map((target) => this.cue(target))]);
+    await Promise.all([this.jump(this.config.jump_ms), ...this.config.targets.map((each) => this.cue(each))]);
     this.state = "cooldown";
-    await this.sleep(this.cooldownMs);
+    await this.sleep(this.config.cooldown_s * 1000);
   }
 
   jump(ms: number) {
@@ -77,7 +87,7 @@ export class Worker extends BaseWorker {
     );
   }
 
-  cue({ ids, action, ms }: Target) {
+  cue({ ids, action, ms }: z.infer<typeof target>) {
     return this.hold(
       ms,
       () => this.broadcast(ids, action, ms),
@@ -88,18 +98,4 @@ export class Worker extends BaseWorker {
   rest() {
     this.state = this.#armed ? "armed" : "idle";
   }
-}
-
-function assertTarget(target: Target): void {
-  const { ids, action, ms } = target;
-  if (Array.isArray(ids) && typeof action === "string" && ms >= 1) return;
-  const found = JSON.stringify(target);
-  throw new RangeError(`config: targets: expected such as { ids: [fogger], action: start, ms: 3000 }, got ${found}`);
-}
-
-/** `jump 750` brings a text, JSON a number. */
-function numberFrom(name: string, value: unknown, max: number): number {
-  const found = typeof value === "string" ? Number(value) : value;
-  if (typeof found === "number" && found >= 1 && found <= max) return found;
-  throw new RangeError(`${name}: expected a number of ms from 1 to ${max}, got ${JSON.stringify(value)}`);
 }

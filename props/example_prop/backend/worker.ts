@@ -1,10 +1,17 @@
-import { BaseWorker } from "worker-host";
+import { BaseWorker, command, duration, type Telemetry, z } from "worker-host";
 
 /** A prop to copy: it ticks, answers `ping`, and on `fire` has the fogger make fog. */
-export class Worker extends BaseWorker {
-  readonly tickMs: number = (this.config.tick_interval ?? 5) * 1000;
-  readonly fireMs: number = this.config.fire_ms ?? 2000;
-  readonly maxFireMs: number = this.config.max_fire_ms ?? 10_000;
+export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
+  static config = z.object({
+    tick_interval: z.number().positive().default(5),
+    fire_ms: duration().default(2000),
+    max_fire_ms: duration().default(10_000),
+  });
+  static description = "A prop to copy: it ticks, answers ping, and has the fogger make fog";
+  static telemetry: Telemetry = {
+    tick: { type: "number", description: "0, 1, 2 …, every tick_interval seconds" },
+    pong: { description: "The answer to ping" },
+  };
 
   override async start() {
     await super.start();
@@ -14,27 +21,22 @@ export class Worker extends BaseWorker {
   async ticker() {
     for (let i = 0; ; i++) {
       this.telemetry("tick", i);
-      await this.sleep(this.tickMs);
+      await this.sleep(this.config.tick_interval * 1000);
     }
   }
 
-  async do_ping(text?: string) {
+  @command({ description: "Answer on telemetry/pong, with the text or with ok", safe: true })
+  do_ping(text?: unknown) {
     this.telemetry("pong", text ?? "ok");
   }
 
-  async do_fire(duration: unknown = this.fireMs) {
-    const ms = numberFrom("fire", duration, this.maxFireMs);
+  @command({ description: "Have the fogger make fog for a while", args: duration().optional() })
+  async do_fire(ms = this.config.fire_ms) {
+    if (ms > this.config.max_fire_ms) throw new RangeError(`at most ${this.config.max_fire_ms} ms, got ${ms}`);
     await this.hold(
       ms,
       () => this.command("fogger", "start", ms),
       () => this.command("fogger", "stop"),
     );
   }
-}
-
-/** `fire 750` brings a text, JSON a number. */
-function numberFrom(name: string, value: unknown, max: number): number {
-  const found = typeof value === "string" ? Number(value) : value;
-  if (typeof found === "number" && found >= 1 && found <= max) return found;
-  throw new RangeError(`${name}: expected a number of ms from 1 to ${max}, got ${JSON.stringify(value)}`);
 }

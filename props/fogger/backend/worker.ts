@@ -1,12 +1,15 @@
-import { BaseWorker, type Task } from "worker-host";
-
-const MODES = ["ready", "off"];
+import { BaseWorker, command, duration, type Task, type Telemetry, z } from "worker-host";
 
 /** The server side of a fog machine; its board switches the pump. */
-export class Worker extends BaseWorker {
+export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
+  static config = z.object({
+    start_ms: duration().default(3000),
+    max_on_ms: duration().default(10_000),
+  });
+  static description = "A fog machine";
+  static telemetry: Telemetry = { mode: { type: "string", description: "The answer to set_mode" } };
+
   readonly board = `${this.id}_hw`;
-  readonly startMs: number = this.config.start_ms ?? 3000;
-  readonly maxOnMs: number = this.config.max_on_ms ?? 10_000;
   #mode = "ready";
   #fogging?: Task;
 
@@ -15,11 +18,15 @@ export class Worker extends BaseWorker {
     this.state = "idle";
   }
 
-  async do_start(duration: unknown = this.startMs) {
-    const ms = numberFrom("start", duration, this.maxOnMs);
+  @command({
+    description: "Fog for a while; one under way ends, and this one takes its place",
+    args: duration().optional(),
+    mode: "restart",
+    widget: { type: "button", label: "Fog", confirm: true },
+  })
+  async do_start(ms = this.config.start_ms) {
     if (this.#mode === "off") throw new Error('the fogger is off: send "set_mode ready" first');
-    // A new start takes the place of one that is under way, or the earlier end would cut it short.
-    this.#fogging?.cancel();
+    if (ms > this.config.max_on_ms) throw new RangeError(`at most ${this.config.max_on_ms} ms, got ${ms}`);
     this.#fogging = this.spawn(() => this.fog(ms));
     await this.#fogging.done;
   }
@@ -35,24 +42,19 @@ export class Worker extends BaseWorker {
     );
   }
 
+  @command({ description: "End the fog at once" })
   async do_stop() {
     this.state = "idle";
     await this.command(this.board, "stop");
   }
 
-  async do_set_mode(mode: unknown = "ready") {
-    if (typeof mode !== "string" || !MODES.includes(mode)) {
-      throw new RangeError(`set_mode: expected ${MODES.join(" or ")}, got ${JSON.stringify(mode)}`);
-    }
+  @command({
+    description: "off: take no start, such as while it is refilled; ready: take them again",
+    args: z.enum(["ready", "off"]).default("ready"),
+  })
+  do_set_mode(mode: string) {
     this.#mode = mode;
     if (mode === "off") this.#fogging?.cancel();
     this.telemetry("mode", mode);
   }
-}
-
-/** `start 3000` brings a text, JSON a number. */
-function numberFrom(name: string, value: unknown, max: number): number {
-  const found = typeof value === "string" ? Number(value) : value;
-  if (typeof found === "number" && found >= 1 && found <= max) return found;
-  throw new RangeError(`${name}: expected a number of ms from 1 to ${max}, got ${JSON.stringify(value)}`);
 }

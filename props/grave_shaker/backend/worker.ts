@@ -1,30 +1,49 @@
-import { BaseWorker, type Task } from "worker-host";
+import { BaseWorker, command, duration, type Telemetry, z } from "worker-host";
+
+const ms = z.number().positive();
+const level = z.number().positive().max(100);
+
+/** `shake`, `shake 1500`, `shake 1500 80`, `shake ms=1500 level=80`, or the same in JSON. */
+const shaking = z
+  .union([ms, z.tuple([ms]), z.tuple([ms, level]), z.strictObject({ ms: ms.optional(), level: level.optional() })], {
+    error: 'expected ms and a level of 1 to 100, such as "1500 80" or {"ms": 1500, "level": 80}',
+  })
+  .transform((given) => {
+    if (typeof given === "number") return { ms: given };
+    return Array.isArray(given) ? { ms: given[0], level: given[1] } : given;
+  });
 
 /** The server side of a grave that shakes; its board drives the motor. */
-export class Worker extends BaseWorker {
+export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
+  static config = z.object({
+    shake_ms: duration().default(1500),
+    level: level.default(80),
+    max_on_ms: duration().default(10_000),
+    max_level: level.default(100),
+  });
+  static description = "A grave that shakes";
+  static telemetry: Telemetry = {
+    level: { type: "number", description: "How hard it shakes, 1 to 100; 0 at the end", widget: { type: "gauge" } },
+  };
+
   readonly board = `${this.id}_hw`;
-  readonly shakeMs: number = this.config.shake_ms ?? 1500;
-  readonly level: number = this.config.level ?? 80;
-  readonly maxOnMs: number = this.config.max_on_ms ?? 10_000;
-  readonly maxLevel: number = this.config.max_level ?? 100;
-  #shaking?: Task;
 
   override async start() {
     await super.start();
     this.state = "idle";
   }
 
-  async do_shake(args?: unknown) {
-    const given = fieldsOf(args);
-    const ms = numberFrom("shake: ms", given.ms ?? this.shakeMs, this.maxOnMs);
-    const level = numberFrom("shake: level", given.level ?? this.level, this.maxLevel);
-    // A new shake takes the place of one that is under way, or the earlier end would cut it short.
-    this.#shaking?.cancel();
-    this.#shaking = this.spawn(() => this.shake(ms, level));
-    await this.#shaking.done;
-  }
-
-  async shake(ms: number, level: number) {
+  @command({
+    description: "Shake for a while; it takes the place of one under way",
+    args: shaking.optional(),
+    mode: "restart",
+    widget: { type: "button", label: "Shake", confirm: true },
+  })
+  async do_shake(args: { ms?: number | undefined; level?: number | undefined } = {}) {
+    const { ms = this.config.shake_ms, level = this.config.level } = args;
+    if (ms > this.config.max_on_ms) throw new RangeError(`at most ${this.config.max_on_ms} ms, got ${ms}`);
+    if (level > this.config.max_level)
+      throw new RangeError(`a level of at most ${this.config.max_level}, got ${level}`);
     await this.hold(
       ms,
       () => {
@@ -36,24 +55,10 @@ export class Worker extends BaseWorker {
     );
   }
 
+  @command({ description: "End the shaking at once" })
   async do_stop() {
     this.state = "idle";
     this.telemetry("level", 0);
     await this.command(this.board, "stop");
   }
-}
-
-/** `shake 1500 80` brings a text; JSON brings `{"ms": 1500, "level": 80}`, or `1500` alone. */
-function fieldsOf(args: unknown): { ms?: unknown; level?: unknown } {
-  if (typeof args === "string") {
-    const [ms, ...level] = args.split(/\s+/);
-    return { ms, level: level.length > 0 ? level.join(" ") : undefined };
-  }
-  return typeof args === "object" && !Array.isArray(args) ? { ...args } : { ms: args };
-}
-
-function numberFrom(name: string, value: unknown, max: number): number {
-  const found = typeof value === "string" ? Number(value) : value;
-  if (typeof found === "number" && found >= 1 && found <= max) return found;
-  throw new RangeError(`${name}: expected a number from 1 to ${max}, got ${JSON.stringify(value)}`);
 }
