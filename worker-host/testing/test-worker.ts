@@ -126,7 +126,7 @@ export class TestWorker<W extends AnyWorker> {
   /** Brings it up; `startWorker` does that. */
   async start(): Promise<void> {
     await this.#observer.start();
-    await this.#observer.subscribe(`${PREFIX}/#`, (message) => this.#receive(message));
+    await this.#observer.subscribe("#", (message) => this.#receive(message));
     await this.#life.start();
     await settle();
     const failure = this.#failure;
@@ -181,6 +181,11 @@ export class TestWorker<W extends AnyWorker> {
   /** Its next text on a status key, such as `warn`. */
   status(key: string): Promise<string> {
     return this.#inbox.next(this.#topics.status(this.#life.id, key));
+  }
+
+  /** The next text on any topic: the first that was not asked for yet. */
+  seen(topic: string): Promise<string> {
+    return this.#inbox.next(topic);
   }
 
   /** Its next state. */
