@@ -131,9 +131,12 @@ test("a changed config goes to onConfig, over the defaults; where it is not vali
   await client.command("lab", "show");
   expect(JSON.parse(await client.expect("halloween/lab/telemetry/shown"))).toEqual({ level: 3, colour: "green" });
 
+  // An edit of the code starts it with the config that it took last.
+  edit({ "lab/backend/worker.ts": LIVE.replace("do_show()", "do_again() {}\ndo_show()") });
+  await client.expect("halloween/lab/telemetry/starts", "3");
   edit({ "lab/backend/config.yaml": "colour: purple\n" });
   await client.expect("halloween/lab/telemetry/config", /"next":\{"level":1,"colour":"purple"\}/);
-  expect(starts("lab")).toHaveLength(1);
+  expect(starts("lab")).toHaveLength(2);
 });
 
 test("a worker without onConfig restarts with its new config, and stays as it is with one that is not valid", async () => {

@@ -73,14 +73,21 @@ async function update(record: WorkerRecord, next: Planned, look: Look, options: 
   record.planned = next;
   if (record.held) return { acted: false };
   const replanned = now.file !== next.file || now.fault !== next.fault || now.skipped !== next.skipped;
-  const configured = !isDeepStrictEqual([now.config.values, now.about], [next.config.values, next.about]);
+  if (!differs(now, next)) delete record.refused;
+  const configured = differs(now, next) && !(record.refused && !differs(record.refused, next));
   const dirty = look.changed(next.file) || (record.bundle?.inputs ?? []).some(look.changed);
   if (replanned || !runs) {
     const again = replanned || (record.state === "failed" && (configured || dirty || !record.bundle || look.retry));
     if (again) await startAnew(record, options);
     return { acted: again };
   }
-  return refresh(record, { dirty, configured, moved: now.isolation !== next.isolation, told: now.warnings }, options);
+  if (!configured) record.planned = { ...next, config: now.config, about: now.about };
+  return refresh(record, { now, dirty, configured }, options);
+}
+
+/** Whether a worker has to be told of a difference between two plans. */
+function differs(one: Planned, other: Planned): boolean {
+  return !isDeepStrictEqual([one.config.values, one.about], [other.config.values, other.about]);
 }
 
 /** What runs goes on running, with what it had. */
@@ -98,21 +105,28 @@ async function startAnew(record: WorkerRecord, { supervisor }: ReconcileOptions)
 /** Gives a running worker what is new: its code, else its config. */
 async function refresh(
   record: WorkerRecord,
-  { dirty, configured, moved, told }: { dirty: boolean; configured: boolean; moved: boolean; told: string[] },
+  { now, dirty, configured }: { now: Planned; dirty: boolean; configured: boolean },
   { supervisor, say }: ReconcileOptions,
 ): Promise<Update> {
-  const { id, warnings } = record.planned;
+  const next = record.planned;
+  const { id, warnings, isolation } = next;
   const before = record.bundle;
   const broken = dirty ? await supervisor.build(record) : undefined;
   if (broken !== undefined) say(id, "error", `${broken}; the old one runs on`);
-  if (record.bundle !== before || moved) {
+  if (record.bundle !== before || now.isolation !== isolation) {
     await supervisor.launch(record, { patient: true });
     return { acted: true };
   }
   const refused = broken === undefined ? {} : { fault: broken };
   if (!configured) return { acted: false, ...refused };
-  for (const warning of warnings.filter((text) => !told.includes(text))) say(id, "warn", warning);
+  for (const warning of warnings.filter((text) => !now.warnings.includes(text))) say(id, "warn", warning);
   // What is wrong with it, the worker says itself.
   const { fault } = await supervisor.configure(record);
-  return { acted: fault === undefined, ...refused, ...(fault === undefined ? {} : { fault }) };
+  if (fault === undefined) {
+    delete record.refused;
+    return { acted: true, ...refused };
+  }
+  record.refused = next;
+  record.planned = { ...next, config: now.config, about: now.about };
+  return { acted: false, fault };
 }

@@ -17,6 +17,8 @@ export interface WorkerRecord {
   settledRun: number;
   /** What was last said to be wrong with its files while it runs on. */
   complaint?: string;
+  /** The plan whose config it did not take; it runs on with the one before. */
+  refused?: Planned;
   /** Somebody stopped it: it starts when somebody says so. */
   held: boolean;
   bundle?: Bundle;

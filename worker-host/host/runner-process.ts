@@ -37,10 +37,6 @@ export class RunnerProcess {
     });
   }
 
-  get pid(): number | undefined {
-    return this.#child.pid;
-  }
-
   /** To a runner that is gone, a message goes nowhere: its exit says the rest. */
   send(message: ToRunner): void {
     if (this.#child.connected) this.#child.send(message, () => {});
