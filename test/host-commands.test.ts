@@ -179,3 +179,25 @@ test("what is wrong with the key worker fails that worker, with file, line and k
     /two workers have the id "good": .*(good|strobe)\/backend\/worker\.ts and .*(good|strobe)\/backend\/worker\.ts/,
   );
 });
+
+test("restarted many times at once, and edited meanwhile, it runs once in the end", async () => {
+  const source = (round: number) =>
+    workerSource(
+      `me = Math.random();
+      async start() { await super.start(); await this.sleep(${round % 2 === 0 ? 0 : 30}); this.every(20, () => this.telemetry("alive", this.me)); }
+      // ${round}`,
+    );
+  const { client, tell, edit } = await run({ "lab/backend/worker.ts": source(0) });
+  const told = Array.from({ length: 12 }, (_, round) => {
+    if (round % 3 === 0) edit({ "lab/backend/worker.ts": source(round) });
+    return tell(["restart_worker", "reload", "stop_worker", "start_worker"][round % 4] ?? "", "lab");
+  });
+  await Promise.all(told);
+  expect(await tell("start_worker", "lab")).toMatchObject({ status: "ok" });
+  await client.barrier();
+  client.seen.all.length = 0;
+  const alive = () => client.texts("halloween/lab/telemetry/alive");
+  await client.seen.find(() => alive().length >= 10, "ten signs of life");
+  expect(new Set(alive()).size).toBe(1);
+  expect((await tell("list")).result).toMatchObject([{ id: "lab", state: "running" }]);
+});

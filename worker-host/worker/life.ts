@@ -73,6 +73,7 @@ export class Life implements ScopeOwner {
 
   /** Brings the worker to `running`, or to `failed`. Never rejects. */
   async start(): Promise<void> {
+    if (this.#stopping) return;
     this.options.onState("starting");
     try {
       await this.#bringUp();
@@ -154,8 +155,10 @@ export class Life implements ScopeOwner {
     this.#class = await this.#scope.run(() => options.load(spec));
     const [store] = await Promise.all([this.#openStore(), this.#wire.start()]);
     this.#store = store;
+    const live = new LiveConfig(this.#class.config, spec.file);
+    const checked = await live.check(spec.config);
     if (this.#stopping) return;
-    const worker = await this.#construct(this.#class, store);
+    const worker = this.#construct(this.#class, store, live, checked);
     this.#worker = worker;
     for (const entry of collectCommands(worker).values()) this.#commands.add(entry);
     if (worker.onCommand) this.#commands.addFallback(worker.onCommand.bind(worker));
@@ -173,14 +176,11 @@ export class Life implements ScopeOwner {
     return Store.open(this.spec.dataDir, { warn: (text) => this.#warn(text), now: () => clock.now() });
   }
 
-  async #construct(Class: WorkerClass, store: Store): Promise<BaseWorker> {
-    const { config, about, file } = this.spec;
-    const live = new LiveConfig(Class.config, file);
-    const checked = await live.check(config);
+  #construct(Class: WorkerClass, store: Store, live: LiveConfig, checked: CheckedConfig): BaseWorker {
     for (const warning of checked.warnings) this.#warn(warning);
     live.begin(checked);
     this.#config = live;
-    this.#describe(checked, config, about);
+    this.#describe(checked, this.spec.config, this.spec.about);
     const loop = new Loop({
       scope: this.#scope,
       intervalMs: (Class.loopIntervalMs as number | undefined) ?? LOOP_INTERVAL_MS,
