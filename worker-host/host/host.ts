@@ -21,6 +21,9 @@ import type { Settings } from "./settings.ts";
 import { Supervisor } from "./supervisor.ts";
 import { survey } from "./survey.ts";
 
+/** How long after the start the host gets ready for commands, if none comes before. */
+const LOAD_COMMANDS_MS = 1_000;
+
 /** What a host is handed from the edge. */
 export interface HostOptions {
   settings: Settings;
@@ -44,6 +47,7 @@ export class Host {
   #presence: Presence | undefined;
   #live: LiveReload | undefined;
   #commands: Commands | undefined;
+  #cancelLoading = () => {};
   #watching: Promise<void> | undefined;
   #stopped = false;
 
@@ -107,6 +111,7 @@ export class Host {
   /** Stops the workers, says so, and closes the broker last. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#cancelLoading();
     await Promise.all([this.#watching, this.#live?.stop()]);
     await this.#supervisor?.stop();
     this.#presence?.describeNow();
@@ -190,12 +195,22 @@ export class Host {
     });
   }
 
+  /** Takes commands; what runs them is loaded with the first, or once all is up: its schemas take a tenth of a second. */
   async #takeCommands(presence: Presence, supervisor: Supervisor, live: LiveReload): Promise<void> {
+    let loading: Promise<Commands> | undefined;
+    const load = () => {
+      loading ??= this.#createCommands(presence, supervisor, live);
+      return loading;
+    };
+    await presence.takeCommands((message) => void load().then((commands) => commands.receive(message)));
+    this.#cancelLoading = this.options.clock.after(LOAD_COMMANDS_MS, () => void load());
+  }
+
+  async #createCommands(presence: Presence, supervisor: Supervisor, live: LiveReload): Promise<Commands> {
     const { cwd, log, clock } = this.options;
     const { hostName } = this.#topics;
-    // Loaded once all is up: its schemas take a tenth of a second.
     const { createHostCommands } = await import("./host-commands.ts");
-    const commands = createHostCommands({
+    this.#commands = createHostCommands({
       topics: this.#topics,
       log,
       clock,
@@ -208,9 +223,8 @@ export class Host {
       publish: (topic, payload, options) => presence.publish(topic, payload, options),
       describe: () => presence.describeNow(),
     });
-    this.#commands = commands;
     presence.describe();
-    await presence.takeCommands((message) => commands.receive(message));
+    return this.#commands;
   }
 
   async #begin(live: LiveReload, first: Plan): Promise<void> {

@@ -15,6 +15,8 @@ export interface WorkerRecord {
   run: number;
   /** The last start that has come to an end: it runs, or it failed. */
   settledRun: number;
+  /** Nothing of it runs any more, nor is on its way. */
+  ended: boolean;
   /** What was last said to be wrong with its files while it runs on. */
   complaint?: string;
   /** The plan whose config it did not take; it runs on with the one before. */
@@ -54,7 +56,7 @@ export class Records {
 
   add(planned: Planned): WorkerRecord {
     const since = this.options.clock.now();
-    const record: WorkerRecord = { planned, state: "starting", since, run: 0, settledRun: 0, held: false };
+    const record: WorkerRecord = { planned, state: "starting", since, run: 0, settledRun: 0, ended: true, held: false };
     this.#byId.set(planned.id, record);
     return record;
   }
@@ -88,15 +90,25 @@ export class Records {
     this.#check();
   }
 
-  /** Says how a start has ended. */
-  settle(record: WorkerRecord, run: number): void {
-    record.settledRun = Math.max(record.settledRun, run);
+  /** Takes what a runner says of one of a worker's starts. */
+  take(record: WorkerRecord, run: number, state: Runstate, detail?: string): void {
+    record.ended = run === record.run && ENDED.has(state);
+    if (state === "running" || state === "failed") record.settledRun = Math.max(record.settledRun, run);
+    this.become(record, state, detail);
+    this.#check();
+  }
+
+  /** Says that nothing of it runs. */
+  end(record: WorkerRecord, state: WorkerRecord["state"], detail?: string): void {
+    record.ended = true;
+    record.settledRun = record.run;
+    this.become(record, state, detail);
     this.#check();
   }
 
   /** Fulfils when `record` is over, or is no longer there. */
   ended(record: WorkerRecord): Promise<void> {
-    return this.#until(() => ENDED.has(record.state) || this.get(record.planned.id) !== record);
+    return this.#until(() => record.ended || this.get(record.planned.id) !== record);
   }
 
   /** Fulfils when what `record` was last told to do has come to an end. */

@@ -152,11 +152,11 @@ export class RunnerSlot {
     this.#killGroups();
     this.#failRequests(`the process of the worker died (${reason})`);
     const { clock, log, onDied } = this.options;
+    onDied([...this.#workers.keys()], reason);
     if (this.empty) return;
     this.#crashes = clock.now() - this.#since > PROVEN_MS ? 0 : this.#crashes + 1;
     const ms = this.#crashes === 0 ? 0 : Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** (this.#crashes - 1));
     log.error(`the process of the workers died (${reason}): starting it again in ${ms} ms`);
-    onDied([...this.#workers.keys()], reason);
     this.#cancelRestart = clock.after(ms, () => this.open());
   }
 

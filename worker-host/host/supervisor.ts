@@ -68,7 +68,7 @@ export class Supervisor {
   /** Builds a worker and starts it, unless it is not to run. */
   async bringUp(record: WorkerRecord): Promise<void> {
     const { planned } = record;
-    if (planned.skipped !== undefined) return this.records.become(record, "skipped", planned.skipped);
+    if (planned.skipped !== undefined) return this.records.end(record, "skipped", planned.skipped);
     if (planned.fault !== undefined) return this.#fail(record, planned.fault);
     for (const warning of warningsOf(planned)) this.options.say(planned.id, "warn", warning);
     const fault = await this.build(record);
@@ -105,6 +105,7 @@ export class Supervisor {
     if (!record.bundle || this.#stopping) return;
     if (isOver(record) || record.run === 0) this.records.become(record, "starting");
     record.held = false;
+    record.ended = false;
     record.slot = slot;
     record.run++;
     slot.start(specOf(record.planned, record.bundle, this.options), record.run, patient);
@@ -127,9 +128,8 @@ export class Supervisor {
   /** Stops a worker, and fulfils when it has ended. */
   async halt(record: WorkerRecord): Promise<void> {
     record.slot?.stop(record.planned.id);
-    if (!record.slot) this.records.become(record, "stopped");
     await this.records.ended(record);
-    this.records.settle(record, record.run);
+    this.records.end(record, "stopped");
     if (record.slot?.empty && record.slot !== this.#shared) await this.#drop(record.slot);
     delete record.slot;
   }
@@ -153,7 +153,7 @@ export class Supervisor {
     if (this.#setup) {
       for (const { planned, slot } of this.records.all) slot?.stop(planned.id);
       const unborn = this.records.all.filter(({ slot, state }) => !slot && state === "starting");
-      for (const record of unborn) this.records.become(record, "stopped", "stopped before it could start");
+      for (const record of unborn) this.records.end(record, "stopped", "stopped before it could start");
       await this.records.allEnded();
     }
     await Promise.all([this.#shared, ...this.#own.values()].map((slot) => slot.close()));
@@ -168,8 +168,7 @@ export class Supervisor {
 
   #fail(record: WorkerRecord, fault: string): void {
     record.run++;
-    this.records.become(record, "failed", fault);
-    this.records.settle(record, record.run);
+    this.records.end(record, "failed", fault);
   }
 
   #slotFor({ id, isolation }: Planned): RunnerSlot {
@@ -192,13 +191,12 @@ export class Supervisor {
       onState: ({ id, run, state, detail }) => {
         const record = this.records.get(id);
         if (!record || record.slot !== slot) return;
-        this.records.become(record, state, detail);
-        if (state === "running" || state === "failed") this.records.settle(record, run);
+        this.records.take(record, run, state, detail);
       },
       onDied: (ids, reason) => {
-        for (const id of ids) {
-          const record = this.records.get(id);
-          if (record) this.records.become(record, "starting", `its process died (${reason})`);
+        for (const record of this.records.all.filter((one) => one.slot === slot)) {
+          if (ids.includes(record.planned.id)) this.records.become(record, "starting", `its process died (${reason})`);
+          else this.records.end(record, "stopped", `its process died (${reason})`);
         }
       },
     });

@@ -63,6 +63,6 @@ export class TestClock implements Clock {
 }
 
 /** Fulfils when what was published before has arrived, with what was said to it at once. */
-export async function settle(): Promise<void> {
+async function settle(): Promise<void> {
   for (let turn = 0; turn < TURNS; turn++) await setImmediate();
 }

@@ -21,7 +21,7 @@ import type { WorkerClass } from "../worker/load.ts";
 import type { ConfigSpec } from "../worker/messages.ts";
 import type { Message, PublishOptions } from "../worker/wire.ts";
 import { Inbox, type TestMessage } from "./inbox.ts";
-import { settle, TestClock } from "./test-clock.ts";
+import { TestClock } from "./test-clock.ts";
 
 export type { TestMessage } from "./inbox.ts";
 
@@ -128,7 +128,7 @@ export class TestWorker<W extends AnyWorker> {
     await this.#observer.start();
     await this.#observer.subscribe("#", (message) => this.#receive(message));
     await this.#life.start();
-    await settle();
+    await this.#clock.advance(0);
     const failure = this.#failure;
     if (failure === undefined) return;
     await this.stop();
@@ -170,7 +170,7 @@ export class TestWorker<W extends AnyWorker> {
   /** Publishes anything, such as what another prop says; fulfils when it has had time to answer. */
   async publish(topic: string, payload: unknown, options: PublishOptions = {}): Promise<void> {
     await this.#observer.publish(topic, encodePayload(payload), { qos: 1, ...options });
-    await settle();
+    await this.#clock.advance(0);
   }
 
   /** Its next value of a telemetry key, parsed: the first that was not asked for yet. */
@@ -206,13 +206,13 @@ export class TestWorker<W extends AnyWorker> {
   async configure(config: Record<string, unknown>): Promise<void> {
     const configured = await this.#life.configure(this.#configOf(config), {});
     if (configured === "restart") throw new Error("it has no onConfig: a host would start it anew");
-    await settle();
+    await this.#clock.advance(0);
   }
 
   /** Stops it as a host does, and removes what it left. */
   async stop(): Promise<void> {
     await this.#life.stop();
-    await settle();
+    await this.#clock.advance(0);
     await this.#observer.stop();
     await new Promise<void>((resolve) => this.aedes.close(resolve));
     await rm(this.temporary, { recursive: true, force: true });

@@ -92,8 +92,10 @@ class Runner {
 
   async stop(id: string): Promise<void> {
     const seat = this.#seats.get(id);
-    this.#seats.delete(id);
-    if (seat) await this.#vacate(seat);
+    if (!seat) return;
+    await this.#vacate(seat);
+    // Until then whoever comes next waits for it.
+    if (this.#seats.get(id) === seat) this.#seats.delete(id);
   }
 
   /**

@@ -78,7 +78,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
 
   async walk(steps: z.infer<typeof step>[]) {
     for (const { after, id, action, args } of steps) {
-      await this.sleep(after);
+      if (after > 0) await this.sleep(after);
       // Where the prop is absent, status/warn says so, and the show goes on.
       await this.command(id, action, args);
       this.telemetry("step", `${id} ${action}`);
