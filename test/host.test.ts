@@ -17,7 +17,7 @@ test("the host publishes its availability, runstate, uptime and description", as
   expect(runstate).toMatchObject({ state: "running", host: "worker_host" });
   expect(new Date(runstate.since).getTime()).toBeGreaterThan(Date.now() - 60_000);
 
-  const text = await client.expect("halloween/worker_host/description", /"running"/);
+  const text = await client.expect("halloween/worker_host/description", /"running".*"restart_worker"/);
   const description = JSON.parse(text) as HostDescription;
   expect(description).toMatchObject({
     contract: 1,

@@ -1,14 +1,14 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import pino from "pino";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { systemClock } from "../../worker-host/worker/clock.ts";
 import { type ExecOptions, execIn } from "../../worker-host/worker/exec.ts";
 import { Scope } from "../../worker-host/worker/scope.ts";
 import { TestClient } from "../harness/client.ts";
 import { makeFolder, workerSource } from "../harness/folder.ts";
 import { startHost } from "../harness/host.ts";
-import { Happenings } from "../harness/wait.ts";
+import { Happenings, patiently } from "../harness/wait.ts";
 
 function make() {
   const lines = new Happenings<string>();
@@ -143,4 +143,69 @@ test.each([
   const runner = Number(await client.expect("halloween/lab/telemetry/pid"));
   process.kill(victim === "runner" ? runner : host.pid, "SIGKILL");
   await gone(Number(msg.slice("sh: ".length)));
+});
+
+test("what it started has its time to end, too", async () => {
+  const { scope, lines, sh } = make();
+  const running = sh(`sh -c 'trap "echo cleaned; exit" TERM; echo ready; while :; do sleep 0.01; done' & wait`);
+  const ended = expect(running).rejects.toMatchObject({ name: "AbortError" });
+  await lines.find((line) => line === "ready", "ready");
+  scope.end();
+  await ended;
+  expect(lines.all).toContain("cleaned");
+});
+
+test.each([
+  ["exits", "read go", { stdout: /^daemon \d+\n$/ }],
+  ["is killed", "sleep 1000", { name: "AbortError" }],
+])("a daemon that holds its output open doesn't hold it up when it %s", async (_, then, outcome) => {
+  const { scope, dir, lines, sh } = make();
+  const running = sh(`mkfifo go; setsid sh -c 'echo daemon $$; exec sleep 1000' & exec < go; ${then}`);
+  const settled = running.then(
+    ({ stdout }) => expect(stdout).toMatch((outcome as { stdout: RegExp }).stdout),
+    (error: unknown) => expect(error).toMatchObject(outcome),
+  );
+  const pid = Number((await lines.find((line) => line.startsWith("daemon"), "the daemon")).split(" ")[1]);
+  onTestFinished(() => void process.kill(pid, "SIGKILL"));
+  writeFileSync(join(dir, "go"), "go\n");
+  if (then !== "read go") scope.end();
+  await patiently(settled, () => "its end");
+});
+
+test("what can't be killed doesn't keep the scope's end from others", async () => {
+  const { scope, lines, sh } = make();
+  const running = sh("echo up; read go", { timeoutMs: 60_000 });
+  await lines.find((line) => line === "up", "up");
+  const kill = vi.spyOn(process, "kill").mockImplementationOnce(() => {
+    throw Object.assign(new Error("kill EPERM"), { code: "EPERM" });
+  });
+  onTestFinished(() => kill.mockRestore());
+  let off = false;
+  const held = scope.hold(
+    1_000_000,
+    () => {},
+    () => {
+      off = true;
+    },
+  );
+  scope.end();
+  expect(off).toBe(true);
+  expect(lines.all).toContain("SIGTERM is not permitted: it runs as another user");
+  await expect(held).rejects.toMatchObject({ name: "AbortError" });
+  await expect(running).rejects.toMatchObject({ name: "AbortError" });
+});
+
+test("what can't be run says so; odd options are refused before anything runs", async () => {
+  const { groups, exec } = make();
+  await expect(exec("echo", ["x".repeat(3_000_000)])).rejects.toMatchObject({
+    name: "ExecError",
+    code: "failed",
+    message: "echo can't be run: spawn E2BIG",
+  });
+  await expect(exec("cat", [], { input: 5 as never })).rejects.toThrow(
+    "exec cat: expected a text as input, got number",
+  );
+  for (const timeoutMs of [Number.NaN, Number.POSITIVE_INFINITY, -1, "5" as never])
+    await expect(exec("echo", [], { timeoutMs })).rejects.toThrow(/exec echo: expected timeoutMs to be a number of ms/);
+  expect(groups.size).toBe(0);
 });

@@ -101,3 +101,18 @@ test.each([-1, Number.NaN, Number.POSITIVE_INFINITY, "1s" as never])("%o is no i
   expect(() => make(undefined, ms)).toThrow(/static loopIntervalMs: expected a number of ms/);
   expect(() => make().loop.resumeIn(ms)).toThrow(/resumeLoopIn: expected a number of ms/);
 });
+
+test("resumeIn holds when it is called in the call itself, or before the start", async () => {
+  const { clock, loop, calls }: ReturnType<typeof make> = make(() => loop.resumeIn(5_000));
+  loop.resumeIn(5_000);
+  loop.start();
+  await clock.advance(0);
+  expect(calls()).toBe(0);
+  await clock.advance(5_500);
+  expect(calls()).toBe(1);
+  await clock.advance(5_500);
+  expect(calls()).toBe(2);
+  loop.resume();
+  await clock.advance(0);
+  expect(calls()).toBe(3);
+});

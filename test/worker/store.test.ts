@@ -1,9 +1,9 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { Store } from "../../worker-host/worker/store.ts";
+import { MAX_STORE_BYTES, Store } from "../../worker-host/worker/store.ts";
 import { BROKER } from "../harness/broker.ts";
 import { makeFolder } from "../harness/folder.ts";
 import { ROOT } from "../harness/host.ts";
@@ -61,6 +61,8 @@ test.each<[unknown, RegExp]>([
   [{ deep: [Number.NaN] }, /NaN/],
   [{ deep: Number.POSITIVE_INFINITY }, /Infinity/],
   [new Map(), /a Map/],
+  [Promise.resolve(1), /a Promise/],
+  [{ deep: /x/ }, /a RegExp/],
   [10n, /a bigint/],
   ["x".repeat(1_100_000), /1048576 is the most/],
 ])("%o is refused, and changes nothing", async (value, says) => {
@@ -98,13 +100,51 @@ test("what can't be written rejects, is told, and is made up for by the next wri
   writeFileSync(dir, "a file where the folder should be");
   await expect(store.set("a", 1)).rejects.toThrow(/EEXIST|ENOTDIR/);
   expect(warnings).toEqual([expect.stringMatching(/store\.json can't be written: /)]);
-  const { rmSync } = await import("node:fs");
   rmSync(dir);
   await store.set("b", 2);
   expect((await open(dir)).store.entries()).toEqual([
     ["a", 1],
     ["b", 2],
   ]);
+});
+
+test("flush, and deleting what is gone already, fulfil only when the disk says so too", async () => {
+  const folder = makeFolder();
+  const dir = join(folder, "data");
+  const { store, file } = await open(dir);
+  await store.set("a", 1);
+  renameSync(dir, join(folder, "aside"));
+  writeFileSync(dir, "a file where the folder should be");
+  for (const write of [() => store.delete("a"), () => store.delete("a"), () => store.flush()]) {
+    await expect(write()).rejects.toThrow(/EEXIST|ENOTDIR/);
+  }
+  rmSync(dir);
+  await store.flush();
+  expect(readFileSync(file, "utf8")).toBe("{}\n");
+});
+
+test("the limit is the file's, whatever its keys", async () => {
+  const { store, file } = await open();
+  const key = (i: number) => `${i}`.padStart(256, "\u0001");
+  const fill = () => {
+    for (let i = 0; ; i++) void store.set(key(i), i);
+  };
+  expect(fill).toThrow(/1048576 is the most/);
+  await store.flush();
+  const { size } = statSync(file);
+  expect(size).toBeLessThanOrEqual(MAX_STORE_BYTES);
+  expect(size).toBeGreaterThan(MAX_STORE_BYTES - 2_000);
+});
+
+test("a byte order mark is no fault; bytes that are no UTF-8 are kept as they are", async () => {
+  const { store } = await open(makeFolder({ "store.json": '\ufeff{"a":1}' }));
+  expect(store.get("a")).toBe(1);
+  const dir = makeFolder();
+  const bytes = Buffer.from('{"a":"\xff"}', "latin1");
+  writeFileSync(join(dir, "store.json"), bytes);
+  const { warnings } = await open(dir);
+  expect(warnings).toHaveLength(1);
+  expect(readFileSync(join(dir, "store.json.broken-1970-01-01T00-00-00.000Z"))).toEqual(bytes);
 });
 
 /** Stores one number after the other, and says of each that is on disk. */
@@ -144,5 +184,5 @@ test.runIf(BROKER === "mosquitto")(
     await open(data);
     expect(readdirSync(data)).toEqual(["store.json"]);
   },
-  120_000,
+  300_000,
 );

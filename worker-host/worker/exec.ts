@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { StringDecoder } from "node:string_decoder";
@@ -49,6 +49,8 @@ export interface ExecContext {
 
 /** How long a program has to end by itself before it is killed. */
 const GRACE_MS = 500;
+/** How long its output may stay open when all that can be killed is. */
+const LET_GO_MS = 100;
 const KEPT_CHARS = 65_536;
 const MAX_LINE_CHARS = 4_096;
 
@@ -65,16 +67,14 @@ export async function execIn(
   context: ExecContext,
 ): Promise<ExecResult> {
   const words = wordsOf(file, args);
+  assertOptions(file, options);
   // In a scope that has ended this rejects, or waits for ever, as every helper does.
   if (scope.ended) await scope.sleep(0);
   const { cwd = context.dir, input, timeoutMs } = options;
   if (!existsSync(cwd)) throw new WorkerHostError("invalid_value", `exec ${file}: there is no folder ${cwd}`);
   return scope.track(async () => {
-    const child = spawn(file, words, {
-      cwd,
-      detached: true,
-      stdio: ["pipe", "pipe", "pipe"],
-    });
+    const child = launch(file, words, cwd);
+    if (!runs(child)) throw await whyNot(file, child);
     const stdout = new Output(child.stdout, context.log);
     const stderr = new Output(child.stderr, context.log);
     // It may end without having read what it is told.
@@ -92,54 +92,88 @@ export async function execIn(
 interface Ended {
   exitCode: number | null;
   signal: NodeJS.Signals | null;
-  /** Why it never ran. */
-  failure?: NodeJS.ErrnoException;
   /** Why it was killed. */
   killedFor?: AbortError | "timeout";
 }
 
-function supervise(
-  child: ChildProcess,
-  scope: Scope,
-  timeoutMs: number | undefined,
-  { onGroup }: ExecContext,
-): Promise<Ended> {
+type Child = ChildProcessWithoutNullStreams;
+type Running = Child & { pid: number };
+
+function launch(file: string, words: string[], cwd: string): Child {
+  try {
+    return spawn(file, words, { cwd, detached: true, stdio: ["pipe", "pipe", "pipe"] });
+  } catch (error) {
+    throw cantRun(file, error as NodeJS.ErrnoException);
+  }
+}
+
+/** Where it doesn't, it may lack its streams, too (EMFILE), and never be closed. */
+function runs(child: Child): child is Running {
+  return child.pid !== undefined;
+}
+
+function whyNot(file: string, child: Child): Promise<ExecError> {
+  return new Promise((resolve) => child.once("error", (error) => resolve(cantRun(file, error))));
+}
+
+function cantRun(file: string, { code, message }: NodeJS.ErrnoException): ExecError {
+  if (code !== "ENOENT") return new ExecError("failed", `${file} can't be run: ${message}`);
+  return new ExecError("not_found", `there is no program "${file}" on this machine: install it, or give its path`);
+}
+
+function supervise(child: Running, scope: Scope, timeoutMs: number | undefined, context: ExecContext): Promise<Ended> {
   const { pid } = child;
-  const signalGroup = (signal: NodeJS.Signals) => {
-    if (pid !== undefined) killGroup(pid, signal);
-  };
+  const { clock } = scope;
   let killedFor: Ended["killedFor"];
+  let exited = false;
   let cancelKill = () => {};
+  let cancelClose = () => {};
+  const signalGroup = (signal: NodeJS.Signals) => {
+    try {
+      killGroup(pid, signal);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EPERM") throw error;
+      // Thrown out of here, it would keep the scope's end from the `hold`s that are to turn off.
+      context.log(`${signal} is not permitted: it runs as another user`);
+    }
+  };
+  const kill = () => {
+    signalGroup("SIGKILL");
+    // Who left its group (a daemon, by setsid) may hold its output open for ever. What is in the pipe is read first.
+    const letGo = () => [child.stdout, child.stderr].forEach((stream) => void stream.destroy());
+    cancelClose = clock.after(LET_GO_MS, () => setImmediate(letGo));
+  };
   const end = (reason: AbortError | "timeout") => {
-    killedFor ??= reason;
+    if (killedFor || (exited && reason === "timeout")) return;
+    killedFor = reason;
+    if (exited) return;
     signalGroup("SIGTERM");
-    cancelKill = scope.clock.after(GRACE_MS, () => signalGroup("SIGKILL"));
+    cancelKill = clock.after(GRACE_MS, kill);
   };
   const forget = scope.whenEnded(() => end(new AbortError(`${child.spawnfile} was ended`)));
-  const cancelTimeout = timeoutMs === undefined ? () => {} : scope.clock.after(timeoutMs, () => end("timeout"));
-  if (pid !== undefined) onGroup(pid, true);
+  const cancelTimeout = timeoutMs === undefined ? () => {} : clock.after(timeoutMs, () => end("timeout"));
+  context.onGroup(pid, true);
   return new Promise((resolve) => {
-    let failure: NodeJS.ErrnoException | undefined;
-    child.once("error", (error) => {
-      failure = error;
+    child.once("exit", () => {
+      exited = true;
+      // What it started must not outlive it, nor keep its output open; after our SIGTERM it has its time to end, too.
+      if (!killedFor) kill();
     });
-    // What it started must not outlive it, nor keep its output open.
-    child.once("exit", () => signalGroup("SIGKILL"));
     child.once("close", (exitCode, signal) => {
       forget();
       cancelTimeout();
       cancelKill();
-      if (pid !== undefined) onGroup(pid, false);
-      resolve({ exitCode, signal, ...(failure ? { failure } : {}), ...(killedFor ? { killedFor } : {}) });
+      cancelClose();
+      // Those whose output went elsewhere.
+      signalGroup("SIGKILL");
+      context.onGroup(pid, false);
+      resolve({ exitCode, signal, ...(killedFor ? { killedFor } : {}) });
     });
   });
 }
 
 function errorOf(file: string, ended: Ended, { stderr }: ExecResult, timeoutMs?: number): Error | undefined {
-  const { exitCode, signal, failure, killedFor } = ended;
-  if (failure?.code === "ENOENT")
-    return new ExecError("not_found", `there is no program "${file}" on this machine: install it, or give its path`);
-  if (failure) return new ExecError("failed", `${file} can't be run: ${failure.message}`);
+  const { exitCode, signal, killedFor } = ended;
   if (killedFor === "timeout")
     return new ExecError("timeout", `${file} took longer than ${timeoutMs} ms`, exitCode, signal);
   if (killedFor) return killedFor;
@@ -147,6 +181,14 @@ function errorOf(file: string, ended: Ended, { stderr }: ExecResult, timeoutMs?:
   const last = stderr.trimEnd().split("\n").at(-1);
   const how = signal ? `by ${signal}` : `with exit code ${exitCode}`;
   return new ExecError("failed", `${file} ended ${how}${last ? `: ${last}` : ""}`, exitCode, signal);
+}
+
+function assertOptions(file: string, { input, timeoutMs }: ExecOptions): void {
+  if (input !== undefined && typeof input !== "string")
+    throw new WorkerHostError("invalid_value", `exec ${file}: expected a text as input, got ${typeof input}`);
+  if (timeoutMs === undefined || (Number.isFinite(timeoutMs) && timeoutMs >= 0)) return;
+  const text = `exec ${file}: expected timeoutMs to be a number of ms, 0 or more, got ${String(timeoutMs)}`;
+  throw new WorkerHostError("invalid_value", text);
 }
 
 function wordsOf(file: string, args: readonly (string | number)[]): string[] {

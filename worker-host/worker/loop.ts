@@ -42,6 +42,7 @@ export class Loop {
   resume(): void {
     if (!this.#paused) return;
     this.#paused = false;
+    this.#cancel();
     this.#callIn(0);
   }
 
@@ -58,8 +59,9 @@ export class Loop {
 
   #callIn(ms: number): void {
     const { scope } = this.options;
-    this.#cancel();
+    // What is scheduled while it is paused is its resumption.
     if (!this.#started || this.#paused || this.#calling || scope.ended) return;
+    this.#cancel();
     this.#cancel = scope.clock.after(ms, () => void this.#call());
   }
 
@@ -72,7 +74,8 @@ export class Loop {
     }).done;
     this.#calling = false;
     this.#failures = failed ? this.#failures + 1 : 0;
-    const backoff = Math.min(BACKOFF_MAX_MS, Math.max(BACKOFF_MIN_MS, intervalMs) * 2 ** this.#failures);
+    const doubled = Math.max(BACKOFF_MIN_MS, intervalMs) * 2 ** this.#failures;
+    const backoff = Math.max(intervalMs, Math.min(BACKOFF_MAX_MS, doubled));
     this.#callIn(failed ? backoff : intervalMs);
   }
 

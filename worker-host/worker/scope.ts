@@ -88,10 +88,19 @@ export class Scope {
     if (this.#endedWith) return;
     this.#endedWith = reason;
     for (const child of [...(this.#children ?? [])]) child.end(reason);
-    for (const callback of [...(this.#atEnd ?? [])]) callback();
+    for (const callback of [...(this.#atEnd ?? [])]) this.#call(callback);
     this.#atEnd?.clear();
     this.#controller?.abort(reason);
     this.#update();
+  }
+
+  /** One that throws must not keep the others from turning off. */
+  #call(callback: () => void): void {
+    try {
+      callback();
+    } catch (error) {
+      this.owner.report(error, "what was to end with it");
+    }
   }
 
   /** Fulfils when nothing runs in this scope any more. */

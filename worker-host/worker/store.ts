@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
@@ -11,6 +12,8 @@ export interface StoreOptions {
 /** A store holds settings and counters, not recordings. */
 export const MAX_STORE_BYTES = 1_048_576;
 const MAX_KEY_LENGTH = 256;
+/** `{`, `}` and the ends of their lines. */
+const EMPTY_BYTES = 3;
 
 /**
  * A small map that outlives its worker: reading is from memory, and what a write promises is on disk. Writes are
@@ -19,9 +22,11 @@ const MAX_KEY_LENGTH = 256;
 export class Store {
   /** The JSON of each value, so that nobody changes what is in here by changing what they got. */
   readonly #json: Map<string, string>;
-  #bytes = 0;
+  #bytes = EMPTY_BYTES;
   #writing: Promise<void> | undefined;
   #next: Promise<void> | undefined;
+  /** Whether the last write failed, so that memory is ahead of the disk. */
+  #failed = false;
 
   private constructor(
     private readonly path: string,
@@ -36,9 +41,9 @@ export class Store {
   static async open(dir: string, options: StoreOptions): Promise<Store> {
     const path = join(dir, "store.json");
     await removeLeftOvers(path);
-    const text = await readIfThere(path);
-    if (text === undefined) return new Store(path, new Map(), options);
-    const values = parse(text);
+    const bytes = await readIfThere(path);
+    if (bytes === undefined) return new Store(path, new Map(), options);
+    const values = parse(bytes);
     if (values) return new Store(path, values, options);
     const aside = `${path}.broken-${new Date(options.now()).toISOString().replaceAll(":", "-")}`;
     await rename(path, aside);
@@ -101,14 +106,14 @@ export class Store {
 
   /** Fulfils when all is gone from the disk too. */
   clear(): Promise<void> {
-    this.#bytes = 0;
+    this.#bytes = EMPTY_BYTES;
     this.#json.clear();
     return this.#save();
   }
 
-  /** Fulfils when all that was stored is on disk. */
+  /** Fulfils when all that was stored is on disk; tries once more to write what could not be written before. */
   async flush(): Promise<void> {
-    await (this.#next ?? this.#writing);
+    await (this.#next ?? this.#writing ?? (this.#failed ? this.#save() : undefined));
   }
 
   #save(): Promise<void> {
@@ -133,14 +138,19 @@ export class Store {
       const lines = [...this.#json].map(([key, json]) => `  ${JSON.stringify(key)}: ${json}`);
       await mkdir(dirname(this.path), { recursive: true });
       await writeDurably(this.path, lines.length === 0 ? "{}\n" : `{\n${lines.join(",\n")}\n}\n`);
+      this.#failed = false;
+    } catch (error) {
+      this.#failed = true;
+      throw error;
     } finally {
       if (this.#writing === self) this.#writing = undefined;
     }
   }
 }
 
+/** What a line of the file takes: indented, with a colon, a comma and its end. */
 function sizeOf(key: string, json: string): number {
-  return Buffer.byteLength(key) + Buffer.byteLength(json) + 8;
+  return Buffer.byteLength(JSON.stringify(key)) + Buffer.byteLength(json) + 6;
 }
 
 function assertKey(key: string): void {
@@ -160,7 +170,8 @@ function encode(key: string, value: unknown): string {
   const check = (_: string, inner: unknown): unknown => {
     if (["undefined", "function", "symbol", "bigint"].includes(typeof inner)) refuse(`a ${typeof inner}`);
     if (typeof inner === "number" && !Number.isFinite(inner)) refuse(String(inner));
-    if (inner instanceof Map || inner instanceof Set) refuse(`a ${inner.constructor.name}`);
+    const unfit = [Map, Set, Promise, RegExp, Error].find((type) => inner instanceof type);
+    if (unfit) refuse(`a ${unfit.name}`);
     return inner;
   };
   try {
@@ -172,9 +183,11 @@ function encode(key: string, value: unknown): string {
 }
 
 /** `undefined` where it is not JSON with keys. */
-function parse(text: string): Map<string, string> | undefined {
+function parse(bytes: Buffer): Map<string, string> | undefined {
+  // `toString` would put a mark in the place of each broken letter, and the next write would keep that.
+  if (!isUtf8(bytes)) return undefined;
   try {
-    const values: unknown = JSON.parse(text);
+    const values: unknown = JSON.parse(new TextDecoder().decode(bytes));
     if (typeof values !== "object" || values === null || Array.isArray(values)) return undefined;
     return new Map(Object.entries(values).map(([key, value]) => [key, JSON.stringify(value)]));
   } catch (error) {
@@ -183,9 +196,9 @@ function parse(text: string): Map<string, string> | undefined {
   }
 }
 
-async function readIfThere(path: string): Promise<string | undefined> {
+async function readIfThere(path: string): Promise<Buffer | undefined> {
   try {
-    return await readFile(path, "utf8");
+    return await readFile(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
