@@ -57,7 +57,7 @@ test("a syntax error leaves the old one running, and says where it is", async ()
   await client.expect("halloween/lab/telemetry/says", "one");
   edit({ "lab/backend/worker.ts": "export class Worker {\n  do_ping() {\n" });
   const error = await client.expect("halloween/lab/status/error", /worker\.ts:3:1: .*the old one runs on$/s);
-  expect(host.log.all.map(({ msg }) => msg)).toContain(error);
+  await host.logged(error);
   await client.command("lab", "ping");
   await client.expect("halloween/lab/telemetry/pong", "1");
   expect(starts("lab")).toHaveLength(1);
