@@ -8,7 +8,7 @@ interface Timer {
 }
 
 /** How many turns of the event loop a message needs, at most, to go through the broker and back. */
-const TURNS = 30;
+const TURNS = 60;
 
 /** Time that goes on by itself, and can be put forward. */
 export class TestClock implements Clock {

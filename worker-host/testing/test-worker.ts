@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
+import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Duplex, duplexPair } from "node:stream";
 import type { Aedes } from "aedes";
 import { pino } from "pino";
 import { parseCommand } from "../contract/command.ts";
@@ -62,7 +62,10 @@ export async function startWorker<W extends AnyWorker>(
 ): Promise<TestWorker<W>> {
   const aedes = await createAedes({ log: pino({ level: "silent" }) });
   const temporary = await mkdtemp(join(tmpdir(), "worker-host-testing-"));
-  const worker = new TestWorker(Worker, aedes, temporary, options);
+  // A socket of the file system, since streams joined in memory stall under Node 26.
+  const server = createServer(aedes.handle);
+  await new Promise<void>((resolve) => server.listen(join(temporary, "broker"), resolve));
+  const worker = new TestWorker(Worker, { aedes, server }, temporary, options);
   await worker.start();
   return worker;
 }
@@ -82,17 +85,18 @@ export class TestWorker<W extends AnyWorker> {
 
   constructor(
     Worker: new (context: WorkerContext) => W,
-    private readonly aedes: Aedes,
+    private readonly broker: { aedes: Aedes; server: Server },
     private readonly temporary: string,
     options: StartWorkerOptions,
   ) {
     const { id = "prop", dir = temporary, dataDir = join(temporary, "data"), patienceMs = 2000 } = options;
+    const { server } = broker;
     const common = {
       broker: BROKER,
       log: pino({ level: "silent" }),
       random: Math.random,
       gate: new ConnectGate(),
-      openStream: () => this.#openStream(),
+      openStream: () => connect(server.address() as string),
     };
     this.#inbox = new Inbox(systemClock, patienceMs);
     this.#observer = new Connection({ ...common, clock: systemClock, clientId: "test" });
@@ -214,7 +218,8 @@ export class TestWorker<W extends AnyWorker> {
     await this.#life.stop();
     await this.#clock.advance(0);
     await this.#observer.stop();
-    await new Promise<void>((resolve) => this.aedes.close(resolve));
+    await new Promise<void>((resolve) => this.broker.aedes.close(resolve));
+    await new Promise((resolve) => this.broker.server.close(resolve));
     await rm(this.temporary, { recursive: true, force: true });
   }
 
@@ -237,20 +242,6 @@ export class TestWorker<W extends AnyWorker> {
         keep(this as unknown as W);
       }
     };
-  }
-
-  #openStream(): Duplex {
-    const [ours, theirs] = duplexPair();
-    // Two ends of one socket: when one is over, so is the other.
-    for (const [end, other] of [
-      [ours, theirs],
-      [theirs, ours],
-    ] as const) {
-      end.once("end", () => end.end());
-      end.once("close", () => other.destroy());
-    }
-    this.aedes.handle(theirs as never);
-    return ours;
   }
 
   #receive({ topic, payload, retain }: Message): void {
