@@ -97,7 +97,7 @@ const FAULTS: Fault[] = [
   },
   {
     name: "a constructor that throws",
-    files: { "bad/backend/worker.ts": workerSource("\n  x = (undefined as any).y;") },
+    files: { "bad/backend/worker.ts": workerSource("\n  x = (undefined as unknown as { y: number }).y;") },
     says: /bad\/backend\/worker\.ts:5: TypeError: /,
   },
   {

@@ -62,7 +62,7 @@ test("payloads: text as it is, numbers and booleans as text, objects as JSON, by
          try { this.telemetry("bad", bad); } catch (error) { this.status("refused", (error as Error).message); }
        }
        for (const key of ["", "a+b", "a//b", "#", "a\\0"]) {
-         try { this.telemetry(key, 1); } catch (error) { this.telemetry("bad_key", (error as any).code); }
+         try { this.telemetry(key, 1); } catch (error) { this.telemetry("bad_key", (error as { code: string }).code); }
        }
      }`,
   );
@@ -164,7 +164,7 @@ test("every: calls on while an error in it is told, and never overlaps itself", 
 test("every, sleep and hold refuse what is no number of ms", async () => {
   const { status } = await lab(
     `async start() {
-       const tries: (() => unknown)[] = [() => this.sleep(NaN), () => this.sleep(this.config.interval * 1000), () => this.every(-1, () => {}), () => this.hold("5s" as any, () => {}, () => {})];
+       const tries: (() => unknown)[] = [() => this.sleep(NaN), () => this.sleep(this.config.interval * 1000), () => this.every(-1, () => {}), () => this.hold("5s" as never, () => {}, () => {})];
        for (const attempt of tries) { try { await attempt(); } catch (error) { this.status("refused", (error as Error).message); } }
      }`,
   );
@@ -420,7 +420,7 @@ test("what is left behind un-awaited when a command is stopped is no error", asy
 
 test("an error in a command goes to status/error with the action, its stack to the log, and nothing ends", async () => {
   const { send, status, host, telemetry } = await lab(
-    `do_boom() { (undefined as any).x(); }
+    `do_boom() { (undefined as unknown as { x(): void }).x(); }
      async do_later() { await this.sleep(1); throw new RangeError("too far"); }
      do_odd() { throw { code: 7 }; }
      do_ping() { this.telemetry("pong", 1); }`,

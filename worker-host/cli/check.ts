@@ -7,7 +7,7 @@ import type { Logger } from "pino";
 import { WorkerHostError } from "../contract/errors.ts";
 import { type Bundle, Bundler } from "../host/bundle.ts";
 import { pathFrom } from "../host/discover.ts";
-import { type Planned, specOf } from "../host/plan.ts";
+import { noneOfThem, type Planned, specOf } from "../host/plan.ts";
 import { RunnerSlot } from "../host/runner-slot.ts";
 import type { Settings } from "../host/settings.ts";
 import { survey } from "../host/survey.ts";
@@ -70,8 +70,7 @@ export async function check(settings: Settings, options: CheckOptions): Promise<
 function find(workers: Planned[], id: string): Planned {
   const found = workers.find((planned) => planned.id === id);
   if (found) return found;
-  const known = workers.map((planned) => planned.id).join(", ") || "none";
-  throw new WorkerHostError("invalid_settings", `there is no worker "${id}"; there are: ${known}`);
+  throw new WorkerHostError("invalid_settings", noneOfThem(id, workers));
 }
 
 function begin(planned: Planned): Checked {

@@ -1,7 +1,8 @@
 import type { HostDescription, WorkerSummary } from "../contract/description.ts";
-import { decodeText } from "../contract/payload.ts";
+import { decodeText, jsonIn } from "../contract/payload.ts";
 import { Topics } from "../contract/topics.ts";
 import { pathFrom } from "../host/discover.ts";
+import { summaryOf } from "../host/plan.ts";
 import type { Settings } from "../host/settings.ts";
 import { survey } from "../host/survey.ts";
 import { within } from "../worker/clock.ts";
@@ -60,13 +61,8 @@ async function ask(settings: Settings, options: ListOptions): Promise<{ workers:
 
 /** `undefined` where somebody else wrote on the host's topic. */
 function workersIn(text: string): { workers: Row[] } | undefined {
-  try {
-    const workers = (JSON.parse(text) as Partial<HostDescription> | null)?.workers;
-    return Array.isArray(workers) ? { workers } : undefined;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
+  const workers = (jsonIn(text) as Partial<HostDescription> | null | undefined)?.workers;
+  return Array.isArray(workers) ? { workers } : undefined;
 }
 
 function retained(connection: Connection, topic: string): Promise<string | undefined> {
@@ -78,14 +74,11 @@ function retained(connection: Connection, topic: string): Promise<string | undef
 async function look(settings: Settings, { cwd, env }: ListOptions): Promise<{ workers: Row[]; warnings: string[] }> {
   const show = pathFrom(cwd);
   const { workers, warnings } = await survey({ ...settings, env, show });
-  const rows = workers.map(({ id, file, configPath, about, fault, skipped }): Row => {
+  const rows = workers.map((planned): Row => {
+    const { fault, skipped } = planned;
     const detail = fault ?? skipped;
     return {
-      id,
-      file: show(file),
-      ...(configPath ? { config: show(configPath) } : {}),
-      ...(about.name ? { name: about.name } : {}),
-      ...(about.area ? { area: about.area } : {}),
+      ...summaryOf(planned, show),
       state: skipped !== undefined ? "skipped" : fault !== undefined ? "failed" : "would load",
       ...(detail ? { detail } : {}),
     };

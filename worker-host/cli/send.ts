@@ -1,5 +1,6 @@
 import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
+import { jsonIn } from "../contract/payload.ts";
 import { assertTarget, Topics } from "../contract/topics.ts";
 import type { Settings } from "../host/settings.ts";
 import { CallError, type CallRequest, Calls } from "../worker/calls.ts";
@@ -111,14 +112,10 @@ function argsOf({ args, json }: SendOptions): unknown {
   }
   if (args.length === 0) return undefined;
   const text = args.join(" ");
-  try {
-    const value: unknown = JSON.parse(text);
-    // The digits of a tag or a phone are no number that survives.
-    return typeof value === "number" && Math.abs(value) > Number.MAX_SAFE_INTEGER ? text : value;
-  } catch (error) {
-    if (error instanceof SyntaxError) return text;
-    throw error;
-  }
+  const value = jsonIn(text);
+  // The digits of a tag or a phone are no number that survives.
+  const survives = typeof value !== "number" || Math.abs(value) <= Number.MAX_SAFE_INTEGER;
+  return value !== undefined && survives ? value : text;
 }
 
 function asUsage(error: unknown): unknown {

@@ -37,13 +37,18 @@ export interface HostDescription {
   name: string;
   version: string;
   workers: WorkerSummary[];
-  /** What the host can be told; there from the moment it listens. */
+  /** What the host can be told; there some moments after its start. */
   commands?: Record<string, CommandDescription>;
 }
 
+export const WIDGETS = ["button", "slider", "toggle", "select", "text", "colour", "gauge", "chart"] as const;
+
+/** What a telemetry value may be, in JSON Schema's words. */
+export const VALUE_TYPES = ["number", "boolean", "string", "object", "array"] as const;
+
 /** How a command or a value may be shown on a page; a page is free to do otherwise. */
 export interface Widget {
-  type?: "button" | "slider" | "toggle" | "select" | "text" | "colour" | "gauge" | "chart";
+  type?: (typeof WIDGETS)[number];
   label?: string;
   icon?: string;
   /** Ask before it is sent. */
@@ -72,7 +77,7 @@ export interface CommandDescription {
 /** What a worker says of one of its telemetry keys. */
 export interface TelemetryDescription {
   unit?: string;
-  type?: "number" | "boolean" | "string" | "object" | "array";
+  type?: (typeof VALUE_TYPES)[number];
   description?: string;
   /** It is published with the retain flag. */
   retain?: boolean;

@@ -65,10 +65,16 @@ export function decodeText(payload: Uint8Array): string | undefined {
 /** What a text payload means: a number, a boolean, `null` or JSON where it is one, else the text itself. */
 export function parsePayload(text: string): unknown {
   if (!/^[-\d.tfn{["]/.test(text)) return text;
+  const value = jsonIn(text);
+  return value === undefined ? text : value;
+}
+
+/** What a text means as JSON; `undefined` where it is none. */
+export function jsonIn(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    if (error instanceof SyntaxError) return text;
+    if (error instanceof SyntaxError) return undefined;
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import { decodeText } from "./payload.ts";
+import { decodeText, jsonIn } from "./payload.ts";
 
 /** What came of a command. */
 export interface Reply {
@@ -27,12 +27,7 @@ export function formatReply(reply: Reply): string {
 
 /** Reads a reply; `undefined` where a payload is none. */
 export function parseReply(payload: Uint8Array): Reply | undefined {
-  try {
-    const reply = JSON.parse(decodeText(payload) ?? "") as Partial<Reply> | null;
-    if (reply?.status !== "ok" && reply?.status !== "error") return undefined;
-    return { ...reply, status: reply.status, ms: typeof reply.ms === "number" ? reply.ms : 0 };
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
+  const reply = jsonIn(decodeText(payload) ?? "") as Partial<Reply> | null | undefined;
+  if (reply?.status !== "ok" && reply?.status !== "error") return undefined;
+  return { ...reply, status: reply.status, ms: typeof reply.ms === "number" ? reply.ms : 0 };
 }

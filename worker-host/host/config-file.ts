@@ -3,9 +3,16 @@ import { join } from "node:path";
 import { type TransformFailure, transformSync } from "esbuild";
 import { isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
 
+/** Keys and values, as JSON and YAML have them. */
+export type Values = Record<string, unknown>;
+
+export function isValues(value: unknown): value is Values {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 /** A config file's values, and what a person has to be told about them. */
 export interface ParsedConfig {
-  config: Record<string, unknown>;
+  config: Values;
   /** Why there are no values, with file, line and column. */
   fault?: string;
   /** Each names the file, and line and column where there is one. */
@@ -113,11 +120,11 @@ export function parseConfigText(name: string, text: string, env: Environment): P
   const { value, fault, warnings = [] } = parsed;
   if (fault !== undefined) return { config: {}, fault, warnings };
   if (value === undefined || value === null) return { config: {}, warnings };
-  if (typeof value !== "object" || Array.isArray(value)) {
+  if (!isValues(value)) {
     const found = Array.isArray(value) ? "a list" : `a ${typeof value}`;
     return { config: {}, fault: `${name}:1:1: expected keys and values, got ${found}`, warnings };
   }
-  return { config: substitute(value, env, name, warnings) as Record<string, unknown>, warnings };
+  return { config: substitute(value, env, name, warnings) as Values, warnings };
 }
 
 interface Parsed {

@@ -13,8 +13,7 @@ import {
   type YAMLMap,
   type YAMLSeq,
 } from "yaml";
-
-type Values = Record<string, unknown>;
+import { isValues, type Values } from "./config-file.ts";
 
 /**
  * Changes a document until it means `next`, or until `most` changes are done: each sets, adds or removes one key or
@@ -219,8 +218,4 @@ function endsOf(entry: unknown): [first: Node | undefined, value: unknown] {
 
 function joined(between: string, comments: (string | null | undefined)[]): string | null {
   return comments.filter((comment) => comment).join(between) || null;
-}
-
-function isValues(value: unknown): value is Values {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

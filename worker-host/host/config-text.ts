@@ -11,9 +11,8 @@ import {
   parseDocument,
   visit,
 } from "yaml";
+import type { Values } from "./config-file.ts";
 import { keyOf, reshape } from "./config-reshape.ts";
-
-type Values = Record<string, unknown>;
 
 /** Changes are made one by one, each with the file parsed and printed anew; after so many letters, the rest at once. */
 const MOST_LETTERS = 50_000;

@@ -5,10 +5,9 @@ import { isDeepStrictEqual } from "node:util";
 import { isNode, LineCounter, parseDocument } from "yaml";
 import { WorkerHostError } from "../contract/errors.ts";
 import { writeDurably } from "../worker/durable-file.ts";
-import { parseConfigText } from "./config-file.ts";
+import { unlessMissing } from "../worker/unless-missing.ts";
+import { parseConfigText, type Values } from "./config-file.ts";
 import { meaningOf, rewriteText } from "./config-text.ts";
-
-type Values = Record<string, unknown>;
 
 /** Where a worker's config stands. */
 export interface ConfigPlace {
@@ -31,10 +30,10 @@ const DEEPEST = 64;
  */
 export async function readConfigText(path: string, name: string): Promise<string> {
   try {
+    const bytes = await unlessMissing(readFile(path));
     // A letter that can't be decoded would be written back as another.
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(await readFile(path));
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
-    if (codeOf(cause) === "ENOENT") return "";
     const fault = codeOf(cause) === "ERR_ENCODING_INVALID_ENCODED_DATA" ? "not in UTF-8" : (cause as Error).message;
     throw refused(`${name}: can't be read (${fault}): ${MEND}`, cause);
   }
@@ -165,15 +164,6 @@ async function targetOf(path: string): Promise<string> {
   if ((await unlessMissing(lstat(path)))?.isSymbolicLink() !== true) return path;
   const target = await unlessMissing(realpath(path));
   return target ?? targetOf(resolve(dirname(path), await readlink(path)));
-}
-
-async function unlessMissing<Found>(finding: Promise<Found>): Promise<Found | undefined> {
-  try {
-    return await finding;
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
-    throw error;
-  }
 }
 
 function refused(message: string, cause?: unknown): WorkerHostError {

@@ -9,16 +9,12 @@ import { Commands } from "../worker/commands.ts";
 import { Scope } from "../worker/scope.ts";
 import type { PublishOptions } from "../worker/wire.ts";
 import { type ConfigureOptions, configure } from "./configure.ts";
-import type { LiveReload } from "./live-reload.ts";
 import type { WorkerRecord } from "./records.ts";
-import type { Supervisor } from "./supervisor.ts";
 
 export interface HostCommandsOptions extends ConfigureOptions {
   topics: Topics;
   log: Logger;
   clock: Clock;
-  supervisor: Supervisor;
-  live: LiveReload;
   warn: (text: string) => void;
   /** Tells people that a command failed. */
   fail: (text: string) => void;
@@ -74,7 +70,7 @@ class HostCommands {
     this.#add(
       "rescan",
       { description: "Look at all files anew: what is new, changed or gone takes effect, what failed tries again" },
-      () => live.rescan({ retry: true }),
+      () => live.rescan(),
     );
     this.#add(
       "reload",

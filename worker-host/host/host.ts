@@ -40,6 +40,8 @@ export interface HostOptions {
 /** A running worker-host: a broker if need be, the host's own connection, and the workers. */
 export class Host {
   readonly #topics: Topics;
+  /** How a path is shown to people. */
+  readonly #show: (path: string) => string;
   #embedded: EmbeddedBroker | undefined;
   #broker: BrokerOptions | undefined;
   #bundles: string | undefined;
@@ -53,6 +55,7 @@ export class Host {
 
   constructor(private readonly options: HostOptions) {
     this.#topics = new Topics(options.settings.prefix);
+    this.#show = pathFrom(options.cwd);
   }
 
   /** How clients on this machine reach the broker; from `start()` on. */
@@ -142,20 +145,18 @@ export class Host {
 
   /** Looks at what is on disk; `overlay` has texts that stand in for files'. */
   async #survey(overlay: ReadonlyMap<string, string> = new Map()): Promise<Plan> {
-    const { settings, env, cwd } = this.options;
-    const show = pathFrom(cwd);
-    return survey({ ...settings, env, show, overlay });
+    const { settings, env } = this.options;
+    return survey({ ...settings, env, show: this.#show, overlay });
   }
 
   #createSupervisor(bundles: string): Supervisor {
-    const { settings, cwd, log, clock } = this.options;
-    const show = pathFrom(cwd);
+    const { settings, log, clock } = this.options;
     return new Supervisor({
-      bundler: new Bundler(bundles, show),
+      bundler: new Bundler(bundles, this.#show),
       data: settings.data,
       log,
       clock,
-      show,
+      show: this.#show,
       onChange: (worker) => {
         this.#logChange(worker);
         this.#presence?.tell(worker);
@@ -207,7 +208,7 @@ export class Host {
   }
 
   async #createCommands(presence: Presence, supervisor: Supervisor, live: LiveReload): Promise<Commands> {
-    const { cwd, log, clock } = this.options;
+    const { log, clock } = this.options;
     const { hostName } = this.#topics;
     const { createHostCommands } = await import("./host-commands.ts");
     this.#commands = createHostCommands({
@@ -216,7 +217,7 @@ export class Host {
       clock,
       supervisor,
       live,
-      show: pathFrom(cwd),
+      show: this.#show,
       survey: (overlay) => this.#survey(overlay),
       warn: (text) => presence.warn(text),
       fail: (text) => presence.say(hostName, "error", text),

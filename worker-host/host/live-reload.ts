@@ -63,9 +63,9 @@ export class LiveReload {
     await this.#last;
   }
 
-  /** Looks at all files anew. */
-  rescan({ retry }: Pick<Look, "retry">): Promise<Changes> {
-    return this.inTurn(() => this.#reconcile({ changed: () => true, retry }));
+  /** Looks at all files anew; what has failed gets another try. */
+  rescan(): Promise<Changes> {
+    return this.inTurn(() => this.#reconcile({ changed: () => true, retry: true }));
   }
 
   /** Looks at what these files belong to. */

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { dirname, join, resolve, sep } from "node:path";
+import { jsonIn } from "../contract/payload.ts";
 import { faultOfId } from "../contract/topics.ts";
-import { type ReadOptions, readConfigFile } from "./config-file.ts";
+import { isValues, type ReadOptions, readConfigFile, type Values } from "./config-file.ts";
 import type { Found } from "./discover.ts";
 
 export interface PackagesOptions extends ReadOptions {
@@ -30,12 +31,12 @@ export function discoverPackages(options: PackagesOptions): { found: Found[]; wa
   const offers = offersIn(dirname(props), warnings, show);
   const { config, lines, fault } = readConfigFile(settingsFile, options);
   const wanted = fault === undefined ? config[PACKAGES_KEY] : undefined;
-  if (wanted !== undefined && !isObject(wanted)) {
+  if (wanted !== undefined && !isValues(wanted)) {
     warnings.push(
       `${show(settingsFile)}: ${PACKAGES_KEY}: expected ids and packages, such as { fogger: haunt-fogger }`,
     );
   }
-  const entries = isObject(wanted) ? Object.entries(wanted) : [];
+  const entries = isValues(wanted) ? Object.entries(wanted) : [];
   const found = entries.map(([id, value]) => {
     const line = lines[`/${PACKAGES_KEY}/${id}`];
     const place = `${show(settingsFile)}${line === undefined ? "" : `:${line}`} ${PACKAGES_KEY}.${id}`;
@@ -54,14 +55,14 @@ export function discoverPackages(options: PackagesOptions): { found: Found[]; wa
 /** The dependencies of a folder that bring workers along. */
 function offersIn(folder: string, warnings: string[], show: (path: string) => string): Map<string, Offer> {
   const { dependencies, optionalDependencies } = readJson(join(folder, "package.json")) ?? {};
-  const names = [dependencies, optionalDependencies].flatMap((list) => (isObject(list) ? Object.keys(list) : []));
+  const names = [dependencies, optionalDependencies].flatMap((list) => (isValues(list) ? Object.keys(list) : []));
   const offers = new Map<string, Offer>();
   for (const name of new Set(names)) {
     const dir = find(name, folder);
     const manifest = dir === undefined ? undefined : readJson(join(dir, "package.json"));
     const offered = manifest?.["worker-host"];
     if (dir === undefined || offered === undefined) continue;
-    const workers = isObject(offered) ? offered.workers : undefined;
+    const workers = isValues(offered) ? offered.workers : undefined;
     if (!Array.isArray(workers) || workers.length === 0 || workers.some((file) => !isInside(dir, file))) {
       warnings.push(
         `${show(join(dir, "package.json"))}: "worker-host": expected { "workers": ["./dist/worker.js"] }, files of the package`,
@@ -88,7 +89,7 @@ function isInside(dir: string, file: unknown): boolean {
 
 /** The package in `fogger: haunt-fogger`, or in `fogger: { package: haunt-fogger }`. */
 function nameIn(value: unknown): unknown {
-  return isObject(value) ? value.package : value;
+  return isValues(value) ? value.package : value;
 }
 
 function foundIn(
@@ -111,7 +112,7 @@ function foundIn(
       `expected a package that brings workers, got ${JSON.stringify(name)}; installed in the folder of props/: ${known}`,
     );
   }
-  const wanted = isObject(value) ? value.worker : undefined;
+  const wanted = isValues(value) ? value.worker : undefined;
   const [only, ...others] = offer.workers;
   const worker = wanted ?? (others.length === 0 ? only : undefined);
   if (typeof worker !== "string" || !offer.workers.includes(worker)) {
@@ -131,20 +132,13 @@ function foundIn(
 }
 
 /** `undefined` where there is no such file, or no object in it. */
-function readJson(path: string): Record<string, unknown> | undefined {
+function readJson(path: string): Values | undefined {
   try {
-    const value: unknown = JSON.parse(readFileSync(path, "utf8"));
-    return isObject(value) ? value : undefined;
+    const value = jsonIn(readFileSync(path, "utf8"));
+    return isValues(value) ? value : undefined;
   } catch (error) {
-    if (error instanceof SyntaxError || isMissing(error)) return undefined;
+    if (["ENOENT", "ENOTDIR", "EISDIR", "EACCES"].includes(String((error as NodeJS.ErrnoException).code)))
+      return undefined;
     throw error;
   }
-}
-
-function isMissing(error: unknown): boolean {
-  return ["ENOENT", "ENOTDIR", "EISDIR", "EACCES"].includes(String((error as NodeJS.ErrnoException).code));
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,4 +1,6 @@
 import { join } from "node:path";
+import { quote } from "../contract/command.ts";
+import type { WorkerSummary } from "../contract/description.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { About, ConfigSpec, WorkerSpec } from "../worker/messages.ts";
 import type { Bundle } from "./bundle.ts";
@@ -130,6 +132,26 @@ function valuesAt(root: Record<string, unknown>, keys: readonly string[]): Recor
     const value = Object.hasOwn(inner, key) ? inner[key] : undefined;
     return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
   }, root);
+}
+
+/** What is said of a worker in a list, besides how it is. */
+export function summaryOf(
+  { id, file, configPath, about }: Planned,
+  show: (path: string) => string,
+): Omit<WorkerSummary, "state" | "detail"> {
+  return {
+    id,
+    file: show(file),
+    ...(configPath ? { config: show(configPath) } : {}),
+    ...(about.name ? { name: about.name } : {}),
+    ...(about.area ? { area: about.area } : {}),
+  };
+}
+
+/** Says that no worker has an id, and which there are. */
+export function noneOfThem(id: string, workers: readonly Planned[]): string {
+  const known = workers.map((planned) => planned.id).join(", ") || "none";
+  return `there is no worker ${quote(id)}; there are: ${known}`;
 }
 
 /** What a runner has to know of a worker to run it. */

@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import { parseCommand } from "../contract/command.ts";
 import type { HostDescription, RunstatePayload } from "../contract/description.ts";
-import { decodeText } from "../contract/payload.ts";
+import { decodeText, jsonIn } from "../contract/payload.ts";
 import { faultOfId, type Topics } from "../contract/topics.ts";
 import { type Clock, delay } from "../worker/clock.ts";
 import type { ConnectGate } from "../worker/connect-gate.ts";
@@ -217,10 +217,5 @@ export class Presence {
 }
 
 function hostOf(payload: Uint8Array): unknown {
-  try {
-    return (JSON.parse(decodeText(payload) ?? "null") as Partial<RunstatePayload> | null)?.host;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
+  return (jsonIn(decodeText(payload) ?? "") as Partial<RunstatePayload> | null | undefined)?.host;
 }

@@ -1,7 +1,7 @@
 import type { Runstate, WorkerSummary } from "../contract/description.ts";
 import type { Clock } from "../worker/clock.ts";
 import type { Bundle } from "./bundle.ts";
-import type { Planned } from "./plan.ts";
+import { type Planned, summaryOf } from "./plan.ts";
 import type { RunnerSlot } from "./runner-slot.ts";
 
 /** What the host knows of one worker. */
@@ -13,8 +13,8 @@ export interface WorkerRecord {
   detail?: string;
   /** Counts its starts by the host. */
   run: number;
-  /** The last start that has come to an end: it runs, or it failed. */
-  settledRun: number;
+  /** Its last start has come to an end: it runs, or it failed. */
+  settled: boolean;
   /** Nothing of it runs any more, nor is on its way. */
   ended: boolean;
   /** What was last said to be wrong with its files while it runs on. */
@@ -56,7 +56,7 @@ export class Records {
 
   add(planned: Planned): WorkerRecord {
     const since = this.options.clock.now();
-    const record: WorkerRecord = { planned, state: "starting", since, run: 0, settledRun: 0, ended: true, held: false };
+    const record: WorkerRecord = { planned, state: "starting", since, run: 0, settled: true, ended: true, held: false };
     this.#byId.set(planned.id, record);
     return record;
   }
@@ -69,12 +69,8 @@ export class Records {
   /** What is said of the workers in the host's description. */
   summaries(): WorkerSummary[] {
     const { show } = this.options;
-    return this.all.map(({ planned: { id, file, configPath, about }, state, detail }) => ({
-      id,
-      file: show(file),
-      ...(configPath ? { config: show(configPath) } : {}),
-      ...(about.name ? { name: about.name } : {}),
-      ...(about.area ? { area: about.area } : {}),
+    return this.all.map(({ planned, state, detail }) => ({
+      ...summaryOf(planned, show),
       state,
       ...(detail ? { detail } : {}),
     }));
@@ -93,7 +89,7 @@ export class Records {
   /** Takes what a runner says of one of a worker's starts. */
   take(record: WorkerRecord, run: number, state: Runstate, detail?: string): void {
     record.ended = run === record.run && ENDED.has(state);
-    if (state === "running" || state === "failed") record.settledRun = Math.max(record.settledRun, run);
+    if (run === record.run && (state === "running" || state === "failed")) record.settled = true;
     this.become(record, state, detail);
     this.#check();
   }
@@ -101,7 +97,7 @@ export class Records {
   /** Says that nothing of it runs. */
   end(record: WorkerRecord, state: WorkerRecord["state"], detail?: string): void {
     record.ended = true;
-    record.settledRun = record.run;
+    record.settled = true;
     this.become(record, state, detail);
     this.#check();
   }
@@ -113,7 +109,7 @@ export class Records {
 
   /** Fulfils when what `record` was last told to do has come to an end. */
   settled(record: WorkerRecord): Promise<void> {
-    return this.#until(() => record.settledRun >= record.run || this.get(record.planned.id) !== record);
+    return this.#until(() => record.settled || this.get(record.planned.id) !== record);
   }
 
   /** Fulfils when no worker is on its way up or down. */

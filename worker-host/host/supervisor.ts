@@ -1,10 +1,9 @@
 import type { Logger } from "pino";
-import { quote } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { Clock } from "../worker/clock.ts";
 import type { RunnerSetup } from "../worker/messages.ts";
 import type { Bundler } from "./bundle.ts";
-import { type Planned, specOf } from "./plan.ts";
+import { noneOfThem, type Planned, specOf } from "./plan.ts";
 import { isOver, Records, type WorkerRecord } from "./records.ts";
 import { type Checked, RunnerSlot } from "./runner-slot.ts";
 
@@ -56,8 +55,8 @@ export class Supervisor {
   find(id: string): WorkerRecord {
     const record = this.records.get(id);
     if (record) return record;
-    const known = this.records.all.map(({ planned }) => planned.id).join(", ") || "none";
-    throw new WorkerHostError("invalid_id", `there is no worker ${quote(id)}; there are: ${known}`);
+    const known = this.records.all.map(({ planned }) => planned);
+    throw new WorkerHostError("invalid_id", noneOfThem(id, known));
   }
 
   /** Takes a worker in, and starts it if it can and is to run. A fault in it is its own alone. */
@@ -106,6 +105,7 @@ export class Supervisor {
     if (isOver(record) || record.run === 0) this.records.become(record, "starting");
     record.held = false;
     record.ended = false;
+    record.settled = false;
     record.slot = slot;
     record.run++;
     slot.start(specOf(record.planned, record.bundle, this.options), record.run, patient);

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { TelemetryDescription, WorkerDescription } from "../contract/description.ts";
+import { type TelemetryDescription, VALUE_TYPES, WIDGETS, type WorkerDescription } from "../contract/description.ts";
 import { type ErrorCode, WorkerHostError } from "../contract/errors.ts";
 import type { JsonSchema } from "../contract/json-schema.ts";
 import { assertKey } from "../contract/topics.ts";
@@ -31,7 +31,7 @@ export interface DescriptionOptions {
 }
 
 const widget = z.strictObject({
-  type: z.enum(["button", "slider", "toggle", "select", "text", "colour", "gauge", "chart"]).optional(),
+  type: z.enum(WIDGETS).optional(),
   label: z.string().optional(),
   icon: z.string().optional(),
   confirm: z.boolean().optional(),
@@ -49,7 +49,7 @@ const facts = z.looseObject({
       z
         .strictObject({
           unit: z.string().optional(),
-          type: z.enum(["number", "boolean", "string", "object", "array"]).optional(),
+          type: z.enum(VALUE_TYPES).optional(),
           description: z.string().optional(),
           retain: z.boolean().optional(),
           widget: widget.optional(),

@@ -129,13 +129,7 @@ function supervise(child: Running, scope: Scope, timeoutMs: number | undefined, 
   let cancelKill = () => {};
   let cancelClose = () => {};
   const signalGroup = (signal: NodeJS.Signals) => {
-    try {
-      killGroup(pid, signal);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EPERM") throw error;
-      // Thrown out of here, it would keep the scope's end from the `hold`s that are to turn off.
-      context.log(`${signal} is not permitted: it runs as another user`);
-    }
+    if (!killGroup(pid, signal)) context.log(`${signal} is not permitted: it runs as another user`);
   };
   const kill = () => {
     signalGroup("SIGKILL");

@@ -1,9 +1,14 @@
-/** Signals a process group: a process that leads one, and all that it started. */
-export function killGroup(pid: number, signal: NodeJS.Signals = "SIGKILL"): void {
+/** Signals a process group: a process that leads one, and all that it started. Gives whether that was permitted. */
+export function killGroup(pid: number, signal: NodeJS.Signals = "SIGKILL"): boolean {
   try {
     process.kill(-pid, signal);
+    return true;
   } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // It runs as another user.
+    if (code === "EPERM") return false;
     // Nobody is left in it.
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    if (code === "ESRCH") return true;
+    throw error;
   }
 }

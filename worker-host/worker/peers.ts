@@ -1,5 +1,5 @@
 import type { WorkerDescription } from "../contract/description.ts";
-import { decodeText } from "../contract/payload.ts";
+import { decodeText, jsonIn } from "../contract/payload.ts";
 import type { Topics } from "../contract/topics.ts";
 import { type Clock, within } from "./clock.ts";
 import type { PublishResult, Wire } from "./wire.ts";
@@ -74,19 +74,10 @@ export class Peers {
   }
 }
 
+/** Anybody may have published it. */
 function timeoutIn(text: string | undefined, action: string): number | undefined {
-  const commands = parse(text ?? "null")?.commands;
+  const commands = (jsonIn(text ?? "") as Partial<WorkerDescription> | null | undefined)?.commands;
   if (typeof commands !== "object" || commands === null || !Object.hasOwn(commands, action)) return undefined;
   const ms: unknown = commands[action]?.timeout_ms;
   return typeof ms === "number" && ms > 0 && Number.isFinite(ms) ? ms : undefined;
-}
-
-/** Anybody may have published it. */
-function parse(text: string): Partial<WorkerDescription> | null {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return null;
-    throw error;
-  }
 }

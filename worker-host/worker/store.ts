@@ -2,7 +2,9 @@ import { isUtf8 } from "node:buffer";
 import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
+import { jsonIn } from "../contract/payload.ts";
 import { isLeftOver, writeDurably } from "./durable-file.ts";
+import { unlessMissing } from "./unless-missing.ts";
 
 export interface StoreOptions {
   warn: (text: string) => void;
@@ -41,7 +43,7 @@ export class Store {
   static async open(dir: string, options: StoreOptions): Promise<Store> {
     const path = join(dir, "store.json");
     await removeLeftOvers(path);
-    const bytes = await readIfThere(path);
+    const bytes = await unlessMissing(readFile(path));
     if (bytes === undefined) return new Store(path, new Map(), options);
     const values = parse(bytes);
     if (values) return new Store(path, values, options);
@@ -186,32 +188,14 @@ function encode(key: string, value: unknown): string {
 function parse(bytes: Buffer): Map<string, string> | undefined {
   // `toString` would put a mark in the place of each broken letter, and the next write would keep that.
   if (!isUtf8(bytes)) return undefined;
-  try {
-    const values: unknown = JSON.parse(new TextDecoder().decode(bytes));
-    if (typeof values !== "object" || values === null || Array.isArray(values)) return undefined;
-    return new Map(Object.entries(values).map(([key, value]) => [key, JSON.stringify(value)]));
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-}
-
-async function readIfThere(path: string): Promise<Buffer | undefined> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
+  const values = jsonIn(new TextDecoder().decode(bytes));
+  if (typeof values !== "object" || values === null || Array.isArray(values)) return undefined;
+  return new Map(Object.entries(values).map(([key, value]) => [key, JSON.stringify(value)]));
 }
 
 /** A process that was killed while it wrote leaves its temporary file behind. */
 async function removeLeftOvers(path: string): Promise<void> {
-  try {
-    const names = await readdir(dirname(path));
-    const left = names.filter((name) => isLeftOver(name, path));
-    await Promise.all(left.map((name) => rm(join(dirname(path), name), { force: true })));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-  }
+  const names = (await unlessMissing(readdir(dirname(path)))) ?? [];
+  const left = names.filter((name) => isLeftOver(name, path));
+  await Promise.all(left.map((name) => rm(join(dirname(path), name), { force: true })));
 }
