@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { transform } from "esbuild";
-import { defineConfig, type Plugin } from "vitest/config";
+import { configDefaults, defineConfig, type Plugin } from "vitest/config";
 
 const HOUSE = new URL("./worker-host/", import.meta.url).pathname;
 
@@ -31,6 +31,7 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts", "props/*/backend/*.test.ts"],
+    exclude: [...configDefaults.exclude, "test/faults/**"],
     pool: "forks",
     maxWorkers: 2,
     testTimeout: 30_000,

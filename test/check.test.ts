@@ -54,7 +54,7 @@ test("every kind of mistake is told, with its place; what is well is ok; nothing
     /^props\/reserved\/backend\/config\.yaml:1 worker\.area: expected string, got 5/,
     /^props\/nothing\/backend\/worker\.ts exports no class Worker/,
     /^props\/throws\/backend\/worker\.ts:1: Error: no power$/,
-    /the process of the worker died \(exit code 3\)/,
+    /^props\/exits\/backend\/worker\.ts:1: process\.exit\(\) would end the other workers too/,
   ]) {
     expect(stderr.split("\n"), String(says)).toContainEqual(expect.stringMatching(says));
   }

@@ -353,7 +353,8 @@ test("a worker that blocks everything does not keep the host from ending after 5
      do_hang() { writeFileSync(this.dir + "/hangs", ""); for (;;) {} }`,
     'import { writeFileSync } from "node:fs";',
   );
-  const host = await startHost({ broker, props: { "lab/backend/worker.ts": hung } });
+  const env = { WORKER_STALL_KILL_MS: "60000" };
+  const host = await startHost({ broker, props: { "lab/backend/worker.ts": hung }, env });
   const [pid, dir] = JSON.parse(await client.expect("halloween/lab/telemetry/here")) as [number, string];
   await client.command("lab", "hang");
   // It can no longer say so by MQTT.

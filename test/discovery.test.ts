@@ -254,7 +254,7 @@ test("stack traces in the log show the lines of worker.ts", async () => {
     ),
   });
   await client.command("thrower", "fail");
-  const line = await host.logged("fail failed");
+  const line = await host.logged("fail: Error: deep");
   const stack = String((line.err as { stack: string }).stack);
   expect(stack).toMatch(/at deep \(.*thrower\/backend\/worker\.ts:4:\d+\)/);
   expect(stack).toMatch(/at Worker\.do_fail \(.*thrower\/backend\/worker\.ts:10:\d+\)/);

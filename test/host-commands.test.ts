@@ -59,11 +59,11 @@ test("what the host doesn't know, or can't do, it says", async () => {
   });
   await client.expect("halloween/worker_host/status/error", /there is no worker "lab"/);
   expect(await tell("restart_worker")).toMatchObject({ status: "error", error: expect.stringMatching(/expected/) });
-  expect(await tell("stop")).toMatchObject({
+  expect(await tell("halt")).toMatchObject({
     status: "error",
-    error: expect.stringMatching(/^unknown action "stop"; known: configure, list/),
+    error: expect.stringMatching(/^unknown action "halt"; known: all_clear, all_stop, configure, list/),
   });
-  await client.expect("halloween/worker_host/status/warn", /^unknown action "stop"/);
+  await client.expect("halloween/worker_host/status/warn", /^unknown action "halt"/);
 });
 
 test("a retained command to the host is refused, and taken off the broker", async () => {

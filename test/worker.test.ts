@@ -431,7 +431,10 @@ test("an error in a command goes to status/error with the action, its stack to t
   await status("error", "later: RangeError: too far");
   await send("odd");
   await status("error", /^odd: thrown: /);
-  expect((await host.logged("later failed")).err).toMatchObject({ type: "RangeError", message: "too far" });
+  expect((await host.logged("later: RangeError: too far")).err).toMatchObject({
+    type: "RangeError",
+    message: "too far",
+  });
   await send("ping");
   await telemetry("pong", "1");
 });

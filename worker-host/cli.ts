@@ -4,6 +4,7 @@ import { networkInterfaces } from "node:os";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError, Option } from "commander";
 import { closestMatch } from "leven";
+import { allStop, describeAllStop } from "./cli/all-stop.ts";
 import { banner, lanHints } from "./cli/banner.ts";
 import { check } from "./cli/check.ts";
 import { list } from "./cli/list.ts";
@@ -54,6 +55,7 @@ async function run(flags: Flags): Promise<void> {
     logOptions,
     clock: systemClock,
     random: Math.random,
+    newId: randomUUID,
   });
   const stopping = stopOnSignals(host, (text) => log.info(text));
   try {
@@ -69,6 +71,7 @@ async function run(flags: Flags): Promise<void> {
   const hints = settings.embedded.lan ? lanHints(host, settings, addresses(), forPeople) : [];
   if (forPeople) console.log(banner(host, settings, version, hints).join("\n"));
   else for (const hint of hints) log.info(hint);
+  if (host.allStop?.engaged) log.warn(describeAllStop(host.allStop));
 }
 
 /** Gives a function that says whether a signal has come. */
@@ -196,6 +199,25 @@ withSettings(program.command("send"), forConnecting)
     (outcome.code === 0 ? console.log : console.error)(outcome.text);
     process.exit(outcome.code);
   });
+
+const ALL_STOP = [
+  { name: "all-stop", action: "all_stop", what: "stop every prop, and let nothing move until all-clear" },
+  { name: "all-clear", action: "all_clear", what: "end all-stop; starts nothing by itself" },
+] as const;
+
+for (const { name, action, what } of ALL_STOP) {
+  withSettings(program.command(name), forConnecting)
+    .description(what)
+    .argument("[reason...]", "why, for whoever looks")
+    .addHelpText("after", `\nExample:\n  worker-host ${name} guest in the coffin`)
+    .action(async (words: string[], flags: Flags) => {
+      const reason = words.length > 0 ? { reason: words.join(" ") } : {};
+      const options = { action, ...reason, newId: randomUUID, clock: systemClock, random: Math.random };
+      const outcome = await allStop(settingsFrom(flags), options);
+      (outcome.code === 0 ? console.log : console.error)(outcome.text);
+      process.exit(outcome.code);
+    });
+}
 
 withSettings(program.command("new"), ({ key }) => key === "props" || key === "mqtt_prefix")
   .description("write a prop to begin with")

@@ -12,7 +12,10 @@ export interface Seen {
 export class TestClient {
   readonly seen = new Happenings<Seen>();
 
-  private constructor(private readonly client: mqtt.MqttClient) {
+  private constructor(
+    private readonly client: mqtt.MqttClient,
+    readonly url: string,
+  ) {
     client.on("message", (topic, payload, { retain }) => this.seen.add({ topic, text: payload.toString(), retain }));
   }
 
@@ -24,7 +27,7 @@ export class TestClient {
     const client = await mqtt.connectAsync(url, { protocolVersion: 4, reconnectPeriod: 0, ...options });
     client.stream.on("error", () => {});
     client.on("error", () => {});
-    const test = new TestClient(client);
+    const test = new TestClient(client, url);
     onTestFinished(() => test.close());
     if (filters.length > 0) await client.subscribeAsync(filters, { qos: 1 });
     return test;

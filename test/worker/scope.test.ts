@@ -2,6 +2,7 @@ import { pino } from "pino";
 import { describe, expect, test } from "vitest";
 import { WorkerHostError } from "../../worker-host/contract/errors.ts";
 import type { Clock } from "../../worker-host/worker/clock.ts";
+import { every } from "../../worker-host/worker/every.ts";
 import { AbortError, Scope, type ScopeOwner } from "../../worker-host/worker/scope.ts";
 
 /** Lets all promises that can settle do so. */
@@ -163,7 +164,7 @@ describe("every", () => {
     const { clock, scope } = setUp();
     const times: number[] = [];
     const begun = clock.now();
-    scope.every(100, async () => {
+    every(scope, 100, async () => {
       times.push(clock.now() - begun);
       await scope.sleep(30);
     });
@@ -176,7 +177,7 @@ describe("every", () => {
     const times: number[] = [];
     const begun = clock.now();
     let running = 0;
-    scope.every(100, async () => {
+    every(scope, 100, async () => {
       times.push(clock.now() - begun);
       expect(++running).toBe(1);
       await scope.sleep(250);
@@ -190,7 +191,7 @@ describe("every", () => {
     const { clock, scope } = setUp();
     const times: number[] = [];
     const begun = clock.now();
-    scope.every(100, async () => {
+    every(scope, 100, async () => {
       times.push(clock.now() - begun);
       if (times.length === 1) await scope.sleep(350);
     });
@@ -201,7 +202,8 @@ describe("every", () => {
   test("an error is reported, and the next call comes", async () => {
     const { clock, scope, owner } = setUp();
     let calls = 0;
-    scope.every(
+    every(
+      scope,
       100,
       () => {
         calls++;
@@ -218,7 +220,7 @@ describe("every", () => {
 
   test("ends when it is cancelled, also in the midst of a call, and says so", async () => {
     const { clock, scope, owner, events } = setUp();
-    const task = scope.every(100, async () => {
+    const task = every(scope, 100, async () => {
       events.push("begin");
       await Scope.current()?.sleep(50);
       events.push("end");
@@ -235,7 +237,7 @@ describe("every", () => {
 
   test.each(NOT_DELAYS)("of %j ms is refused in words", (ms) => {
     const { scope } = setUp();
-    expect(() => scope.every(ms, () => {})).toThrow(/^every\(.*expected a number of ms/);
+    expect(() => every(scope, ms, () => {})).toThrow(/^every\(.*expected a number of ms/);
   });
 });
 

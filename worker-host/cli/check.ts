@@ -60,7 +60,7 @@ export async function check(settings: Settings, options: CheckOptions): Promise<
     const running = checked.filter(({ planned, faults }) => planned.skipped === undefined && faults.length === 0);
     await build(running, new Bundler(scratch, show));
     const elsewhere = await checkTypes(running, settings, scratch, show);
-    await load(running, settings, options, show);
+    await load(running, settings, options, scratch, show);
     return report(checked, elsewhere, warnings);
   } finally {
     await rm(scratch, { recursive: true, force: true });
@@ -161,9 +161,21 @@ async function load(
   workers: Checked[],
   { data }: Settings,
   { log, clock }: CheckOptions,
+  scratch: string,
   show: (path: string) => string,
 ): Promise<void> {
-  const open = () => new RunnerSlot({ log, clock, onState: () => {}, onDied: () => {} });
+  let count = 0;
+  const open = () =>
+    new RunnerSlot({
+      log,
+      clock,
+      show,
+      blackBox: () => join(scratch, `process-${count++}.last`),
+      seen: new Map(),
+      onState: () => {},
+      onDied: () => {},
+      warn: () => {},
+    });
   let slot = open();
   // One after the other, so that it is known who hangs.
   for (const { planned, bundle, faults, warnings } of workers) {

@@ -8,6 +8,7 @@ export type ErrorCode =
   | "load_failed"
   | "invalid_config"
   | "not_written"
+  | "not_allowed"
   | "port_in_use"
   | "port_refused"
   | "timeout";

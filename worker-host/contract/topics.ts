@@ -141,6 +141,16 @@ export class Topics {
     return `${this.prefix}/${this.hostName}/uptime`;
   }
 
+  /** Whether all-stop is engaged: `engaged` or `clear`, retained. */
+  get allStop(): string {
+    return this.status(this.hostName, "all_stop");
+  }
+
+  /** Why a prop takes no command, where somebody locked it out; retained. */
+  lockOut(id: string): string {
+    return this.status(id, "lock_out");
+  }
+
   /** The filter of all workers' runstates. */
   get runstates(): string {
     return this.runstate("+");

@@ -32,6 +32,13 @@ const LOADERS: Readonly<Record<string, esbuild.Loader>> = {
   ".jsx": "jsx",
 };
 
+const NAME = /\/([A-Za-z0-9_-]+)-\d+\.mjs$/;
+
+/** The worker whose bundle is at this URL, as far as its name tells. */
+export function workerOf(url: string): string | undefined {
+  return NAME.exec(url)?.[1];
+}
+
 /** Builds workers into a folder of its own. */
 export class Bundler {
   #count = 0;

@@ -1,24 +1,12 @@
-import type { Logger } from "pino";
 import { z } from "zod";
-import { describeError, WorkerHostError } from "../contract/errors.ts";
-import type { Topics } from "../contract/topics.ts";
-import type { Clock } from "../worker/clock.ts";
+import { WorkerHostError } from "../contract/errors.ts";
 import type { CommandSpec } from "../worker/command-spec.ts";
 import { entryOf } from "../worker/command-table.ts";
-import { Commands } from "../worker/commands.ts";
-import { Scope } from "../worker/scope.ts";
-import type { PublishOptions } from "../worker/wire.ts";
+import type { Commands } from "../worker/commands.ts";
 import { type ConfigureOptions, configure } from "./configure.ts";
 import type { WorkerRecord } from "./records.ts";
 
 export interface HostCommandsOptions extends ConfigureOptions {
-  topics: Topics;
-  log: Logger;
-  clock: Clock;
-  warn: (text: string) => void;
-  /** Tells people that a command failed. */
-  fail: (text: string) => void;
-  publish: (topic: string, payload: string, options: PublishOptions) => void;
   /** Publishes the host's description. */
   describe: () => void;
 }
@@ -33,35 +21,18 @@ const configuration = z.strictObject({
   config: z.record(z.string(), z.unknown()),
 });
 
-/** What the host does when it is told to, on its own command topic. */
-export function createHostCommands(options: HostCommandsOptions): Commands {
-  return new HostCommands(options).commands;
+/** Adds what the host does when it is told to, besides all-stop. */
+export function addHostCommands(commands: Commands, options: HostCommandsOptions): void {
+  new HostCommands(commands, options).addAll();
 }
 
 class HostCommands {
-  readonly commands: Commands;
+  constructor(
+    private readonly commands: Commands,
+    private readonly options: HostCommandsOptions,
+  ) {}
 
-  constructor(private readonly options: HostCommandsOptions) {
-    const { topics, log, clock, fail } = options;
-    const report = (error: unknown, where: string) => {
-      const text = `${where}: ${describeError(error)}`;
-      // What we say ourselves needs no stack.
-      if (error instanceof WorkerHostError) log.error(text);
-      else log.error({ err: error }, text);
-      fail(text);
-    };
-    this.commands = new Commands({
-      scope: new Scope({ id: topics.hostName, log, report }, clock),
-      topics,
-      now: () => clock.now(),
-      warn: options.warn,
-      publish: options.publish,
-      stoppable: false,
-    });
-    this.#addAll();
-  }
-
-  #addAll(): void {
+  addAll(): void {
     const { supervisor, live, describe } = this.options;
     this.#add("list", { description: "Give all workers and their states" }, () => {
       describe();

@@ -2,15 +2,18 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Logger } from "pino";
+import { formatCommand } from "../contract/command.ts";
 import type { WorkerSummary } from "../contract/description.ts";
+import { decodeText } from "../contract/payload.ts";
 import { Topics } from "../contract/topics.ts";
 import type { Clock } from "../worker/clock.ts";
-import type { Commands } from "../worker/commands.ts";
 import { ConnectGate } from "../worker/connect-gate.ts";
 import type { LogOptions } from "../worker/log.ts";
 import type { BrokerOptions } from "../worker/wire.ts";
+import { AllStop, type AllStopState } from "./all-stop.ts";
 import type { EmbeddedBroker } from "./broker.ts";
 import { Bundler } from "./bundle.ts";
+import { CommandDesk } from "./command-desk.ts";
 import { pathFrom } from "./discover.ts";
 import { lanCredentials } from "./lan-credentials.ts";
 import { LiveReload } from "./live-reload.ts";
@@ -35,6 +38,8 @@ export interface HostOptions {
   logOptions: LogOptions;
   clock: Clock;
   random: () => number;
+  /** A fresh id for a command. */
+  newId: () => string;
 }
 
 /** A running worker-host: a broker if need be, the host's own connection, and the workers. */
@@ -48,7 +53,8 @@ export class Host {
   #supervisor: Supervisor | undefined;
   #presence: Presence | undefined;
   #live: LiveReload | undefined;
-  #commands: Commands | undefined;
+  #allStop: AllStop | undefined;
+  #desk: CommandDesk | undefined;
   #cancelLoading = () => {};
   #watching: Promise<void> | undefined;
   #stopped = false;
@@ -61,6 +67,11 @@ export class Host {
   /** How clients on this machine reach the broker; from `start()` on. */
   get broker(): BrokerOptions | undefined {
     return this.#broker;
+  }
+
+  /** Whether all-stop is engaged, and since when; from `start()` on. */
+  get allStop(): AllStopState | undefined {
+    return this.#allStop?.state;
   }
 
   get workers(): WorkerSummary[] {
@@ -85,22 +96,30 @@ export class Host {
     this.#presence = presence;
     const live = this.#createLiveReload(presence, supervisor);
     this.#live = live;
-    await Promise.all([this.#connect(broker, presence, supervisor), this.#begin(live, await survey)]);
+    const allStop = await this.#openAllStop(presence, supervisor);
+    this.#allStop = allStop;
+    const desk = this.#createDesk(allStop, presence, supervisor, live);
+    this.#desk = desk;
+    await presence.takeCommands((message) => desk.receive(message));
+    await Promise.all([this.#connect(broker, allStop, presence, supervisor), this.#begin(live, await survey)]);
     if (!this.#stopped) await presence.clearRemoved();
   }
 
-  /** Fulfils when each worker is running, or has failed. From then on the host takes commands, and sees edits. */
+  /** Fulfils when each worker is running, or has failed. From then on the host sees edits. */
   async settle(): Promise<void> {
     await this.#supervisor?.records.allSettled();
-    if (this.#stopped || !this.#presence || !this.#supervisor || !this.#live) return;
-    await this.#takeCommands(this.#presence, this.#supervisor, this.#live);
+    if (this.#stopped || !this.#live) return;
+    // What its topic held has been heard by now.
+    this.#allStop?.assert();
+    this.#cancelLoading = this.options.clock.after(LOAD_COMMANDS_MS, () => void this.#desk?.load());
     this.#watching = this.#live.watch().catch((error: unknown) => {
       this.options.log.error({ err: error }, "edits are not seen: restart the host once that is mended");
     });
   }
 
-  async #connect(broker: BrokerOptions, presence: Presence, supervisor: Supervisor): Promise<void> {
+  async #connect(broker: BrokerOptions, allStop: AllStop, presence: Presence, supervisor: Supervisor): Promise<void> {
     const { settings, logOptions } = this.options;
+    if (allStop.engaged) allStop.assert();
     await presence.start();
     if (this.#stopped) return;
     supervisor.start({
@@ -108,6 +127,7 @@ export class Host {
       prefix: settings.prefix,
       hostName: this.#topics.hostName,
       log: logOptions,
+      allStop: allStop.engaged,
     });
   }
 
@@ -150,18 +170,20 @@ export class Host {
   }
 
   #createSupervisor(bundles: string): Supervisor {
-    const { settings, log, clock } = this.options;
+    const { settings } = this.options;
     return new Supervisor({
+      ...this.options,
+      ...settings,
       bundler: new Bundler(bundles, this.#show),
-      data: settings.data,
-      log,
-      clock,
+      scratch: bundles,
       show: this.#show,
+      inTurn: async (work) => this.#live?.inTurn(work),
       onChange: (worker) => {
         this.#logChange(worker);
         this.#presence?.tell(worker);
       },
       say: (id, key, text) => this.#say(id, key, text),
+      warn: (text) => this.#say(this.#topics.hostName, "warn", text),
     });
   }
 
@@ -176,11 +198,28 @@ export class Host {
       broker,
       topics: this.#topics,
       gate: new ConnectGate(),
+      onUp: () => this.#allStop?.reconnected(),
       describe: () => ({
         workers: supervisor.records.summaries(),
-        ...(this.#commands ? { commands: this.#commands.describe() } : {}),
+        ...(this.#desk ? { commands: this.#desk.commands.describe() } : {}),
       }),
     });
+  }
+
+  async #openAllStop(presence: Presence, supervisor: Supervisor): Promise<AllStop> {
+    const { settings, log, clock, newId } = this.options;
+    const topics = this.#topics;
+    const allStop = await AllStop.open({
+      file: join(settings.data, "all_stop.json"),
+      log,
+      clock,
+      tell: (engaged) => supervisor.allStop(engaged),
+      publish: (engaged) => presence.publish(topics.allStop, engaged ? "engaged" : "clear", { qos: 1, retain: true }),
+      stopAll: () => presence.publish(topics.broadcast, formatCommand("stop", undefined, newId()), { qos: 1 }),
+      fail: (text) => this.#say(topics.hostName, "error", text),
+    });
+    await presence.subscribe(topics.allStop, ({ payload, retain }) => allStop.heard(decodeText(payload), { retain }));
+    return allStop;
   }
 
   #createLiveReload(presence: Presence, supervisor: Supervisor): LiveReload {
@@ -196,36 +235,24 @@ export class Host {
     });
   }
 
-  /** Takes commands; what runs them is loaded with the first, or once all is up: its schemas take a tenth of a second. */
-  async #takeCommands(presence: Presence, supervisor: Supervisor, live: LiveReload): Promise<void> {
-    let loading: Promise<Commands> | undefined;
-    const load = () => {
-      loading ??= this.#createCommands(presence, supervisor, live);
-      return loading;
-    };
-    await presence.takeCommands((message) => void load().then((commands) => commands.receive(message)));
-    this.#cancelLoading = this.options.clock.after(LOAD_COMMANDS_MS, () => void load());
-  }
-
-  async #createCommands(presence: Presence, supervisor: Supervisor, live: LiveReload): Promise<Commands> {
+  #createDesk(allStop: AllStop, presence: Presence, supervisor: Supervisor, live: LiveReload): CommandDesk {
     const { log, clock } = this.options;
-    const { hostName } = this.#topics;
-    const { createHostCommands } = await import("./host-commands.ts");
-    this.#commands = createHostCommands({
+    const describe = () => presence.describeNow();
+    return new CommandDesk({
       topics: this.#topics,
       log,
       clock,
-      supervisor,
-      live,
-      show: this.#show,
-      survey: (overlay) => this.#survey(overlay),
+      allStop,
+      describe,
       warn: (text) => presence.warn(text),
-      fail: (text) => presence.say(hostName, "error", text),
+      fail: (text) => presence.say(this.#topics.hostName, "error", text),
       publish: (topic, payload, options) => presence.publish(topic, payload, options),
-      describe: () => presence.describeNow(),
+      addOthers: async (commands) => {
+        const { addHostCommands } = await import("./host-commands.ts");
+        const survey = (overlay: ReadonlyMap<string, string>) => this.#survey(overlay);
+        addHostCommands(commands, { describe, supervisor, live, show: this.#show, survey });
+      },
     });
-    presence.describe();
-    return this.#commands;
   }
 
   async #begin(live: LiveReload, first: Plan): Promise<void> {

@@ -36,11 +36,13 @@ export class LiveReload {
   }
 
   /** Takes a first plan in. */
-  async begin(first: Plan): Promise<void> {
+  begin(first: Plan): Promise<void> {
     const { supervisor } = this.options;
     this.#warn(first);
-    await Promise.all(first.workers.map((planned) => supervisor.add(planned)));
-    await supervisor.rest();
+    return this.inTurn(async () => {
+      await Promise.all(first.workers.map((planned) => supervisor.add(planned)));
+      await supervisor.rest();
+    });
   }
 
   /** Begins to watch, and looks at what was edited before that. */

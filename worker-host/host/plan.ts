@@ -29,6 +29,8 @@ export interface Planned {
   about: About;
   /** `own`: in a process of its own. */
   isolation: "shared" | "own";
+  /** What its own process may take, where that differs from what the settings say. */
+  maxMemoryMb?: number;
   /** What people have to be told of it. */
   warnings: string[];
   /** Why it can't run, and what to write instead. */
@@ -85,13 +87,15 @@ async function expand(found: Found, options: PlanOptions): Promise<Candidate[]> 
 }
 
 /** The worker without the reserved key, and with what that says. */
-function settled(base: Candidate, { name, area, enabled, isolation }: Omit<WorkerKey, "instances">): Candidate {
+function settled(base: Candidate, key: Omit<WorkerKey, "instances">): Candidate {
+  const { name, area, enabled, isolation, max_memory_mb: maxMemoryMb } = key;
   const { worker: _, ...values } = base.config.values;
   return {
     ...base,
     config: { ...base.config, values },
     about: { ...base.about, ...(name === undefined ? {} : { name }), ...(area === undefined ? {} : { area }) },
     isolation: isolation ?? base.isolation,
+    ...(maxMemoryMb === undefined ? {} : { maxMemoryMb }),
     ...(enabled === false ? { skipped: `"enabled" is false in ${base.config.file}` } : {}),
   };
 }

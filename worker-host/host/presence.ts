@@ -17,6 +17,8 @@ export interface PresenceOptions {
   clock: Clock;
   random: () => number;
   gate: ConnectGate;
+  /** Called at every connect, once all is restored. */
+  onUp: () => void;
   /** What runs here, and what the host can be told, as it is now. */
   describe: () => Pick<HostDescription, "workers" | "commands">;
 }
@@ -58,6 +60,7 @@ export class Presence {
       onUp: () => {
         if (this.#away) log.info(`connected to ${broker.url} again`);
         this.#away = false;
+        options.onUp();
       },
       onDown: ({ refused, text }) => {
         this.#away = true;
@@ -87,6 +90,10 @@ export class Presence {
   async takeCommands(handler: MessageHandler): Promise<void> {
     const { topics } = this.options;
     await this.#connection.subscribe(topics.command(topics.hostName), handler, { retainAsPublished: true });
+  }
+
+  async subscribe(topic: string, handler: MessageHandler): Promise<void> {
+    await this.#connection.subscribe(topic, handler);
   }
 
   publish(topic: string, payload: string, options: PublishOptions): void {

@@ -109,11 +109,11 @@ async function refresh(
   { supervisor, say }: ReconcileOptions,
 ): Promise<Update> {
   const next = record.planned;
-  const { id, warnings, isolation } = next;
+  const { id, warnings, isolation, maxMemoryMb } = next;
   const before = record.bundle;
   const broken = dirty ? await supervisor.build(record) : undefined;
   if (broken !== undefined) say(id, "error", `${broken}; the old one runs on`);
-  if (record.bundle !== before || now.isolation !== isolation) {
+  if (record.bundle !== before || now.isolation !== isolation || now.maxMemoryMb !== maxMemoryMb) {
     await supervisor.launch(record, { patient: true });
     return { acted: true };
   }

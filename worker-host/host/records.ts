@@ -21,6 +21,8 @@ export interface WorkerRecord {
   complaint?: string;
   /** The plan whose config it did not take; it runs on with the one before. */
   refused?: Planned;
+  /** It held up or ended the process that it shared: it has one of its own until its code changes. */
+  secluded: boolean;
   /** Somebody stopped it: it starts when somebody says so. */
   held: boolean;
   bundle?: Bundle;
@@ -56,7 +58,16 @@ export class Records {
 
   add(planned: Planned): WorkerRecord {
     const since = this.options.clock.now();
-    const record: WorkerRecord = { planned, state: "starting", since, run: 0, settled: true, ended: true, held: false };
+    const record: WorkerRecord = {
+      planned,
+      state: "starting",
+      since,
+      run: 0,
+      settled: true,
+      ended: true,
+      secluded: false,
+      held: false,
+    };
     this.#byId.set(planned.id, record);
     return record;
   }

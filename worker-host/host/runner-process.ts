@@ -1,33 +1,58 @@
 import { type ChildProcess, fork } from "node:child_process";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { killGroup } from "../worker/kill-group.ts";
 import type { FromRunner, ToRunner } from "../worker/messages.ts";
 
 const ENTRY = fileURLToPath(new URL("../worker/runner.js", import.meta.url));
 
+/** What Node itself says when its inspector is opened. */
+const INSPECTOR_OPEN = /^Debugger listening on (ws:\/\/\S+)$/;
+const INSPECTOR_TALK = /^(Debugger (listening|attached|ending)|For help, see: https:\/\/nodejs\.org\/)/;
+
 export interface RunnerEvents {
   onMessage: (message: FromRunner) => void;
   /** `reason` says how it ended: `signal SIGKILL`, `exit code 1`. */
   onExit: (reason: string) => void;
+  /** A line that it wrote to its standard error. */
+  onError: (line: string) => void;
+}
+
+export interface RunnerProcessOptions {
+  /** The limit of V8's heap, in MB. */
+  maxHeapMb?: number;
 }
 
 /** One runner process, from fork to exit, in a process group of its own. */
 export class RunnerProcess {
   readonly #child: ChildProcess;
   readonly #exited: Promise<void>;
+  readonly #inspector: Promise<string>;
 
-  constructor(events: RunnerEvents) {
+  constructor({ onMessage, onExit, onError }: RunnerEvents, { maxHeapMb }: RunnerProcessOptions = {}) {
     this.#child = fork(ENTRY, [], {
       detached: true,
-      execArgv: ["--enable-source-maps", "--inspect-port=0"],
-      stdio: ["ignore", "inherit", "inherit", "ipc"],
+      execArgv: [
+        "--enable-source-maps",
+        "--inspect-port=0",
+        ...(maxHeapMb === undefined ? [] : [`--max-old-space-size=${maxHeapMb}`]),
+      ],
+      stdio: ["ignore", "inherit", "pipe", "ipc"],
     });
-    this.#child.on("message", (message) => events.onMessage(message as FromRunner));
+    this.#child.on("message", (message) => onMessage(message as FromRunner));
+    this.#inspector = new Promise((resolve) => {
+      createInterface({ input: this.#child.stderr as Readable }).on("line", (line) => {
+        const [, url] = INSPECTOR_OPEN.exec(line) ?? [];
+        if (url !== undefined) resolve(url);
+        if (!INSPECTOR_TALK.test(line)) onError(line);
+      });
+    });
     this.#exited = new Promise((resolve) => {
       const ended = (reason: string) => {
         // What its workers started outlives it otherwise.
         this.kill();
-        events.onExit(reason);
+        onExit(reason);
         resolve();
       };
       this.#child.once("exit", (code, signal) => ended(signal ? `signal ${signal}` : `exit code ${code}`));
@@ -37,9 +62,19 @@ export class RunnerProcess {
     });
   }
 
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
   /** To a runner that is gone, a message goes nowhere: its exit says the rest. */
   send(message: ToRunner): void {
     if (this.#child.connected) this.#child.send(message, () => {});
+  }
+
+  /** Opens its inspector, and gives the URL of that; never fulfils where it is held up in native code. */
+  inspect(): Promise<string> {
+    this.#child.kill("SIGUSR1");
+    return this.#inspector;
   }
 
   /** Kills it and all that its workers started. */

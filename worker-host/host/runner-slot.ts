@@ -1,8 +1,9 @@
 import type { Logger } from "pino";
 import type { Clock } from "../worker/clock.ts";
 import { killGroup } from "../worker/kill-group.ts";
-import type { FromRunner, RunnerSetup, ToRunner, WorkerSpec } from "../worker/messages.ts";
-import { RunnerProcess } from "./runner-process.ts";
+import type { FromRunner, RunnerSetup, StartOptions, ToRunner, WorkerSpec } from "../worker/messages.ts";
+import type { Limits } from "./stall-guard.ts";
+import { type Offender, WatchedRunner } from "./watched-runner.ts";
 
 /** What came of asking a runner for something. */
 export interface Checked {
@@ -13,16 +14,29 @@ export interface Checked {
 export interface RunnerSlotOptions {
   log: Logger;
   clock: Clock;
+  /** How a path is shown to people. */
+  show: (path: string) => string;
+  /** A path for what a process notes of itself. */
+  blackBox: () => string;
+  /** Nobody watches it where there are none. */
+  limits?: Limits;
+  /** The one worker that it is for; it is to blame for whatever happens. */
+  own?: string;
+  /** The ids of commands that workers ran in other processes, by the workers' ids. */
+  seen: Map<string, string[]>;
   onState: (message: Extract<FromRunner, { type: "state" }>) => void;
-  /** Its process died under these workers; they are started again in the next one. */
-  onDied: (ids: string[], reason: string) => void;
+  /** Its process died: the offender, if there is one, is out; these workers are started again in the next one. */
+  onDied: (ids: string[], reason: string, offender?: Offender) => void;
+  /** Tells people of something that a worker seems to do. */
+  warn: (text: string) => void;
 }
 
 /** A runner that lived so long has proved itself: the next one starts without delay. */
 const PROVEN_MS = 10_000;
 const BACKOFF_MIN_MS = 100;
 const BACKOFF_MAX_MS = 5_000;
-
+/** How long a process has to say that it has heard of all-stop. */
+const HEED_MS = 250;
 /** A place for one runner process: when it dies, the next one takes it, and starts the same workers. */
 export class RunnerSlot {
   readonly #workers = new Map<string, { spec: WorkerSpec; run: number }>();
@@ -30,7 +44,9 @@ export class RunnerSlot {
   /** The process groups that its workers started. */
   readonly #groups = new Set<number>();
   #setup: RunnerSetup | undefined;
-  #process: RunnerProcess | undefined;
+  #process: WatchedRunner | undefined;
+  /** The process for when this one has been ended, since one takes a while to come up. */
+  #next: WatchedRunner | undefined;
   #since = 0;
   #crashes = 0;
   #lastRequest = 0;
@@ -43,31 +59,86 @@ export class RunnerSlot {
     return this.#workers.size === 0;
   }
 
+  get limits(): Limits | undefined {
+    return this.options.limits;
+  }
+
   /** Starts the process ahead of its workers, since it takes a while to come up. */
   open(): void {
-    if (this.#process) return;
-    this.#since = this.options.clock.now();
-    const started = new RunnerProcess({
-      onMessage: (message) => this.#receive(message),
-      onExit: (reason) => {
-        if (this.#process === started) this.#ended(reason);
+    if (!this.#process) this.#enter(this.#launch(), false);
+  }
+
+  #launch(): WatchedRunner {
+    const launched: WatchedRunner = new WatchedRunner({
+      ...this.options,
+      blackBox: this.options.blackBox(),
+      has: (id) => this.#workers.has(id),
+      onMessage: (message) => {
+        if (this.#process === launched) this.#receive(message);
       },
+      onSeen: (seen) => this.#keepSeen(seen),
+      onExit: (reason, offender) => {
+        if (this.#process === launched) this.#ended(reason, offender);
+      },
+      onSuspect: () => {
+        if (this.#process === launched && this.#workers.size > 1) this.#next = this.#launch();
+      },
+      onCleared: () => this.#dropNext(),
     });
-    this.#process = started;
-    this.#introduce();
+    return launched;
+  }
+
+  #dropNext(): void {
+    this.#next?.process.kill();
+    this.#next = undefined;
+  }
+
+  #enter(running: WatchedRunner, recover: boolean): void {
+    this.#since = this.options.clock.now();
+    this.#process = running;
+    this.#introduce(recover);
   }
 
   /** Says what its process is to know; the workers that came before this start now. */
   setUp(setup: RunnerSetup): void {
     this.#setup = setup;
-    this.#introduce();
+    this.#introduce(false);
   }
 
-  /** Starts a worker, in the place of the one that has its id; `patient`: after its running commands. */
-  start(spec: WorkerSpec, run: number, patient: boolean): void {
+  /** Starts a worker, in the place of the one that has its id. */
+  start(spec: WorkerSpec, run: number, options: Omit<StartOptions, "seen">): void {
     this.#workers.set(spec.id, { spec, run });
-    if (this.#process && this.#setup) this.#send({ type: "start", spec, run, patient });
-    else this.open();
+    if (this.#process && this.#setup) this.#sendStart(spec, run, options);
+    else if (!this.#process) this.#enter(this.#launch(), options.recover);
+  }
+
+  /**
+   * Tells its workers of all-stop; a process that doesn't heed it in time is ended. Fulfils when all have been told.
+   */
+  async allStop(engaged: boolean): Promise<void> {
+    if (this.#setup) this.#setup = { ...this.#setup, allStop: engaged };
+    const told = this.#process;
+    if (!told) return;
+    const answer = this.#ask((request) => ({ type: "all_stop", request, engaged }));
+    await told.demand(
+      answer,
+      HEED_MS,
+      ({ id, where }) => `${id} held up all-stop ${where}: its process did not answer in ${HEED_MS} ms and was ended`,
+    );
+  }
+
+  /** Has a worker take no command but `stop`, or with no reason any command again. */
+  lockOut(id: string, reason: string | undefined): void {
+    const known = this.#workers.get(id);
+    if (!known) return;
+    const { lockedOut: _, ...spec } = known.spec;
+    this.#workers.set(id, { ...known, spec: { ...spec, ...(reason === undefined ? {} : { lockedOut: reason }) } });
+    this.#send({ type: "lock_out", id, ...(reason === undefined ? {} : { reason }) });
+  }
+
+  /** Has what its workers have seen known to all processes, before one of them goes elsewhere. */
+  shareSeen(): void {
+    if (this.#process) this.#keepSeen(this.#process.seen());
   }
 
   stop(id: string): void {
@@ -102,12 +173,13 @@ export class RunnerSlot {
   kill(): void {
     const ending = this.#process;
     this.#leave();
-    ending?.kill();
+    ending?.process.kill();
     this.#killGroups();
   }
 
   #leave(): void {
     this.#process = undefined;
+    this.#dropNext();
     this.#cancelRestart();
     this.#failRequests("it was ended");
   }
@@ -124,13 +196,21 @@ export class RunnerSlot {
     });
   }
 
-  #introduce(): void {
+  #introduce(recover: boolean): void {
     if (!this.#process || !this.#setup) return;
-    this.#send({ type: "setup", setup: this.#setup });
-    for (const { spec, run } of this.#workers.values()) this.#send({ type: "start", spec, run, patient: false });
+    this.#process.introduce(this.#setup);
+    for (const { spec, run } of this.#workers.values()) this.#sendStart(spec, run, { patient: false, recover });
   }
 
-  #receive(message: FromRunner): void {
+  #sendStart(spec: WorkerSpec, run: number, options: Omit<StartOptions, "seen">): void {
+    this.#send({ type: "start", spec, run, ...options, seen: this.options.seen.get(spec.id) ?? [] });
+  }
+
+  #keepSeen(seen: Map<string, string[]>): void {
+    for (const [id, ids] of seen) this.options.seen.set(id, ids);
+  }
+
+  #receive(message: Exclude<FromRunner, { type: "beat" }>): void {
     switch (message.type) {
       case "state":
         this.options.onState(message);
@@ -147,17 +227,26 @@ export class RunnerSlot {
     }
   }
 
-  #ended(reason: string): void {
+  #ended(reason: string, offender: Offender | undefined): void {
+    const next = this.#next;
     this.#process = undefined;
+    this.#next = undefined;
     this.#killGroups();
     this.#failRequests(`the process of the worker died (${reason})`);
-    const { clock, log, onDied } = this.options;
-    onDied([...this.#workers.keys()], reason);
-    if (this.empty) return;
+    if (offender) this.#workers.delete(offender.id);
+    this.options.onDied([...this.#workers.keys()], reason, offender);
+    if (this.empty) next?.process.kill();
+    else if (offender) this.#enter(next ?? this.#launch(), true);
+    else this.#restart(reason, next);
+  }
+
+  /** Starts it again, the later the more often it died for no known reason. */
+  #restart(reason: string, next: WatchedRunner | undefined): void {
+    const { clock, log } = this.options;
     this.#crashes = clock.now() - this.#since > PROVEN_MS ? 0 : this.#crashes + 1;
     const ms = this.#crashes === 0 ? 0 : Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** (this.#crashes - 1));
     log.error(`the process of the workers died (${reason}): starting it again in ${ms} ms`);
-    this.#cancelRestart = clock.after(ms, () => this.open());
+    this.#cancelRestart = clock.after(ms, () => this.#enter(next ?? this.#launch(), true));
   }
 
   #failRequests(fault: string): void {

@@ -1,6 +1,6 @@
 import type { LogLevel } from "../worker/log.ts";
 
-type Kind = "text" | "port" | "switch" | "names" | "level";
+type Kind = "text" | "port" | "number" | "switch" | "names" | "level";
 
 /** One setting: a flag, an environment variable and a key of `worker-host.yaml`, in that order of precedence. */
 export interface SettingDefinition {
@@ -160,6 +160,46 @@ export const SETTINGS = [
     flag: "--props-disable <names>",
     kind: "names",
     description: "Don't run these props' workers; not looked at where there is an allow-list",
+  },
+  {
+    key: "max_memory_mb",
+    env: "WORKER_MAX_MEMORY_MB",
+    flag: "--max-memory-mb <MB>",
+    kind: "number",
+    fallback: "512",
+    description: "What the workers' process may take, and one of a worker's own whose config says nothing",
+  },
+  {
+    key: "stall_warn_ms",
+    env: "WORKER_STALL_WARN_MS",
+    flag: "--stall-warn-ms <ms>",
+    kind: "number",
+    fallback: "500",
+    description: "Warn when a worker has held up its process for so long",
+  },
+  {
+    key: "stall_kill_ms",
+    env: "WORKER_STALL_KILL_MS",
+    flag: "--stall-kill-ms <ms>",
+    kind: "number",
+    fallback: "5000",
+    description: "End a process that a worker has held up for so long, and start the others again without that worker",
+  },
+  {
+    key: "max_restarts",
+    env: "WORKER_MAX_RESTARTS",
+    flag: "--max-restarts <count>",
+    kind: "number",
+    fallback: "5",
+    description: "How often a worker that fails is started again …",
+  },
+  {
+    key: "restarts_within_s",
+    env: "WORKER_RESTARTS_WITHIN_S",
+    flag: "--restarts-within-s <s>",
+    kind: "number",
+    fallback: "60",
+    description: "… in this time, before it stays failed",
   },
   {
     key: "log_level",

@@ -21,6 +21,14 @@ export function portOf(given: GivenSettings, key: SettingKey, lowest: 0 | 1): nu
   return undefined;
 }
 
+export function numberOf(given: GivenSettings, key: SettingKey, lowest: number): number {
+  const value = given.value(key);
+  const number = typeof value === "string" && /^\d+$/.test(value.trim()) ? Number(value) : value;
+  if (typeof number === "number" && Number.isSafeInteger(number) && number >= lowest) return number;
+  given.fault(key, `a whole number, ${lowest} or more`);
+  return lowest;
+}
+
 export function switchOf(given: GivenSettings, key: SettingKey): boolean {
   const value = given.value(key) ?? false;
   if (typeof value === "boolean") return value;

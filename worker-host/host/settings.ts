@@ -4,10 +4,12 @@ import { faultOfPrefix } from "../contract/topics.ts";
 import type { LogLevel } from "../worker/log.ts";
 import type { BrokerOptions } from "../worker/wire.ts";
 import { externalBroker, type TlsFiles } from "./broker-settings.ts";
+import type { Intensity } from "./restarts.ts";
 import type { Selection } from "./select.ts";
 import { GivenSettings, type SettingsSources } from "./settings-sources.ts";
 import { LOG_LEVELS } from "./settings-table.ts";
-import { namesOf, optional, portOf, switchOf, textOf } from "./settings-values.ts";
+import { namesOf, numberOf, optional, portOf, switchOf, textOf } from "./settings-values.ts";
+import type { Limits } from "./stall-guard.ts";
 
 export { SETTINGS, type SettingDefinition } from "./settings-table.ts";
 
@@ -25,6 +27,8 @@ export interface Settings {
   embedded: { port: number; lan: boolean; username?: string; password?: string };
   selectBuiltins: Selection;
   selectProps: Selection;
+  limits: Limits;
+  intensity: Intensity;
   logLevel: LogLevel;
 }
 
@@ -54,6 +58,15 @@ export function resolveSettings(sources: SettingsSources): Settings {
     },
     selectBuiltins: selectionOf(given, "builtins"),
     selectProps: selectionOf(given, "props"),
+    limits: {
+      maxMemoryMb: numberOf(given, "max_memory_mb", 100),
+      stallWarnMs: numberOf(given, "stall_warn_ms", 300),
+      stallKillMs: numberOf(given, "stall_kill_ms", 500),
+    },
+    intensity: {
+      maxRestarts: numberOf(given, "max_restarts", 0),
+      withinMs: numberOf(given, "restarts_within_s", 1) * 1000,
+    },
     logLevel: levelOf(given),
   };
   if (external && settings.embedded.lan) {

@@ -1,11 +1,14 @@
+import { join } from "node:path";
 import type { Logger } from "pino";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { Clock } from "../worker/clock.ts";
-import type { RunnerSetup } from "../worker/messages.ts";
+import type { RunnerSetup, StartOptions } from "../worker/messages.ts";
 import type { Bundler } from "./bundle.ts";
 import { noneOfThem, type Planned, specOf } from "./plan.ts";
 import { isOver, Records, type WorkerRecord } from "./records.ts";
+import { type Intensity, Restarts } from "./restarts.ts";
 import { type Checked, RunnerSlot } from "./runner-slot.ts";
+import type { Limits } from "./stall-guard.ts";
 
 export interface SupervisorOptions {
   bundler: Bundler;
@@ -17,14 +20,17 @@ export interface SupervisorOptions {
   show: (path: string) => string;
   /** Called at each change of a worker's runstate. */
   onChange: (worker: WorkerRecord) => void;
+  limits: Limits;
+  intensity: Intensity;
+  random: () => number;
+  /** A folder for what processes note of themselves. */
+  scratch: string;
+  /** Calls `work` when all that was asked for before has been done. */
+  inTurn: (work: () => Promise<void>) => Promise<void>;
   /** Tells people of something about a worker that still runs. */
   say: (id: string, key: "warn" | "error", text: string) => void;
-}
-
-/** How a worker is started in the place of its own earlier self. */
-export interface RestartOptions {
-  /** After its running commands, 10 s at most. */
-  patient: boolean;
+  /** Tells people of something about the host. */
+  warn: (text: string) => void;
 }
 
 /** Starts and stops workers: builds them, puts them into a runner, and knows how they are. */
@@ -32,12 +38,16 @@ export class Supervisor {
   readonly records: Records;
   readonly #shared: RunnerSlot;
   readonly #own = new Map<string, RunnerSlot>();
+  readonly #restarts: Restarts;
+  readonly #seen = new Map<string, string[]>();
   #setup: RunnerSetup | undefined;
+  #processes = 0;
   #stopping = false;
 
   constructor(private readonly options: SupervisorOptions) {
     this.records = new Records(options);
-    this.#shared = this.#createSlot();
+    this.#restarts = new Restarts({ ...options, ...options.intensity });
+    this.#shared = this.#createSlot(options.limits);
   }
 
   /** Starts the process of the workers ahead of them, since it takes a while to come up. */
@@ -71,7 +81,7 @@ export class Supervisor {
     if (planned.fault !== undefined) return this.#fail(record, planned.fault);
     for (const warning of warningsOf(planned)) this.options.say(planned.id, "warn", warning);
     const fault = await this.build(record);
-    if (fault === undefined) await this.launch(record, { patient: false });
+    if (fault === undefined) await this.launch(record);
     else this.#fail(record, fault);
   }
 
@@ -87,6 +97,7 @@ export class Supervisor {
         await bundler.discard(built);
       } else {
         record.bundle = built;
+        record.secluded = false;
         if (old) await bundler.discard(old);
       }
       return undefined;
@@ -96,9 +107,14 @@ export class Supervisor {
     }
   }
 
-  /** Starts a worker that is built, in the place of its earlier self. */
-  async launch(record: WorkerRecord, { patient }: RestartOptions): Promise<void> {
-    const slot = this.#slotFor(record.planned);
+  /** Starts a worker that is built, in the place of its earlier self, because somebody wants it. */
+  async launch(record: WorkerRecord, options: Partial<StartOptions> = {}): Promise<void> {
+    this.#restarts.forget(record);
+    await this.#launch(record, options);
+  }
+
+  async #launch(record: WorkerRecord, { patient = false, recover = false }: Partial<StartOptions>): Promise<void> {
+    const slot = this.#slotFor(record);
     // Two connections must not share an id: it starts over there when it has ended here.
     if (record.slot && record.slot !== slot) await this.halt(record);
     if (!record.bundle || this.#stopping) return;
@@ -108,7 +124,7 @@ export class Supervisor {
     record.settled = false;
     record.slot = slot;
     record.run++;
-    slot.start(specOf(record.planned, record.bundle, this.options), record.run, patient);
+    slot.start(specOf(record.planned, record.bundle, this.options), record.run, { patient, recover });
   }
 
   /** Gives a running worker what its config file says now. */
@@ -127,8 +143,10 @@ export class Supervisor {
 
   /** Stops a worker, and fulfils when it has ended. */
   async halt(record: WorkerRecord): Promise<void> {
+    this.#restarts.forget(record);
     record.slot?.stop(record.planned.id);
     await this.records.ended(record);
+    record.slot?.shareSeen();
     this.records.end(record, "stopped");
     if (record.slot?.empty && record.slot !== this.#shared) await this.#drop(record.slot);
     delete record.slot;
@@ -139,6 +157,13 @@ export class Supervisor {
     await this.halt(record);
     if (record.bundle) await this.options.bundler.discard(record.bundle);
     this.records.remove(record.planned.id);
+    this.#seen.delete(record.planned.id);
+  }
+
+  /** Tells all workers of all-stop; fulfils when they have been told. */
+  async allStop(engaged: boolean): Promise<void> {
+    if (this.#setup) this.#setup = { ...this.#setup, allStop: engaged };
+    await Promise.all([this.#shared, ...this.#own.values()].map((slot) => slot.allStop(engaged)));
   }
 
   /** Ends the processes that nobody needs. */
@@ -150,6 +175,7 @@ export class Supervisor {
   /** Stops all workers, then their processes. */
   async stop(): Promise<void> {
     this.#stopping = true;
+    this.#restarts.cancelAll();
     if (this.#setup) {
       for (const { planned, slot } of this.records.all) slot?.stop(planned.id);
       const unborn = this.records.all.filter(({ slot, state }) => !slot && state === "starting");
@@ -163,6 +189,7 @@ export class Supervisor {
   /** Ends everything at once. */
   kill(): void {
     this.#stopping = true;
+    this.#restarts.cancelAll();
     for (const slot of [this.#shared, ...this.#own.values()]) slot.kill();
   }
 
@@ -171,9 +198,12 @@ export class Supervisor {
     this.records.end(record, "failed", fault);
   }
 
-  #slotFor({ id, isolation }: Planned): RunnerSlot {
-    if (isolation === "shared") return this.#shared;
-    const slot = this.#own.get(id) ?? this.#createSlot();
+  #slotFor({ planned: { id, isolation, maxMemoryMb }, secluded }: WorkerRecord): RunnerSlot {
+    if (isolation === "shared" && !secluded) return this.#shared;
+    const limits = { ...this.options.limits, ...(maxMemoryMb === undefined ? {} : { maxMemoryMb }) };
+    const own = this.#own.get(id);
+    if (own?.limits?.maxMemoryMb === limits.maxMemoryMb) return own;
+    const slot = this.#createSlot(limits, id);
     this.#own.set(id, slot);
     return slot;
   }
@@ -183,25 +213,48 @@ export class Supervisor {
     await slot.close();
   }
 
-  #createSlot(): RunnerSlot {
-    const { log, clock } = this.options;
-    const slot = new RunnerSlot({
-      log,
-      clock,
-      onState: ({ id, run, state, detail }) => {
+  #createSlot(limits: Limits, own?: string): RunnerSlot {
+    const { scratch } = this.options;
+    const slot: RunnerSlot = new RunnerSlot({
+      ...this.options,
+      limits,
+      seen: this.#seen,
+      ...(own === undefined ? {} : { own }),
+      blackBox: () => join(scratch, `process-${this.#processes++}.last`),
+      onState: ({ id, run, state, detail, hopeless }) => {
         const record = this.records.get(id);
         if (!record || record.slot !== slot) return;
-        this.records.take(record, run, state, detail);
+        const again = state === "failed" && run === record.run && !hopeless && !this.#stopping;
+        this.records.take(record, run, state, again ? `${detail}; ${this.#startAgain(record)}` : detail);
       },
-      onDied: (ids, reason) => {
-        for (const record of this.records.all.filter((one) => one.slot === slot)) {
-          if (ids.includes(record.planned.id)) this.records.become(record, "starting", `its process died (${reason})`);
-          else this.records.end(record, "stopped", `its process died (${reason})`);
+      onDied: (ids, reason, offender) => {
+        const here = this.records.all.filter((one) => one.slot === slot);
+        for (const record of here) {
+          const { id } = record.planned;
+          if (ids.includes(id)) this.records.become(record, "starting", `its process died (${reason})`);
+          else if (id === offender?.id) this.#offended(record, offender.text);
+          else if (!isOver(record)) this.records.end(record, "stopped", `its process died (${reason})`);
         }
       },
     });
     if (this.#setup) slot.setUp(this.#setup);
     return slot;
+  }
+
+  /** It ended its process: it gets one of its own, so that it can't do so to others again. */
+  #offended(record: WorkerRecord, text: string): void {
+    record.secluded = true;
+    delete record.slot;
+    this.records.end(record, "failed", `${text}; ${this.#startAgain(record, { recover: true })}`);
+  }
+
+  #startAgain(record: WorkerRecord, options: Partial<StartOptions> = {}): string {
+    const again = async () => {
+      if (!this.#restarts.isPlanned(record)) return;
+      this.#restarts.cancel(record);
+      await this.#launch(record, options);
+    };
+    return this.#restarts.plan(record, () => void this.options.inTurn(again));
   }
 }
 

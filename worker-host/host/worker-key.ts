@@ -10,6 +10,8 @@ const forOne = z.strictObject({
   area: z.string().min(1).max(200).optional(),
   enabled: z.boolean().optional(),
   isolation: isolation.optional(),
+  /** A process takes some 80 MB before it does anything. */
+  max_memory_mb: z.int().min(100).optional(),
 });
 
 const instance = z.looseObject({ worker: forOne.optional() });

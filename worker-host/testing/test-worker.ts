@@ -16,9 +16,11 @@ import { systemClock } from "../worker/clock.ts";
 import { ConnectGate } from "../worker/connect-gate.ts";
 import { Connection } from "../worker/connection.ts";
 import type { WorkerContext } from "../worker/context.ts";
+import { Latch } from "../worker/latch.ts";
 import { Life } from "../worker/life.ts";
 import type { WorkerClass } from "../worker/load.ts";
 import type { ConfigSpec } from "../worker/messages.ts";
+import { SeenIds } from "../worker/seen-ids.ts";
 import type { Message, PublishOptions } from "../worker/wire.ts";
 import { Inbox, type TestMessage } from "./inbox.ts";
 import { TestClock } from "./test-clock.ts";
@@ -74,6 +76,7 @@ export async function startWorker<W extends AnyWorker>(
 export class TestWorker<W extends AnyWorker> {
   readonly #topics = new Topics(PREFIX);
   readonly #clock = new TestClock();
+  readonly #latch = new Latch();
   readonly #life: Life;
   readonly #observer: Connection;
   readonly #inbox: Inbox;
@@ -117,9 +120,11 @@ export class TestWorker<W extends AnyWorker> {
         ...common,
         clock: this.#clock,
         topics: this.#topics,
+        latch: this.#latch,
+        seen: new SeenIds(),
         newId: randomUUID,
         load: () => Promise.resolve(this.#capture(Worker)),
-        onState: (state, detail) => {
+        onState: ({ state, detail }) => {
           if (state === "failed") this.#failure = detail ?? "it failed";
         },
         onGroup: () => {},
@@ -131,7 +136,7 @@ export class TestWorker<W extends AnyWorker> {
   async start(): Promise<void> {
     await this.#observer.start();
     await this.#observer.subscribe("#", (message) => this.#receive(message));
-    await this.#life.start();
+    await this.#life.start({ recover: false });
     await this.#clock.advance(0);
     const failure = this.#failure;
     if (failure === undefined) return;
@@ -210,6 +215,12 @@ export class TestWorker<W extends AnyWorker> {
   async configure(config: Record<string, unknown>): Promise<void> {
     const configured = await this.#life.configure(this.#configOf(config), {});
     if (configured === "restart") throw new Error("it has no onConfig: a host would start it anew");
+    await this.#clock.advance(0);
+  }
+
+  /** Engages all-stop, as a host does, or clears it. */
+  async allStop(engaged = true): Promise<void> {
+    this.#latch.set(engaged);
     await this.#clock.advance(0);
   }
 

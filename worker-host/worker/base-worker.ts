@@ -4,6 +4,7 @@ import type { CommandSpec, RunningCommand } from "./command-spec.ts";
 import { assertAction, entryOf } from "./command-table.ts";
 import type { WorkerContext } from "./context.ts";
 import type { Facts } from "./description.ts";
+import { every } from "./every.ts";
 import { type ExecOptions, type ExecResult, execIn } from "./exec.ts";
 import { Messenger } from "./messenger.ts";
 import type { InferOutput, Schema } from "./schema.ts";
@@ -54,6 +55,12 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
   onConfig?(next: Config, previous: Config): unknown;
 
   /**
+   * Called when all-stop is engaged, and at the start of a worker while it is: besides `do_stop`, for what it does on
+   * its own. Commands are aborted already, and `hold`s are off.
+   */
+  onAllStop?(): unknown;
+
+  /**
    * Called again and again, from the end of `start()` on: `static loopIntervalMs` (1000 if not given) after its last call
    * has ended. After an error it waits twice as long each time, up to a minute.
    */
@@ -102,7 +109,7 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
 
   /** Calls `fn` every `ms`, first after `ms`, never while its last call still runs. An error in it ends nothing. */
   every(ms: number, fn: (this: this) => unknown): Task {
-    return this.#scope.every(ms, () => fn.call(this), fn.name || "every");
+    return every(this.#scope, ms, () => fn.call(this), fn.name || "every");
   }
 
   /**

@@ -12,6 +12,8 @@ export class CommandRuns {
   constructor(
     private readonly spec: CommandSpec,
     private readonly parent: Scope,
+    /** What runs, for people: `do_fire`. */
+    private readonly where: string,
   ) {}
 
   /** Why one more may not come now, in words. */
@@ -37,7 +39,7 @@ export class CommandRuns {
   }
 
   #runNow<T>(work: (scope: Scope) => T): Promise<Awaited<T>> {
-    const scope = this.parent.child();
+    const scope = this.parent.child(this.where, true);
     this.#running.add(scope);
     const cancelTimeout = this.#limit(scope);
     const running = scope.track(() => work(scope));

@@ -5,10 +5,11 @@ import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { formatReply, type Reply } from "../contract/reply.ts";
 import type { Topics } from "../contract/topics.ts";
 import { CommandRuns } from "./command-runs.ts";
-import type { RunningCommand } from "./command-spec.ts";
+import type { CommandSpec, RunningCommand } from "./command-spec.ts";
 import { type CommandEntry, describeEntry, entryOf } from "./command-table.ts";
 import { type Validated, validate } from "./schema.ts";
 import { AbortError, type Scope } from "./scope.ts";
+import type { SeenIds } from "./seen-ids.ts";
 import type { Message, PublishOptions } from "./wire.ts";
 
 const STOP = "stop";
@@ -24,6 +25,12 @@ export interface CommandsOptions {
   onChange?: () => void;
   /** Without it, `stop` is an action like any other. */
   stoppable: boolean;
+  /** Actions that are never too late, nor refused for the retain flag: whoever wants something stopped gets it. */
+  urgent: ReadonlySet<string>;
+  /** The ids of those that ran; none runs twice. */
+  seen: SeenIds;
+  /** Why a command may not run now, in words; never asked of an urgent one. */
+  barred?: (spec: CommandSpec) => string | undefined;
 }
 
 /** A command that has arrived, and how to answer it. */
@@ -56,7 +63,7 @@ export class Commands {
 
   /** Takes what has no entry. */
   addFallback(handle: Fallback): void {
-    this.#others = { handle, runs: new CommandRuns({}, this.options.scope) };
+    this.#others = { handle, runs: new CommandRuns({}, this.options.scope, "onCommand") };
   }
 
   /** @throws WorkerHostError `invalid_value` where there is one for that action */
@@ -64,8 +71,13 @@ export class Commands {
     if (this.#known.has(entry.action)) {
       throw new WorkerHostError("invalid_value", `there is a command "${entry.action}" already: remove it first`);
     }
-    this.#known.set(entry.action, { ...entry, runs: new CommandRuns(entry.spec, this.options.scope) });
+    const runs = new CommandRuns(entry.spec, this.options.scope, `do_${entry.action}`);
+    this.#known.set(entry.action, { ...entry, runs });
     this.options.onChange?.();
+  }
+
+  has(action: string): boolean {
+    return this.#known.has(action);
   }
 
   /** What of it runs goes on to its end. Gives whether it was there. */
@@ -91,13 +103,11 @@ export class Commands {
     // A retained command was taken off the broker, by us or by somebody else.
     if (payload.length === 0 && (this.#clearing.delete(topic) || retain)) return;
     const { command, refusal } = parseCommand(payload);
-    const stop = this.options.stoppable && command?.action === STOP;
     if (retain) {
       this.#clearing.add(topic);
       this.options.publish(topic, "", { qos: 1, retain: true });
       this.options.warn(`retained command refused: ${quoteBytes(payload)}; publish commands without the retain flag`);
-      // Whoever wants something stopped gets it, whatever the flags.
-      if (!stop) return;
+      if (command === undefined || !this.options.urgent.has(command.action)) return;
     }
     if (refusal !== undefined) this.options.warn(refusal);
     else this.#dispatch(this.#requestOf(command, message));
@@ -112,9 +122,9 @@ export class Commands {
   }
 
   /** Aborts the running commands: their `hold`s turn off, their sleeps reject. */
-  abortAll(): void {
-    for (const { runs } of this.#known.values()) runs.abortAll();
-    this.#others?.runs.abortAll();
+  abortAll(why?: string): void {
+    for (const { runs } of this.#known.values()) runs.abortAll(why);
+    this.#others?.runs.abortAll(why);
   }
 
   /** Runs `do_stop` if there is one, for the worker's end. */
@@ -135,15 +145,15 @@ export class Commands {
 
   #dispatch(request: Request): void {
     const { action, expiresAt, replyTo } = request.command;
-    const { topics, stoppable } = this.options;
+    const { topics, stoppable, urgent } = this.options;
     const stop = stoppable && action === STOP;
     if (replyTo !== undefined && !topics.isReply(replyTo)) {
       const expected = topics.reply("<id>", "<name>");
       this.options.warn(`${quote(action)} refused: a reply can't go to ${quote(replyTo)}; expected ${expected}`);
       return;
     }
-    // A `stop` is never too late: its sender's clock may be wrong.
-    if (expiresAt !== undefined && expiresAt < request.receivedAt && !stop) {
+    // A sender's clock may be wrong.
+    if (expiresAt !== undefined && expiresAt < request.receivedAt && !urgent.has(action)) {
       this.#refuse(
         request,
         `${quote(action)} refused: it expired ${Math.round(request.receivedAt - expiresAt)} ms ago`,
@@ -153,13 +163,23 @@ export class Commands {
     // Whatever is running must not switch on again what `stop` switches off.
     if (stop) this.abortAll();
     const known = this.#known.get(action);
-    if (known) this.#admit(request, known);
+    const barred = this.#barred(request.command, known?.spec ?? {});
+    if (barred !== undefined) this.#refuse(request, barred);
+    else if (known) this.#admit(request, known);
     else if (this.#others) {
       const { handle, runs } = this.#others;
       const entry = entryOf(action, {}, (args, command) => handle(action, args, command));
-      void this.#run(request, { ...entry, runs }, request.command.args);
+      this.#admit(request, { ...entry, runs });
     } else if (stop) this.#reply(request, { status: "ok" });
     else this.#refuse(request, `unknown action ${quote(action)}; known: ${this.#names()}`);
+  }
+
+  #barred({ action, id }: Command, spec: CommandSpec): string | undefined {
+    const { urgent, barred, seen } = this.options;
+    if (urgent.has(action)) return undefined;
+    const again = id !== undefined && seen.has(id) ? `a command with the id ${quote(id)} has run already` : undefined;
+    const why = again ?? barred?.(spec);
+    return why === undefined ? undefined : `${quote(action)} refused: ${why}`;
   }
 
   #names(): string {
@@ -176,9 +196,17 @@ export class Commands {
   }
 
   #admitChecked(request: Request, known: Known, { value, faults }: Validated<unknown>): void {
-    const why = faults ? faults.map(({ text }) => text).join("; ") : known.runs.refusal;
-    if (why === undefined) void this.#run(request, known, value);
-    else this.#refuse(request, `${known.action} refused: ${why}`);
+    const fault = faults ? faults.map(({ text }) => text).join("; ") : known.runs.refusal;
+    // A check of the args may have taken its time.
+    const barred = this.#barred(request.command, known.spec);
+    const why = barred ?? (fault === undefined ? undefined : `${known.action} refused: ${fault}`);
+    if (why !== undefined) {
+      this.#refuse(request, why);
+      return;
+    }
+    const { id } = request.command;
+    if (id !== undefined) this.options.seen.take(id);
+    void this.#run(request, known, value);
   }
 
   #check(command: Command, { spec, argsJson }: Known): Validated<unknown> | Promise<Validated<unknown>> {

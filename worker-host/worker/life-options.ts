@@ -1,11 +1,12 @@
 import type { Duplex } from "node:stream";
 import type { Logger } from "pino";
-import type { Runstate } from "../contract/description.ts";
 import type { Topics } from "../contract/topics.ts";
 import type { Clock } from "./clock.ts";
 import type { ConnectGate } from "./connect-gate.ts";
+import type { Latch } from "./latch.ts";
 import type { WorkerClass } from "./load.ts";
-import type { WorkerSpec } from "./messages.ts";
+import type { WorkerSpec, WorkerState } from "./messages.ts";
+import type { SeenIds } from "./seen-ids.ts";
 import type { BrokerOptions } from "./wire.ts";
 
 /** What a life is handed from its process. */
@@ -18,7 +19,13 @@ export interface LifeOptions {
   newId: () => string;
   gate: ConnectGate;
   load: (spec: WorkerSpec) => Promise<WorkerClass>;
-  onState: (state: Runstate, detail?: string) => void;
+  onState: (state: Omit<WorkerState, "id">) => void;
+  /** Of the whole process. */
+  latch: Latch;
+  /** The ids of its last commands, over its restarts. */
+  seen: SeenIds;
+  /** Told whenever code of the worker is entered: which, and where that is known. */
+  onEnter?: (where: string, place?: string) => void;
   /** Tells of a process group that the worker started, and of its end. */
   onGroup: (pid: number, alive: boolean) => void;
   /** Instead of a socket to the broker's address. */

@@ -1,38 +1,40 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
-import { describeError, WorkerHostError } from "../contract/errors.ts";
+import { WorkerHostError } from "../contract/errors.ts";
 import type { BaseWorker } from "./base-worker.ts";
+import { Brake } from "./brake.ts";
 import { within } from "./clock.ts";
 import { collectCommands } from "./collect-commands.ts";
 import { Commands } from "./commands.ts";
 import type { CheckedConfig } from "./config.ts";
 import { createContext } from "./context.ts";
 import { Description, type Telemetry } from "./description.ts";
+import type { Latch } from "./latch.ts";
 import type { Configured, LifeOptions } from "./life-options.ts";
 import { LiveConfig } from "./live-config.ts";
-import type { WorkerClass } from "./load.ts";
+import { explain, isLasting, type WorkerClass } from "./load.ts";
 import { locate } from "./locate.ts";
 import { Loop } from "./loop.ts";
-import type { About, ConfigSpec, WorkerSpec } from "./messages.ts";
-import { AbortError, Scope, type ScopeOwner } from "./scope.ts";
+import type { About, ConfigSpec, StartOptions, WorkerSpec } from "./messages.ts";
+import { type LifeParts, reclaim, switchOff } from "./reclaim.ts";
+import { Scope, type ScopeOwner } from "./scope.ts";
 import { Store } from "./store.ts";
+import { Voice } from "./voice.ts";
 import type { MessageHandler } from "./wire.ts";
 import { WorkerWire } from "./worker-wire.ts";
 
 const START_MS = 10_000;
-const DO_STOP_MS = 1_000;
-const STOP_MS = 5_000;
-const SETTLE_MS = 1_000;
 /** How long a patient restart waits for running commands. */
 const DRAIN_MS = 10_000;
 const LOOP_INTERVAL_MS = 1_000;
-
-const SELF_EXPLAINING: ReadonlySet<string> = new Set(["load_failed", "invalid_config"]);
 
 /** One worker's life: loaded, connected, started, stopped, reclaimed. */
 export class Life implements ScopeOwner {
   readonly id: string;
   readonly log: Logger;
+  readonly latch: Latch;
+  readonly #brake: Brake;
+  readonly #voice: Voice;
   readonly #scope: Scope;
   readonly #wire: WorkerWire;
   readonly #commands: Commands;
@@ -49,19 +51,34 @@ export class Life implements ScopeOwner {
     readonly spec: WorkerSpec,
     private readonly options: LifeOptions,
   ) {
-    const { topics, clock } = options;
+    const { topics, clock, latch } = options;
     this.id = spec.id;
+    this.latch = latch;
+    this.#brake = new Brake({
+      spec,
+      latch,
+      parts: () => this.#parts,
+      worker: () => (this.#stopping ? undefined : this.#worker),
+    });
     this.log = options.log.child({ worker: spec.id });
     this.#scope = new Scope(this, clock);
-    this.#wire = new WorkerWire({ ...options, id: spec.id, log: this.log, warn: (text) => this.#warn(text) });
+    this.#voice = new Voice({
+      clock,
+      log: this.log,
+      publish: (key, text) => void this.#wire.publish(topics.status(spec.id, key), text),
+    });
+    this.#wire = new WorkerWire({ ...options, id: spec.id, log: this.log, warn: (text) => this.#voice.warn(text) });
     this.#commands = new Commands({
       scope: this.#scope,
       topics,
       now: () => clock.now(),
-      warn: (text) => this.#warn(text),
+      warn: (text) => this.#voice.warn(text),
       publish: (topic, payload, how) => void this.#wire.publish(topic, payload, how),
       onChange: () => this.#description.changed(),
       stoppable: true,
+      urgent: new Set(["stop"]),
+      seen: options.seen,
+      barred: (command) => this.#brake.barred(command),
     });
     this.#description = new Description({
       id: spec.id,
@@ -71,19 +88,19 @@ export class Life implements ScopeOwner {
     });
   }
 
-  /** Brings the worker to `running`, or to `failed`. Never rejects. */
-  async start(): Promise<void> {
+  /** Brings the worker to `running`, or to `failed`; `recover` as in `StartOptions`. Never rejects. */
+  async start({ recover }: Pick<StartOptions, "recover">): Promise<void> {
     if (this.#stopping) return;
-    this.options.onState("starting");
+    this.options.onState({ state: "starting" });
     try {
-      await this.#bringUp();
+      await this.#bringUp(recover);
       if (this.#stopping) return;
       this.#running = true;
-      this.options.onState("running");
+      this.options.onState({ state: "running" });
     } catch (error) {
       if (this.#stopping) return;
       this.log.error({ err: error }, "can't start");
-      this.#stopping = this.#fail(this.#explain(error));
+      this.#stopping = this.#fail(error);
       await this.#stopping;
     }
   }
@@ -109,12 +126,11 @@ export class Life implements ScopeOwner {
         if (!worker.onConfig) return "restart";
         await this.#scope.track(() => live.change(worker, checked, this.options.clock));
       }
-      for (const warning of checked.warnings) this.#warn(warning);
+      for (const warning of checked.warnings) this.#voice.warn(warning);
       this.#describe(checked, config, about);
       return "applied";
     } catch (error) {
-      this.log.error({ err: error }, "the new config is not taken; the old one stays");
-      this.#tell("error", `${this.#explain(error)}; the old config stays`);
+      this.#voice.fail(`${explain(error, this.spec)}; the old config stays`, error);
       throw error;
     }
   }
@@ -126,33 +142,56 @@ export class Life implements ScopeOwner {
   }
 
   async #stop(): Promise<void> {
-    this.options.onState("stopping");
+    this.options.onState({ state: "stopping" });
     await this.#reclaim();
-    this.options.onState("stopped");
+    this.options.onState({ state: "stopped" });
   }
 
-  async #fail(detail: string): Promise<void> {
+  async #fail(error: unknown): Promise<void> {
+    const hopeless = this.#class === undefined || isLasting(error);
     await this.#reclaim();
-    this.options.onState("failed", detail);
+    this.options.onState({ state: "failed", detail: explain(error, this.spec), ...(hopeless ? { hopeless } : {}) });
+  }
+
+  async #reclaim(): Promise<void> {
+    this.#brake.release();
+    await reclaim(this.#worker, this.#store, this.#parts);
+  }
+
+  /** It takes no command but `stop` until it is released; `undefined` releases it. */
+  lockOut(reason: string | undefined): void {
+    this.#brake.lockOut(reason);
+  }
+
+  entered(where: string): void {
+    this.options.onEnter?.(where);
+  }
+
+  blocks(name: string): void {
+    this.options.onEnter?.(name, locate(new Error(name), this.spec.file, this.spec.dir));
   }
 
   report(error: unknown, where: string): void {
-    this.log.error({ err: error }, `${where} failed`);
-    this.#tell("error", `${where}: ${describeError(error)}`);
+    this.#voice.report(error, where);
   }
 
-  #tell(key: "warn" | "error", text: string): void {
-    void this.#wire.publish(this.options.topics.status(this.id, key), text);
+  get #parts(): LifeParts {
+    const { clock, topics } = this.options;
+    return {
+      owner: this,
+      clock,
+      topics,
+      scope: this.#scope,
+      wire: this.#wire,
+      commands: this.#commands,
+      description: this.#description,
+      warn: (text) => this.#voice.warn(text),
+    };
   }
 
-  #warn(text: string): void {
-    this.log.warn(text);
-    this.#tell("warn", text);
-  }
-
-  async #bringUp(): Promise<void> {
-    const { spec, options } = this;
-    this.#class = await this.#scope.run(() => options.load(spec));
+  async #bringUp(recover: boolean): Promise<void> {
+    const { spec, options, latch } = this;
+    this.#class = await this.#scope.run(() => options.load(spec), "its top-level code");
     const [store] = await Promise.all([this.#openStore(), this.#wire.start()]);
     this.#store = store;
     const live = new LiveConfig(this.#class.config, spec.file);
@@ -164,6 +203,9 @@ export class Life implements ScopeOwner {
     if (worker.onCommand) this.#commands.addFallback(worker.onCommand.bind(worker));
     await this.#startWorker(worker);
     if (this.#stopping) return;
+    if (latch.engaged) await this.#brake.halt("all-stop");
+    else if (recover) await switchOff(this.#scope, this.#parts);
+    if (this.#stopping) return;
     await this.#listen();
     if (this.#stopping) return;
     this.#description.open();
@@ -173,11 +215,11 @@ export class Life implements ScopeOwner {
 
   #openStore(): Promise<Store> {
     const { clock } = this.options;
-    return Store.open(this.spec.dataDir, { warn: (text) => this.#warn(text), now: () => clock.now() });
+    return Store.open(this.spec.dataDir, { warn: (text) => this.#voice.warn(text), now: () => clock.now() });
   }
 
   #construct(Class: WorkerClass, store: Store, live: LiveConfig, checked: CheckedConfig): BaseWorker {
-    for (const warning of checked.warnings) this.#warn(warning);
+    for (const warning of checked.warnings) this.#voice.warn(warning);
     live.begin(checked);
     this.#config = live;
     this.#describe(checked, this.spec.config, this.spec.about);
@@ -199,7 +241,7 @@ export class Life implements ScopeOwner {
       commands: this.#commands,
       description: this.#description,
     });
-    return this.#scope.run(() => new Class(context));
+    return this.#scope.run(() => new Class(context), "its constructor");
   }
 
   /** Puts what its class and its config file say of the worker into its description. */
@@ -217,7 +259,7 @@ export class Life implements ScopeOwner {
   }
 
   async #startWorker(worker: BaseWorker): Promise<void> {
-    const starting = this.#scope.track(() => worker.start());
+    const starting = this.#scope.track(() => worker.start(), "start()");
     if (await within(this.options.clock, START_MS, starting)) return;
     throw new WorkerHostError(
       "timeout",
@@ -244,46 +286,5 @@ export class Life implements ScopeOwner {
     return (message) => {
       if (!this.#scope.ended) handler(message);
     };
-  }
-
-  async #reclaim(): Promise<void> {
-    const { topics, clock } = this.options;
-    const worker = this.#worker;
-    this.#scope.end(new AbortError("the worker stops"));
-    const last = new Scope(this, clock);
-    if (worker) {
-      await this.#finish(
-        "do_stop",
-        DO_STOP_MS,
-        last.track(() => this.#commands.stop(last)),
-      );
-      await this.#finish(
-        "stop()",
-        STOP_MS,
-        last.track(() => worker.stop()),
-      );
-    }
-    await this.#finish("what it started", SETTLE_MS, this.#scope.idle());
-    last.end();
-    await this.#finish("writing its store", SETTLE_MS, Promise.resolve(this.#store?.flush()));
-    this.#description.close();
-    const offline = this.#wire.publish(topics.availability(this.id), "offline", { qos: 1, retain: true });
-    await within(clock, SETTLE_MS, offline);
-    await within(clock, SETTLE_MS, this.#wire.stop());
-  }
-
-  async #finish(what: string, ms: number, work: Promise<unknown>): Promise<void> {
-    try {
-      if (!(await within(this.options.clock, ms, work)))
-        this.#warn(`${what} has not ended in ${ms / 1000} s: left behind`);
-    } catch (error) {
-      this.report(error, what);
-    }
-  }
-
-  #explain(error: unknown): string {
-    // These name their place themselves.
-    if (error instanceof WorkerHostError && SELF_EXPLAINING.has(error.code)) return error.message;
-    return `${locate(error, this.spec.file, this.spec.dir)}: ${describeError(error)}`;
   }
 }

@@ -56,8 +56,17 @@ export async function inspect(spec: WorkerSpec): Promise<string[]> {
     collectCommands(Class.prototype);
     return (await checkConfig(Class.config, spec.config, spec.file)).warnings;
   } catch (cause) {
-    if (cause instanceof WorkerHostError) throw cause;
-    const text = `${locate(cause, spec.file, spec.dir)}: ${describeError(cause)}`;
-    throw new WorkerHostError("load_failed", text, { cause });
+    if (isLasting(cause)) throw cause;
+    throw new WorkerHostError("load_failed", explain(cause, spec), { cause });
   }
+}
+
+/** Whether it names its place itself, and doesn't pass by itself. */
+export function isLasting(error: unknown): boolean {
+  return error instanceof WorkerHostError && (error.code === "load_failed" || error.code === "invalid_config");
+}
+
+/** What went wrong with a worker, and where. */
+export function explain(error: unknown, { file, dir }: Pick<WorkerSpec, "file" | "dir">): string {
+  return isLasting(error) ? describeError(error) : `${locate(error, file, dir)}: ${describeError(error)}`;
 }

@@ -71,7 +71,7 @@ export class Loop {
     let failed = false;
     await scope.spawn(async (own) => {
       failed = !(await this.#succeeds(own));
-    }).done;
+    }, "loop").done;
     this.#calling = false;
     this.#failures = failed ? this.#failures + 1 : 0;
     const doubled = Math.max(BACKOFF_MIN_MS, intervalMs) * 2 ** this.#failures;

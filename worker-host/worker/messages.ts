@@ -33,6 +33,21 @@ export interface WorkerSpec {
   dataDir: string;
   config: ConfigSpec;
   about: About;
+  /** Why it takes no command but `stop`. */
+  lockedOut?: string;
+}
+
+/** How often a runner says that it is not held up, in ms. */
+export const BEAT_MS = 250;
+
+/** How a worker is started. */
+export interface StartOptions {
+  /** After the running commands of the one in whose place it comes. */
+  patient: boolean;
+  /** Its process died under its earlier self: what that had switched on goes off first. */
+  recover: boolean;
+  /** The ids of commands that it ran in another process. */
+  seen: string[];
 }
 
 /** What all workers of a runner share; sent first. */
@@ -41,22 +56,40 @@ export interface RunnerSetup {
   prefix: string;
   hostName: string;
   log: LogOptions;
+  /** Whether all-stop is engaged. */
+  allStop: boolean;
+}
+
+/** What a worker's life has come to. */
+export interface WorkerState {
+  id: string;
+  state: Runstate;
+  detail?: string;
+  /** It would fail in the same way again, until somebody edits something. */
+  hopeless?: true;
 }
 
 /** From the host to a runner. */
 export type ToRunner =
-  | { type: "setup"; setup: RunnerSetup }
-  /** Starts a worker; one that runs under that id is stopped first, with `patient` after its running commands. */
-  | { type: "start"; run: number; spec: WorkerSpec; patient: boolean }
+  /** `blackBox`: the file in which it notes what it does. */
+  | { type: "setup"; setup: RunnerSetup; blackBox: string }
+  /** Starts a worker; one that runs under that id is stopped first. */
+  | ({ type: "start"; run: number; spec: WorkerSpec } & StartOptions)
   | { type: "stop"; id: string }
   /** Gives a worker what its config file says now. */
   | { type: "configure"; request: number; id: string; config: ConfigSpec; about: About }
+  /** Engages all-stop, or clears it; answered when all workers have been told. */
+  | { type: "all_stop"; request: number; engaged: boolean }
+  /** A worker takes no command but `stop`; without a reason it does again. */
+  | { type: "lock_out"; id: string; reason?: string }
   /** Loads a worker and checks its config, without starting it. */
   | { type: "inspect"; request: number; spec: WorkerSpec };
 
 /** From a runner to its host. */
 export type FromRunner =
-  | { type: "state"; id: string; run: number; state: Runstate; detail?: string }
+  | ({ type: "state"; run: number } & WorkerState)
+  /** It is not held up; said every `BEAT_MS`. `debugged`: somebody may have it at a breakpoint. */
+  | { type: "beat"; debugged: boolean }
   /** What a worker's class and config are worth, in words for people. */
   | { type: "checked"; request: number; fault?: string; warnings: string[] }
   /** A worker started a process group, or it has ended. */

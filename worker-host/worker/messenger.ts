@@ -115,6 +115,12 @@ export class Messenger {
     return Promise.all(sent).then((taken) => taken.every(Boolean));
   }
 
+  /** Has the host stop all props, until somebody sends it `all_clear`. Gives whether the broker took it. */
+  allStop(reason?: string): Promise<boolean> {
+    const { hostName } = this.#context.topics;
+    return this.command(hostName, "all_stop", { by: this.id, ...(reason === undefined ? {} : { reason }) });
+  }
+
   /**
    * Sends a command to another prop and waits for what its handler returns; `timeoutMs` is what
    * the target's description says of that command if not given, else 30 s.

@@ -1,5 +1,6 @@
 import type { Duplex } from "node:stream";
 import mqtt, { type IClientOptions, type IClientPublishOptions, type IPublishPacket, type MqttClient } from "mqtt";
+import type { Clock } from "./clock.ts";
 import type { BrokerOptions, Message, PublishOptions } from "./wire.ts";
 
 /** Why there is no connection, for people. `refused`: the broker answered, and won't have us. */
@@ -17,6 +18,7 @@ export interface ClientOptions {
   clientId: string;
   will?: { topic: string; payload: string };
   random: () => number;
+  clock: Clock;
   protocolVersion: 5 | 4;
   /** Instead of a socket to the broker's address. */
   openStream?: () => Duplex;
@@ -34,6 +36,7 @@ export function createClient({
   clientId,
   will,
   random,
+  clock,
   protocolVersion,
   openStream,
 }: ClientOptions): MqttClient {
@@ -55,9 +58,30 @@ export function createClient({
   }
   if (will) options.will = { topic: will.topic, payload: Buffer.from(will.payload), qos: 1, retain: true };
   const client = openStream ? new mqtt.MqttClient(openStream, options) : mqtt.connect(broker.url, options);
+  client.handleMessage = takeTurns(clock);
   // Nagle's algorithm would hold an answer back until the PUBACK written before it is acknowledged: 44 ms.
   if ("setNoDelay" in client.stream && typeof client.stream.setNoDelay === "function") client.stream.setNoDelay(true);
   return client;
+}
+
+/** How long the messages of one connection may keep everybody else waiting, in ms. */
+const TURN_MS = 1;
+
+/**
+ * Called by mqtt.js after each message; the next is handled when `done` is called, and the broker is not read from
+ * before that: a flood of messages on one connection takes its turns with all others.
+ */
+function takeTurns(clock: Clock): MqttClient["handleMessage"] {
+  let began = 0;
+  let last = 0;
+  return (_packet, done) => {
+    const now = clock.now();
+    if (now - last >= TURN_MS) began = now;
+    last = now;
+    if (now - began < TURN_MS) return done();
+    began = now;
+    setImmediate(done);
+  };
 }
 
 /** Whether the broker doesn't speak the MQTT that it was asked for. */

@@ -1,18 +1,24 @@
 import { randomUUID } from "node:crypto";
+import { url as inspectorUrl } from "node:inspector";
 import { format } from "node:util";
 // Loaded before any worker is: Node can't require() a module, as a CommonJS worker does, that is still being loaded.
 import "../index.ts";
 import type { Logger } from "pino";
-import { describeError } from "../contract/errors.ts";
+import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
+import { BlackBox } from "./black-box.ts";
+import { noteBlockingCalls } from "./blocking-calls.ts";
 import { systemClock, within } from "./clock.ts";
 import { ConnectGate } from "./connect-gate.ts";
 import { killGroup } from "./kill-group.ts";
+import { Latch } from "./latch.ts";
 import { Life } from "./life.ts";
 import { inspect, loadWorker } from "./load.ts";
 import { createLogger } from "./log.ts";
-import type { About, ConfigSpec, FromRunner, RunnerSetup, ToRunner, WorkerSpec } from "./messages.ts";
+import { BEAT_MS, type FromRunner, type RunnerSetup, type ToRunner } from "./messages.ts";
 import { isAbort, Scope } from "./scope.ts";
+import { Seats, type Start } from "./seats.ts";
+import { journalOf, SeenJournal } from "./seen-journal.ts";
 
 /** How long workers have to switch off what they switched on, once their host is gone. */
 const ORPHANED_MS = 500;
@@ -25,53 +31,25 @@ const CONSOLE_LEVELS = [
   ["error", "error"],
 ] as const;
 
-/** A worker's life under an id, and the one that it takes over from until that has ended. */
-interface Seat {
-  life: Life;
-  run: number;
-  before: Seat | undefined;
-}
-
 /** The process that runs workers' code: lifecycle messages in, states out. */
 class Runner {
-  readonly #seats = new Map<string, Seat>();
+  readonly seats = new Seats((start) => this.#create(start));
   readonly #gate = new ConnectGate();
-  /** The process groups that workers started. */
-  readonly #groups = new Set<number>();
+  readonly latch = new Latch();
   readonly #topics;
 
   constructor(
     private readonly setup: RunnerSetup,
     private readonly log: Logger,
+    private readonly blackBox: BlackBox,
+    private readonly journal: SeenJournal,
   ) {
     this.#topics = new Topics(setup.prefix, setup.hostName);
+    this.latch.set(setup.allStop);
   }
 
-  /** Starts a worker in the place of the one that has its id; `patient`: after its running commands. */
-  start(spec: WorkerSpec, run: number, patient: boolean): void {
-    const seat: Seat = { life: this.#create(spec, run), run, before: this.#seats.get(spec.id) };
-    this.#seats.set(spec.id, seat);
-    void this.#take(seat, patient);
-  }
-
-  async #take(seat: Seat, patient: boolean): Promise<void> {
-    if (seat.before && patient) await this.#drain(seat.before);
-    if (seat.before) await this.#vacate(seat.before);
-    seat.before = undefined;
-    await seat.life.start();
-  }
-
-  async #drain({ life, before }: Seat): Promise<void> {
-    if (before) await this.#drain(before);
-    await life.drain();
-  }
-
-  async #vacate({ life, before }: Seat): Promise<void> {
-    if (before) await this.#vacate(before);
-    await life.stop();
-  }
-
-  #create(spec: WorkerSpec, run: number): Life {
+  #create({ spec, run, onGroup, seen }: Start): Life {
+    const { id } = spec;
     return new Life(spec, {
       broker: this.setup.broker,
       topics: this.#topics,
@@ -80,42 +58,16 @@ class Runner {
       random: Math.random,
       newId: randomUUID,
       gate: this.#gate,
+      latch: this.latch,
+      seen: this.journal.of(id, seen),
       load: loadWorker,
-      onState: (state, detail) => send({ type: "state", id: spec.id, run, state, ...(detail ? { detail } : {}) }),
+      onState: (state) => send({ type: "state", run, id, ...state }),
+      onEnter: (where, place) => this.blackBox.enter(id, where, place),
       onGroup: (pid, alive) => {
-        if (alive) this.#groups.add(pid);
-        else this.#groups.delete(pid);
+        onGroup(pid, alive);
         send({ type: "group", pid, alive });
       },
     });
-  }
-
-  async stop(id: string): Promise<void> {
-    const seat = this.#seats.get(id);
-    if (!seat) return;
-    await this.#vacate(seat);
-    // Until then whoever comes next waits for it.
-    if (this.#seats.get(id) === seat) this.#seats.delete(id);
-  }
-
-  /**
-   * Gives a worker what its config file says now; one that can't take it while it runs is started anew.
-   *
-   * @throws WorkerHostError `invalid_config`; whatever its `onConfig` throws
-   */
-  async configure(id: string, config: ConfigSpec, about: About): Promise<void> {
-    const seat = this.#seats.get(id);
-    const configured = await seat?.life.configure(config, about);
-    if (seat && configured === "restart" && this.#seats.get(id) === seat)
-      this.start({ ...seat.life.spec, config, about }, seat.run, true);
-  }
-
-  async stopAll(): Promise<void> {
-    await Promise.all([...this.#seats.keys()].map((id) => this.stop(id)));
-  }
-
-  killGroups(): void {
-    for (const pid of this.#groups) killGroup(pid);
   }
 
   /** What a worker writes with `console` goes to the log, as its own. */
@@ -139,13 +91,21 @@ let runner: Promise<Runner> | undefined;
 process.on("message", (message: ToRunner) => {
   switch (message.type) {
     case "setup":
-      runner = createRunner(message.setup);
+      runner = createRunner(message.setup, message.blackBox);
       return;
-    case "start":
-      void runner?.then((it) => it.start(message.spec, message.run, message.patient));
+    case "start": {
+      const { spec, run, ...options } = message;
+      void runner?.then(({ seats }) => seats.start(spec, run, options));
       return;
+    }
     case "stop":
-      void runner?.then((it) => it.stop(message.id));
+      void runner?.then(({ seats }) => seats.stop(message.id));
+      return;
+    case "all_stop":
+      void answer(message.request, allStop(message.engaged));
+      return;
+    case "lock_out":
+      void runner?.then(({ seats }) => seats.lockOut(message.id, message.reason));
       return;
     case "configure":
       void answer(message.request, configure(message));
@@ -156,7 +116,12 @@ process.on("message", (message: ToRunner) => {
 });
 
 async function configure({ id, config, about }: Extract<ToRunner, { type: "configure" }>): Promise<string[]> {
-  await (await runner)?.configure(id, config, about);
+  await (await runner)?.seats.configure(id, config, about);
+  return [];
+}
+
+async function allStop(engaged: boolean): Promise<string[]> {
+  (await runner)?.latch.set(engaged);
   return [];
 }
 
@@ -173,8 +138,11 @@ function send(message: FromRunner): void {
   if (process.connected) process.send?.(message);
 }
 
-async function createRunner(setup: RunnerSetup): Promise<Runner> {
-  const created = new Runner(setup, await createLogger(setup.log));
+async function createRunner(setup: RunnerSetup, blackBox: string): Promise<Runner> {
+  const log = await createLogger(setup.log);
+  const onError = (error: unknown) => log.error({ err: error }, "what it does can't be noted any more");
+  const journal = new SeenJournal(journalOf(blackBox), onError);
+  const created = new Runner(setup, log, new BlackBox(blackBox, onError), journal);
   created.takeConsole();
   return created;
 }
@@ -185,8 +153,8 @@ process.on("disconnect", () => void end());
 async function end(): Promise<void> {
   try {
     const it = await runner;
-    await within(systemClock, ORPHANED_MS, Promise.resolve(it?.stopAll()));
-    it?.killGroups();
+    await within(systemClock, ORPHANED_MS, Promise.resolve(it?.seats.stopAll()));
+    it?.seats.killGroups();
   } finally {
     killGroup(process.pid);
   }
@@ -199,3 +167,24 @@ function onUncaught(error: unknown): void {
 
 process.on("uncaughtException", onUncaught);
 process.on("unhandledRejection", onUncaught);
+
+for (const name of ["exit", "abort"] as const) {
+  process[name] = () => {
+    throw new WorkerHostError(
+      "not_allowed",
+      `process.${name}() would end the other workers too: throw an error in start(), or return`,
+    );
+  };
+}
+
+noteBlockingCalls((name) => Scope.current()?.owner.blocks?.(name));
+
+/** Says that the process is not held up; an inspector that is open is a person's, who may have it at a breakpoint. */
+function beat(): void {
+  send({ type: "beat", debugged: inspectorUrl() !== undefined });
+}
+
+// All that it imports itself is loaded.
+beat();
+// A process whose host has gone already ends by itself.
+setInterval(beat, BEAT_MS).unref();

@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { Logger } from "pino";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { Clock } from "./clock.ts";
+import type { Latch } from "./latch.ts";
 
 /** Rejects what was waiting in a scope when it ended; named as Node names it, so that `error.name` can tell. */
 export class AbortError extends Error {
@@ -12,8 +13,14 @@ export class AbortError extends Error {
 export interface ScopeOwner {
   readonly id: string;
   readonly log: Logger;
+  /** While it is engaged, nothing is switched on outside of commands. */
+  readonly latch?: Latch;
   /** `where` says what was running: `ticker`, `do_fire`. */
   report(error: unknown, where: string): void;
+  /** Code of its own is entered now; `where` says which, as far as it has a name. */
+  entered?(where: string): void;
+  /** A function is called that may hold up the process: `execSync`. */
+  blocks?(name: string): void;
 }
 
 /** Something running in a scope. */
@@ -51,10 +58,16 @@ export class Scope {
   /** Called when that has happened to what runs in here. */
   #onAbandoned = () => {};
 
+  /**
+   * @param where what runs in here: `do_fire`, `ticker`
+   * @param inCommand it is a command's, or inside one
+   */
   constructor(
     readonly owner: ScopeOwner,
     readonly clock: Clock,
     readonly parent?: Scope,
+    readonly where: string = parent?.where ?? "",
+    readonly inCommand: boolean = parent?.inCommand ?? false,
   ) {}
 
   /** Aborted when this scope ends while something runs in it. */
@@ -74,13 +87,14 @@ export class Scope {
   }
 
   /** Calls `fn` in this scope. */
-  run<T>(fn: () => T): T {
+  run<T>(fn: () => T, where = this.where): T {
+    this.owner.entered?.(where);
     return current.run(this, fn);
   }
 
   /** A scope inside this one. */
-  child(): Scope {
-    return new Scope(this.owner, this.clock, this);
+  child(where = this.where, inCommand = this.inCommand): Scope {
+    return new Scope(this.owner, this.clock, this, where, inCommand);
   }
 
   /** Ends this scope and all inside it: their `hold`s turn off, their sleeps reject, their signals abort. */
@@ -127,6 +141,7 @@ export class Scope {
     return new Promise((resolve, reject) => {
       const cancel = this.clock.after(ms, () => {
         forget();
+        this.owner.entered?.(this.where);
         resolve();
       });
       const forget = this.whenEnded(() => {
@@ -151,7 +166,7 @@ export class Scope {
 
   /** Runs `task` as a scope of its own inside this one; an error in it goes to the owner. */
   spawn(task: Promise<unknown> | ((scope: Scope) => unknown), where = "a spawned task"): Task {
-    const scope = this.child();
+    const scope = this.child(where);
     if (scope.ended && typeof task === "function") return { cancel: () => {}, done: Promise.resolve() };
     const abandoned = new Promise<void>((resolve) => {
       scope.#onAbandoned = resolve;
@@ -164,11 +179,11 @@ export class Scope {
   }
 
   /** Calls `fn` in this scope, which counts as busy until what it gives is settled. */
-  async track<T>(fn: () => T): Promise<Awaited<T>> {
+  async track<T>(fn: () => T, where = this.where): Promise<Awaited<T>> {
     this.#running++;
     this.#update();
     try {
-      return await this.run(fn);
+      return await this.run(fn, where);
     } finally {
       if (this.#abandoned > 0) this.#abandoned--;
       else this.#running--;
@@ -176,26 +191,10 @@ export class Scope {
     }
   }
 
-  /** Calls `fn` every `ms`, first after `ms`, never while its last call still runs; an error in it ends nothing. */
-  every(ms: number, fn: () => unknown, where = "every"): Task {
-    assertDelay("every", ms);
-    return this.spawn(async (scope) => {
-      let due = this.clock.now() + ms;
-      for (;;) {
-        await scope.sleep(Math.max(0, due - this.clock.now()));
-        try {
-          await fn();
-        } catch (error) {
-          if (!isAbort(error, scope)) this.owner.report(error, where);
-        }
-        due = Math.max(due + ms, this.clock.now());
-      }
-    }, where);
-  }
-
   /**
    * Calls `on`, waits `ms`, calls `off`. `off` is called whatever happens: at once when the scope ends, and when `on`
-   * throws.
+   * throws. Outside of commands it is called at once when all-stop is engaged, and while it is, `on` is not called; the
+   * hold takes its time all the same.
    *
    * @throws AbortError when the scope ends before `ms` are over.
    */
@@ -203,25 +202,32 @@ export class Scope {
     assertDelay("hold", ms);
     const reason = this.#ended();
     if (reason) return this.#refuse(reason);
+    const latch = this.inCommand ? undefined : this.owner.latch;
+    if (latch?.engaged) return this.sleep(ms);
     let turnedOff: Promise<void> | undefined;
     const turnOff = () => {
       turnedOff = this.#turnOff(off);
       // Whoever awaits the hold hears of a failure below; until then it is not an unhandled one.
       turnedOff.catch(ignore);
     };
-    const forget = this.whenEnded(turnOff);
+    const turnOffOnce = () => {
+      if (!turnedOff) turnOff();
+    };
+    const forget = this.whenEnded(turnOffOnce);
+    const unlatch = latch?.whenEngaged(turnOffOnce);
     try {
       const turningOn = on();
       try {
         if (turningOn instanceof Promise) await turningOn;
       } finally {
-        // The scope ended while `on` was still turning on: what it did last must be undone again.
+        // It ended while `on` was still turning on: what that did last must be undone again.
         if (turnedOff) turnOff();
       }
-      if (!turnedOff) await this.sleep(ms);
+      if (!this.ended) await this.sleep(ms);
     } finally {
       forget();
-      if (!turnedOff) turnOff();
+      unlatch?.();
+      turnOffOnce();
       await turnedOff;
     }
     const ended = this.#ended();
@@ -233,7 +239,7 @@ export class Scope {
     this.#turningOff++;
     this.#update();
     try {
-      await new Scope(this.owner, this.clock).run(off);
+      await new Scope(this.owner, this.clock, undefined, this.where).run(off);
     } finally {
       this.#turningOff--;
       this.#update();
@@ -287,7 +293,8 @@ export function isAbort(error: unknown, scope: Scope): boolean {
   return scope.ended && error instanceof Error && error.name === "AbortError";
 }
 
-function assertDelay(name: string, ms: number): void {
+/** @throws WorkerHostError `invalid_value` */
+export function assertDelay(name: string, ms: number): void {
   if (typeof ms === "number" && ms >= 0) return;
   throw new WorkerHostError("invalid_value", `${name}(${String(ms)}): expected a number of ms, 0 or more`);
 }

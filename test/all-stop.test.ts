@@ -1,0 +1,224 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { startBroker } from "./harness/broker.ts";
+import { TestClient } from "./harness/client.ts";
+import { makeFolder, workerSource } from "./harness/folder.ts";
+import { runCli, startHost } from "./harness/host.ts";
+
+const TOPIC = "halloween/worker_host/status/all_stop";
+
+const FOGGER = `
+import { BaseWorker, command } from "worker-host";
+export class Worker extends BaseWorker {
+  async do_fire() {
+    await this.hold(60_000, () => this.telemetry("fog", "on"), () => this.telemetry("fog", "off"));
+  }
+  @command({ safe: true })
+  do_lights() { this.telemetry("lights", "on"); }
+  do_ping() { this.telemetry("pong", 1); }
+  do_stop() { this.telemetry("stopped", 1); }
+  onAllStop() { this.telemetry("all_stop", 1); }
+  do_panic() { return this.allStop("guest in the coffin"); }
+}`;
+
+function latchFile(cwd: string): Record<string, unknown> {
+  return JSON.parse(readFileSync(join(cwd, "data/all_stop.json"), "utf8")) as Record<string, unknown>;
+}
+
+async function startFogger(options: { cwd?: string; props?: Record<string, string> } = {}) {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const props = { "fogger/backend/worker.ts": FOGGER, ...options.props };
+  const host = await startHost({ broker, ...(options.cwd === undefined ? {} : { cwd: options.cwd }), props });
+  return { broker, client, host, props };
+}
+
+test("all_stop ends what runs, and lets only stop and safe commands run until all_clear", async () => {
+  const { client, host } = await startFogger();
+  await client.expect(TOPIC, "clear");
+  await client.command("fogger", "fire");
+  await client.expect("halloween/fogger/telemetry/fog", "on");
+
+  const reply_to = "halloween/cli/reply/1";
+  await client.command("worker_host", { action: "all_stop", args: { by: "anna", reason: "smoke" }, id: "1", reply_to });
+  await client.expect(TOPIC, "engaged");
+  await client.expect("halloween/fogger/telemetry/fog", "off");
+  await client.expect("halloween/fogger/telemetry/stopped");
+  await client.expect("halloween/fogger/telemetry/all_stop");
+  // Boards hear of it too.
+  await client.expect("halloween/broadcast/cmd", /"stop"/);
+  expect(JSON.parse(await client.expect(reply_to))).toMatchObject({
+    status: "ok",
+    result: { engaged: true, by: "anna", reason: "smoke", since: expect.stringMatching(/^\d{4}-/) },
+  });
+  expect(latchFile(host.cwd)).toMatchObject({ engaged: true, by: "anna", reason: "smoke" });
+  const topics = client.seen.all.map(({ topic }) => topic);
+  expect(topics.indexOf(TOPIC)).toBeLessThan(topics.indexOf("halloween/broadcast/cmd"));
+
+  await client.command("fogger", { action: "fire", id: "2", reply_to: "halloween/cli/reply/2" });
+  const refusal = '"fire" refused: all-stop is engaged: only stop and safe commands run, until all_clear';
+  await client.expect("halloween/fogger/status/warn", refusal);
+  expect(JSON.parse(await client.expect("halloween/cli/reply/2"))).toMatchObject({ error: refusal, refused: true });
+  await client.command("fogger", "lights");
+  await client.expect("halloween/fogger/telemetry/lights", "on");
+  const stopped = client.expectNext("halloween/fogger/telemetry/stopped");
+  await client.command("fogger", "stop");
+  await stopped;
+  expect(client.texts("halloween/fogger/telemetry/fog")).toEqual(["on", "off"]);
+
+  const clear = client.expectNext(TOPIC, "clear");
+  await client.command("worker_host", "all_clear");
+  await clear;
+  expect(latchFile(host.cwd)).toMatchObject({ engaged: false });
+  await client.command("fogger", "ping");
+  await client.expect("halloween/fogger/telemetry/pong");
+  // Nothing started by itself.
+  expect(client.texts("halloween/fogger/telemetry/fog")).toEqual(["on", "off"]);
+});
+
+test("it outlives host and broker: file first, then the topic, and the start's last line shows it", async () => {
+  const { broker, client, host } = await startFogger();
+  await client.command("worker_host", "all_stop fire alarm");
+  await client.expect(TOPIC, "engaged");
+  await host.stop();
+  await broker.stop();
+  await broker.start();
+
+  const again = await startHost({
+    broker,
+    cwd: host.cwd,
+    props: { "fogger/backend/worker.ts": FOGGER },
+  });
+  const watching = await TestClient.connect(broker.url);
+  await watching.expect(TOPIC, "engaged");
+  await again.logged(/^all-stop is engaged by a command \(fire alarm\) since .*: nothing moves until/);
+  expect(again.log.all.at(-1)?.msg).toMatch(/^all-stop is engaged/);
+  await watching.command("fogger", "ping");
+  await watching.expect("halloween/fogger/status/warn", /"ping" refused: all-stop is engaged/);
+
+  // Nor does a broker that forgets lose it.
+  await watching.close();
+  await broker.stop();
+  await broker.start();
+  const later = await TestClient.connect(broker.url);
+  await later.expect(TOPIC, "engaged");
+});
+
+test("a worker that starts while it is engaged comes up idle", async () => {
+  const cwd = makeFolder({ "data/all_stop.json": '{"engaged":true,"by":"anna","since":"2026-10-31T20:00:00.000Z"}' });
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const ticker = workerSource(`
+    async start() { this.spawn(this.tick); }
+    async tick() {
+      for (;;) await this.hold(20, () => this.telemetry("arm", "up"), () => this.telemetry("arm", "down"));
+    }
+    onAllStop() { this.telemetry("idle", 1); }`);
+  await startHost({ broker, cwd, props: { "ticker/backend/worker.ts": ticker, "fogger/backend/worker.ts": FOGGER } });
+  await client.expect("halloween/ticker/telemetry/idle");
+  await client.expect("halloween/fogger/telemetry/all_stop");
+  await client.expect("halloween/ticker/status/availability", "online");
+  expect(client.texts("halloween/ticker/telemetry/arm")).toEqual([]);
+  await client.command("worker_host", "all_clear");
+  await client.expect("halloween/ticker/telemetry/arm", "up");
+  await client.expect("halloween/ticker/telemetry/arm", "down");
+
+  // What is on outside of commands goes off at once, too.
+  const idle = client.expectNext("halloween/ticker/telemetry/idle");
+  await client.command("worker_host", "stop");
+  await idle;
+  await client.barrier();
+  const seen = client.texts("halloween/ticker/telemetry/arm");
+  expect(seen.at(-1)).toBe("down");
+  await client.command("fogger", "lights");
+  await client.expect("halloween/fogger/telemetry/lights");
+  expect(client.texts("halloween/ticker/telemetry/arm")).toEqual(seen);
+});
+
+test("where file and topic differ, engaged wins; a file that can't be read counts as engaged", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  await client.publish(TOPIC, "engaged", { retain: true });
+  const host = await startHost({ broker, props: { "fogger/backend/worker.ts": FOGGER } });
+  await client.command("fogger", "ping");
+  await client.expect("halloween/fogger/status/warn", /all-stop is engaged/);
+  await client.expect("halloween/broadcast/cmd", /stop/);
+  expect(latchFile(host.cwd)).toMatchObject({ engaged: true, by: "the retained topic" });
+  expect(client.texts(TOPIC)).not.toContain("clear");
+
+  // Nobody clears it but by the command.
+  const engaged = client.expectNext(TOPIC, "engaged");
+  await client.publish(TOPIC, "clear", { retain: true });
+  await engaged;
+  await client.command("worker_host", "all_clear");
+  await client.expectNext(TOPIC, "clear");
+  await client.command("fogger", "ping");
+  await client.expect("halloween/fogger/telemetry/pong");
+
+  const cwd = makeFolder({ "data/all_stop.json": "{" });
+  const other = await startBroker();
+  const watching = await TestClient.connect(other.url);
+  const torn = await startHost({ broker: other, cwd, props: { "fogger/backend/worker.ts": FOGGER } });
+  await watching.expect(TOPIC, "engaged");
+  await torn.logged(/all_stop\.json can't be read .*: all-stop counts as engaged; all_clear writes it anew/);
+  await watching.command("worker_host", "all_clear");
+  await watching.expect(TOPIC, "clear");
+  expect(latchFile(cwd)).toMatchObject({ engaged: false });
+});
+
+test("it is heard while workers are still coming up, even retained; and again and again", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  await client.publish("halloween/worker_host/cmd", "all_stop", { retain: true });
+  await startHost({
+    broker,
+    dontWait: true,
+    props: {
+      "slow/backend/worker.ts": workerSource("async start() { this.telemetry('begins', 1); await this.sleep(4000); }"),
+      "fogger/backend/worker.ts": FOGGER,
+    },
+  });
+  await client.expect(TOPIC, "engaged");
+  await client.expect("halloween/worker_host/status/warn", /retained command refused: "all_stop"/);
+  await client.expect("halloween/worker_host/cmd", "");
+  await client.expect("halloween/fogger/status/availability", "online");
+  const stopped = client.expectNext("halloween/fogger/telemetry/stopped");
+  await client.command("worker_host", "all_stop");
+  await stopped;
+  expect(client.texts("halloween/slow/status/availability")).toEqual([]);
+});
+
+test("a worker can engage it", async () => {
+  const { client, host } = await startFogger();
+  await client.command("fogger", { action: "panic", id: "p", reply_to: "halloween/cli/reply/p" });
+  await client.expect(TOPIC, "engaged");
+  expect(latchFile(host.cwd)).toMatchObject({ engaged: true, by: "fogger", reason: "guest in the coffin" });
+});
+
+test("from the command line, with a host and without", async () => {
+  const { broker, client, host } = await startFogger();
+  const env = { MQTT_HOST: "127.0.0.1", MQTT_PORT: String(broker.port) };
+  expect(await runCli(["all-stop", "guest", "down"], { env })).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^all-stop is engaged by cli \(guest down\) since .*: nothing moves until/),
+  });
+  await client.expect("halloween/fogger/telemetry/all_stop");
+  expect(await runCli(["all-clear"], { env })).toMatchObject({
+    code: 0,
+    stdout: "all-stop is cleared: nothing starts by itself\n",
+  });
+  await host.stop();
+  const told = client.expectNext("halloween/broadcast/cmd", /"stop"/);
+  expect(await runCli(["all-stop"], { env })).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/^all props were told to stop, but nothing keeps them stopped: /),
+  });
+  await told;
+  expect((await runCli(["all-clear"], { env })).code).toBe(1);
+  await broker.stop();
+  expect(await runCli(["all-stop"], { env })).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/^nobody was told: no broker at /),
+  });
+});

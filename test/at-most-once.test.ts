@@ -1,0 +1,71 @@
+import { expect, test } from "vitest";
+import { startBroker } from "./harness/broker.ts";
+import { TestClient } from "./harness/client.ts";
+import { workerSource } from "./harness/folder.ts";
+import { startHost } from "./harness/host.ts";
+
+const COUNTER = workerSource(
+  "n = 0; do_fire() { this.telemetry('fired', ++this.n); } do_die() { process.kill(process.pid, 'SIGSEGV'); }",
+);
+
+async function start(config: Record<string, string> = {}) {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const host = await startHost({ broker, props: { "lab/backend/worker.ts": COUNTER, ...config } });
+  const fire = async (id: string) => {
+    await client.command("lab", { action: "fire", id, reply_to: `halloween/cli/reply/${id}` });
+    return JSON.parse(await client.expectNext(`halloween/cli/reply/${id}`)) as { status: string; error?: string };
+  };
+  return { broker, client, host, fire };
+}
+
+const AGAIN = { status: "error", error: '"fire" refused: a command with the id "a" has run already', refused: true };
+
+test("a command whose id has run already is refused; one without an id is not", async () => {
+  const { client, fire } = await start();
+  expect(await fire("a")).toMatchObject({ status: "ok" });
+  expect(await fire("a")).toMatchObject(AGAIN);
+  await client.expect("halloween/lab/status/warn", AGAIN.error);
+  expect(await fire("b")).toMatchObject({ status: "ok" });
+  for (let i = 0; i < 2; i++) await client.command("lab", "fire");
+  await client.expect("halloween/lab/telemetry/fired", "4");
+  await client.barrier();
+  expect(client.texts("halloween/lab/telemetry/fired")).toEqual(["1", "2", "3", "4"]);
+});
+
+test("the ids outlive the worker's restart, its move to a process of its own, and its crash", async () => {
+  const { client, fire } = await start({ "lab/backend/config.yaml": "{}" });
+  const running = () => client.expectNext("halloween/lab/status/availability", "online");
+  expect(await fire("a")).toMatchObject({ status: "ok" });
+
+  let again = running();
+  await client.command("worker_host", "restart_worker lab");
+  await again;
+  expect(await fire("a")).toMatchObject(AGAIN);
+
+  again = running();
+  await client.command("lab", { action: "die", id: "d" });
+  await client.expect("halloween/lab/status/error", /the process of lab died \(signal SIGSEGV\), last in do_die/);
+  await again;
+  expect(await fire("a")).toMatchObject(AGAIN);
+  // Nor does the command that killed it kill it again.
+  await client.command("lab", { action: "die", id: "d", reply_to: "halloween/cli/reply/d" });
+  await client.expect("halloween/cli/reply/d", /has run already/);
+
+  again = running();
+  await client.command("worker_host", {
+    action: "configure",
+    args: { id: "lab", config: { worker: { isolation: "own" } } },
+  });
+  await again;
+  expect(await fire("a")).toMatchObject(AGAIN);
+});
+
+test("the last 1024 of them are remembered", async () => {
+  const { client, fire } = await start();
+  expect(await fire("a")).toMatchObject({ status: "ok" });
+  for (let i = 0; i < 1023; i++) await client.command("lab", { action: "fire", id: `n${i}` });
+  expect(await fire("a")).toMatchObject(AGAIN);
+  expect(await fire("one more")).toMatchObject({ status: "ok" });
+  expect(await fire("a")).toMatchObject({ status: "ok" });
+});

@@ -1,0 +1,139 @@
+import { expect, test } from "vitest";
+import { startBroker } from "../harness/broker.ts";
+import { TestClient } from "../harness/client.ts";
+import { workerSource } from "../harness/folder.ts";
+import { startHost } from "../harness/host.ts";
+import { expectOthersWell, IMPORTS, PING, ROOMY, restarted, startThree } from "../harness/three.ts";
+
+/** The line of the source on which `text` stands. */
+function lineOf(body: string, text: string): number {
+  return (
+    workerSource(body, IMPORTS)
+      .split("\n")
+      .findIndex((line) => line.includes(text)) + 1
+  );
+}
+
+const HANGS: [name: string, body: string, at: string, inside: string][] = [
+  ["an endless loop in a handler", "do_go() {\n while (true);\n }", "while (true)", "do_go"],
+  ["after an await", "async do_go() {\n await this.sleep(10);\n while (true) {}\n }", "while (true)", "do_go"],
+  [
+    "in a raw timer",
+    "do_go() {\n setTimeout(function later() {\n while (true) {}\n }, 10);\n }",
+    "while (true)",
+    "later",
+  ],
+  [
+    "in process.nextTick",
+    "do_go() {\n const again = () => process.nextTick(again);\n again();\n }",
+    "process.nextTick(again)",
+    "again",
+  ],
+  ["in a regular expression", "do_go() {\n return /^(a+)+$/.test('a'.repeat(40) + 'b');\n }", "/^(a+)+$/", "do_go"],
+  [
+    "in Atomics.wait",
+    "do_go() {\n Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20_000);\n }",
+    "Atomics.wait(",
+    "do_go",
+  ],
+  ["in execSync", "async do_go() {\n await wait(10);\n execSync('sleep 20');\n }", "execSync('sleep", "execSync"],
+  ["in pbkdf2Sync", "do_go() {\n pbkdf2Sync('a', 'b', 50_000_000, 64, 'sha512');\n }", "pbkdf2Sync('a'", "pbkdf2Sync"],
+];
+
+for (const [name, body, at, inside] of HANGS) {
+  test(`${name}: named with file and line, ended, and the others go on`, async () => {
+    const { client, host } = await startThree(body);
+    const again = restarted(client);
+    await client.command("bad", "go");
+    const place = `bad/backend/worker\\.ts:${lineOf(body, at.trim())} \\(${inside}\\)`;
+    await client.expect("halloween/bad/status/error", new RegExp(`^bad hangs at .*${place}: .*starting it again in`));
+    await again;
+    await client.expect("halloween/bad/status/runstate", /"failed".*hangs/);
+    await expectOthersWell(client, host);
+    // It comes up again, in a process of its own.
+    await client.expect("halloween/bad/status/runstate", /"running".*/);
+    await host.stop();
+  });
+}
+
+test("a sort of ten million, which can't be looked into: the last entered is named", async () => {
+  const body = "do_go() { Array.from({ length: 10_000_000 }, (_, i) => String((i * 7919) % 10_000_019)).sort(); }";
+  const { client, host } = await startThree(body, { WORKER_STALL_KILL_MS: "600", WORKER_MAX_MEMORY_MB: "4000" });
+  const again = restarted(client);
+  await client.command("bad", "go");
+  await client.expect("halloween/bad/status/error", /^bad hangs (in|at .*worker\.ts:\d+ \()do_go/);
+  await again;
+  await expectOthersWell(client, host);
+});
+
+for (const [name, body, where] of [
+  ["a constructor", "constructor(context: never) { super(context); spin(); }", /spin|Worker/],
+  ["start()", "async start() { spin(); }", /spin/],
+] as const) {
+  test(`a hang in ${name} gives up after as many restarts as the settings allow; nobody else notices twice`, async () => {
+    const { client, host } = await startThree(body, { ...ROOMY, WORKER_MAX_RESTARTS: "1" });
+    const gaveUp = await client.expect("halloween/bad/status/error", /given up after 1 in 60 s.*restart_worker/);
+    expect(gaveUp).toMatch(/^bad hangs at .*worker\.ts/);
+    expect(gaveUp).toMatch(where);
+    await expectOthersWell(client, host);
+    const [, ...more] = client.texts("halloween/a_good/status/availability").filter((text) => text === "offline");
+    expect(more).toEqual([]);
+    const late = await TestClient.connect(client.url);
+    await late.expect("halloween/bad/status/runstate", /"failed".*hangs.*given up/);
+  });
+}
+
+test("a hang in top-level code", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const props = {
+    "a_good/backend/worker.ts": PING,
+    "bad/backend/worker.ts": workerSource("", `${IMPORTS}\nspin();`),
+    "z_good/backend/worker.ts": PING,
+  };
+  const host = await startHost({ broker, props, env: { ...ROOMY, WORKER_MAX_RESTARTS: "0" } });
+  await client.expect(
+    "halloween/bad/status/error",
+    /^bad hangs at .*bad\/backend\/worker\.ts:\d+ \(spin\).*not started again/,
+  );
+  await expectOthersWell(client, host);
+});
+
+test("several at once: each is named, in its turn, and the others go on", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const bad = workerSource("do_go() { spin(); }", IMPORTS);
+  const host = await startHost({
+    broker,
+    props: {
+      "a_good/backend/worker.ts": PING,
+      "bad1/backend/worker.ts": bad,
+      "bad2/backend/worker.ts": bad,
+      "bad3/backend/worker.ts": bad,
+      "z_good/backend/worker.ts": PING,
+    },
+    env: ROOMY,
+  });
+  const ids = ["bad1", "bad2", "bad3"];
+  for (const [index, id] of ids.entries()) {
+    const hangs = client.expect(`halloween/${id}/status/error`, /hangs at .*\((spin|do_go)/);
+    const online = ["a_good", ...ids.slice(index + 1)].map((other) =>
+      client.expectNext(`halloween/${other}/status/availability`, "online"),
+    );
+    await client.command(id, "go");
+    await Promise.all([hangs, ...online]);
+  }
+  await expectOthersWell(client, host);
+});
+
+test("what a killed worker's fellows had switched on goes off before they take a command", async () => {
+  const { client, host } = await startThree("do_go() { spin(); }");
+  const off = client.expectNext("halloween/a_good/telemetry/off", "1");
+  await client.command("bad", "go");
+  await off;
+  const upTo = client.seen.all.findIndex(({ topic }) => topic === "halloween/a_good/telemetry/off");
+  const before = client.seen.all.slice(0, upTo).filter(({ topic }) => topic === "halloween/a_good/status/availability");
+  // online (first start), offline (its process died), and not online again before that.
+  expect(before.map(({ text }) => text)).toEqual(["online", "offline"]);
+  await host.stop();
+});

@@ -1,0 +1,94 @@
+import type { Logger } from "pino";
+import { parseCommand, quote } from "../contract/command.ts";
+import { describeError, WorkerHostError } from "../contract/errors.ts";
+import type { Topics } from "../contract/topics.ts";
+import type { Clock } from "../worker/clock.ts";
+import type { CommandSpec } from "../worker/command-spec.ts";
+import { entryOf } from "../worker/command-table.ts";
+import { Commands } from "../worker/commands.ts";
+import { Scope } from "../worker/scope.ts";
+import { SeenIds } from "../worker/seen-ids.ts";
+import type { Message, PublishOptions } from "../worker/wire.ts";
+import type { AllStop, Who } from "./all-stop.ts";
+
+export interface CommandDeskOptions {
+  topics: Topics;
+  log: Logger;
+  clock: Clock;
+  allStop: AllStop;
+  warn: (text: string) => void;
+  /** Tells people that a command failed. */
+  fail: (text: string) => void;
+  publish: (topic: string, payload: string, options: PublishOptions) => void;
+  /** Publishes the host's description. */
+  describe: () => void;
+  /** Adds the commands that take a while to load: their schemas take a tenth of a second. */
+  addOthers: (commands: Commands) => Promise<void>;
+}
+
+const URGENT: ReadonlySet<string> = new Set(["all_stop", "stop"]);
+
+/** Takes what the host is told. All-stop it knows from the first moment on; the rest is loaded when it is needed. */
+export class CommandDesk {
+  readonly #commands: Commands;
+  #loading: Promise<void> | undefined;
+
+  constructor(private readonly options: CommandDeskOptions) {
+    const { topics, log, clock, fail } = options;
+    const report = (error: unknown, where: string) => {
+      const text = `${where}: ${describeError(error)}`;
+      // What we say ourselves needs no stack.
+      if (error instanceof WorkerHostError) log.error(text);
+      else log.error({ err: error }, text);
+      fail(text);
+    };
+    this.#commands = new Commands({
+      ...options,
+      scope: new Scope({ id: topics.hostName, log, report }, clock),
+      now: () => clock.now(),
+      stoppable: false,
+      urgent: URGENT,
+      seen: new SeenIds(),
+    });
+    this.#addAllStop(options.allStop);
+  }
+
+  get commands(): Commands {
+    return this.#commands;
+  }
+
+  /** Loads all of them. */
+  load(): Promise<void> {
+    this.#loading ??= this.options.addOthers(this.#commands).then(() => this.options.describe());
+    return this.#loading;
+  }
+
+  receive(message: Message): void {
+    const action = parseCommand(message.payload).command?.action;
+    if (action !== undefined && this.#commands.has(action)) this.#commands.receive(message);
+    else void this.load().then(() => this.#commands.receive(message));
+  }
+
+  #addAllStop(allStop: AllStop): void {
+    const stop = (args: unknown) => allStop.engage(whoOf(args));
+    this.#add("all_stop", { description: "Stop every prop, and let nothing move until all_clear" }, stop);
+    this.#add("stop", { description: "The same as all_stop" }, stop);
+    this.#add("all_clear", { description: "End all-stop; starts nothing by itself" }, (args) =>
+      allStop.clear(whoOf(args)),
+    );
+  }
+
+  #add(action: string, spec: CommandSpec, handler: (args: unknown) => unknown): void {
+    this.#commands.add(entryOf(action, spec, handler));
+  }
+}
+
+/** Who says so; no argument is wrong enough to refuse it. */
+function whoOf(args: unknown): Who {
+  if (typeof args === "string" && args !== "") return { by: "a command", reason: args };
+  const { by, reason } = (typeof args === "object" && args !== null ? args : {}) as { by?: unknown; reason?: unknown };
+  return {
+    by: typeof by === "string" ? by.slice(0, 200) : "a command",
+    ...(reason === undefined ? {} : { reason: typeof reason === "string" ? reason.slice(0, 200) : quote(reason) }),
+  };
+}

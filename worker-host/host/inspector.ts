@@ -1,0 +1,59 @@
+import { WebSocket } from "ws";
+
+/** A call that a process is in; line and column from 0. */
+export interface Call {
+  functionName: string;
+  /** Of the script. */
+  url: string;
+  lineNumber: number;
+  columnNumber: number;
+}
+
+/** A message of the Chrome DevTools Protocol. */
+type Answer =
+  | { id: number; method?: undefined }
+  | { id?: undefined; method: "Debugger.scriptParsed"; params: { scriptId: string; url: string } }
+  | { id?: undefined; method: "Debugger.paused"; params: { callFrames: CallFrame[] } };
+
+interface CallFrame {
+  functionName: string;
+  location: { scriptId: string; lineNumber: number; columnNumber: number };
+}
+
+const ENABLE = 1;
+const PAUSE = 2;
+
+/**
+ * Halts a process by its inspector, and gives the calls that it is in, the innermost first; `undefined` where it is at
+ * a breakpoint already. Settles when it has come to a place where it can be halted, which in native code is never.
+ */
+export function callsOf(url: string, signal: AbortSignal): Promise<Call[] | undefined> {
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(url, { perMessageDeflate: false });
+    const send = (id: number, method: string) => socket.send(JSON.stringify({ id, method }));
+    let asked = false;
+    const urls = new Map<string, string>();
+    socket.once("open", () => send(ENABLE, "Debugger.enable"));
+    socket.on("message", (data) => {
+      const answer = JSON.parse(String(data)) as Answer;
+      if (answer.id === ENABLE) {
+        asked = true;
+        send(PAUSE, "Debugger.pause");
+      } else if (answer.method === "Debugger.scriptParsed") urls.set(answer.params.scriptId, answer.params.url);
+      else if (answer.method === "Debugger.paused") {
+        const calls = answer.params.callFrames.map(({ functionName, location: { scriptId, ...place } }) => ({
+          functionName,
+          url: urls.get(scriptId) ?? "",
+          ...place,
+        }));
+        resolve(asked ? calls : undefined);
+      }
+    });
+    socket.once("error", reject);
+    socket.once("close", () => reject(new Error("the inspector closed the connection")));
+    signal.addEventListener("abort", () => {
+      reject(signal.reason as Error);
+      socket.terminate();
+    });
+  });
+}

@@ -1,0 +1,89 @@
+import { readFile } from "node:fs/promises";
+import type { Clock } from "../worker/clock.ts";
+
+/** What a runner process may do, in ms and MB. */
+export interface Limits {
+  stallWarnMs: number;
+  stallKillMs: number;
+  maxMemoryMb: number;
+}
+
+export interface StallGuardOptions extends Limits {
+  pid: number;
+  clock: Clock;
+  onWarn: (ms: number) => void;
+  onStall: (ms: number) => void;
+  onMemory: (mb: number) => void;
+}
+
+const CHECK_EVERY_MS = 100;
+
+/**
+ * Watches one process: that its event loop goes round, and that it takes no more memory than it may. A stall counts
+ * only as far as this process itself ran on time, so that a machine which was suspended kills nothing.
+ */
+export class StallGuard {
+  #checkedAt: number;
+  /** How long it has said nothing while it could have been heard, in ms; `undefined` before its first beat. */
+  #silentMs: number | undefined;
+  #warned = false;
+  #debugged = false;
+  #stopped = false;
+  #cancel = () => {};
+
+  constructor(private readonly options: StallGuardOptions) {
+    this.#checkedAt = options.clock.now();
+    this.#checkSoon();
+  }
+
+  /** The process said that it is not held up; with a debugger attached it may be, for as long as somebody likes. */
+  beat(debugged: boolean): void {
+    this.#silentMs = 0;
+    this.#warned = false;
+    this.#debugged = debugged;
+  }
+
+  /** Goes on watching, after it has told of something that was none. */
+  resume(): void {
+    if (!this.#stopped) this.#checkSoon();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#cancel();
+  }
+
+  #checkSoon(): void {
+    const { clock } = this.options;
+    this.#cancel = clock.after(CHECK_EVERY_MS, () => {
+      // What has come in meanwhile is heard first.
+      this.#cancel = clock.after(0, () => void this.#check());
+    });
+  }
+
+  async #check(): Promise<void> {
+    const { clock, stallWarnMs, stallKillMs, maxMemoryMb, onWarn, onStall, onMemory } = this.options;
+    const now = clock.now();
+    const elapsed = Math.max(0, now - this.#checkedAt);
+    this.#checkedAt = now;
+    if (this.#silentMs !== undefined && !this.#debugged) {
+      this.#silentMs += Math.min(elapsed, 2 * CHECK_EVERY_MS);
+      if (this.#silentMs >= stallKillMs) return onStall(this.#silentMs);
+      if (this.#silentMs >= stallWarnMs && !this.#warned) {
+        this.#warned = true;
+        onWarn(this.#silentMs);
+      }
+    }
+    const memoryMb = await residentMb(this.options.pid);
+    if (this.#stopped) return;
+    if (memoryMb > maxMemoryMb) return onMemory(memoryMb);
+    this.#checkSoon();
+  }
+}
+
+/** How much of a process is in memory, in MB; 0 where the system doesn't say, as all but Linux don't. */
+async function residentMb(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+  const [, kilobytes = "0"] = /^VmRSS:\s+(\d+) kB$/m.exec(status) ?? [];
+  return Number(kilobytes) / 1024;
+}

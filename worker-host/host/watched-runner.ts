@@ -1,0 +1,157 @@
+import { rmSync } from "node:fs";
+import type { Logger } from "pino";
+import { type Clock, within } from "../worker/clock.ts";
+import type { FromRunner, RunnerSetup, ToRunner } from "../worker/messages.ts";
+import { journalOf, readSeen } from "../worker/seen-journal.ts";
+import { type Culprit, findCulprit, lastNoted } from "./culprit.ts";
+import { RunnerProcess } from "./runner-process.ts";
+import { type Limits, StallGuard } from "./stall-guard.ts";
+
+/** Who ended a process, and how, in words. */
+export interface Offender {
+  id: string;
+  text: string;
+}
+
+export interface WatchedRunnerOptions {
+  log: Logger;
+  clock: Clock;
+  /** How a path is shown to people. */
+  show: (path: string) => string;
+  /** Nobody watches it where there are none. */
+  limits?: Limits;
+  /** The file in which it notes what it does. */
+  blackBox: string;
+  /** The one worker that it is for; it is to blame for whatever happens. */
+  own?: string;
+  /** Whether a worker of that id runs in it. */
+  has: (id: string) => boolean;
+  onMessage: (message: Exclude<FromRunner, { type: "beat" }>) => void;
+  onExit: (reason: string, offender: Offender | undefined) => void;
+  /** The ids of commands that its workers ran, at its end. */
+  onSeen: (seen: Map<string, string[]>) => void;
+  /** It seems that it will have to be ended. */
+  onSuspect: () => void;
+  /** It was not so. */
+  onCleared: () => void;
+  /** Tells people of something that a worker seems to do. */
+  warn: (text: string) => void;
+}
+
+/** Deaths that come from outside. */
+const NOBODYS: ReadonlySet<string> = new Set(["signal SIGKILL", "signal SIGTERM", "signal SIGINT", "signal SIGHUP"]);
+
+/** A runner process and who watches it: it is ended when it hangs or takes too much, and its end has somebody to blame. */
+export class WatchedRunner {
+  readonly process: RunnerProcess;
+  readonly #guard: StallGuard | undefined;
+  #awake = false;
+  /** Why it is being ended. */
+  #offence: { culprit: Culprit | undefined; tell: (culprit: Culprit) => string } | undefined;
+
+  constructor(private readonly options: WatchedRunnerOptions) {
+    const { log, limits, blackBox, onMessage, onExit, onSeen } = options;
+    this.process = new RunnerProcess(
+      {
+        onMessage: (message) => {
+          if (message.type !== "beat") onMessage(message);
+          else {
+            this.#awake = true;
+            this.#guard?.beat(message.debugged);
+          }
+        },
+        onExit: (reason) => {
+          this.#guard?.stop();
+          const offender = this.#offender(reason);
+          onSeen(this.seen());
+          for (const path of [blackBox, journalOf(blackBox)]) rmSync(path, { force: true });
+          onExit(reason, offender);
+        },
+        onError: (line) => log.warn(line),
+      },
+      limits ? { maxHeapMb: heapMb(limits) } : {},
+    );
+    this.#guard = this.#watch();
+  }
+
+  /** Kills it unless it answers in time; one that is still coming up has its time. */
+  async demand(answer: Promise<unknown>, ms: number, tell: (culprit: Culprit) => string): Promise<void> {
+    if (!this.#awake || (await within(this.options.clock, ms, answer))) return;
+    this.#offence = { culprit: lastNoted(this.options.blackBox), tell };
+    this.process.kill();
+  }
+
+  /** Says what it is to know. */
+  introduce(setup: RunnerSetup): void {
+    this.send({ type: "setup", setup, blackBox: this.options.blackBox });
+  }
+
+  /** The ids of commands that its workers ran. */
+  seen(): Map<string, string[]> {
+    return readSeen(journalOf(this.options.blackBox));
+  }
+
+  send(message: ToRunner): void {
+    this.process.send(message);
+  }
+
+  /** Lets it end by itself, in half a second; one that was given up never would. */
+  async close(): Promise<void> {
+    if (this.#offence) this.process.kill();
+    await this.process.close();
+  }
+
+  #watch(): StallGuard | undefined {
+    const { limits, blackBox, clock, warn } = this.options;
+    const { pid } = this.process;
+    if (pid === undefined || !limits) return undefined;
+    return new StallGuard({
+      ...limits,
+      pid,
+      clock,
+      onWarn: (ms) => {
+        const last = lastNoted(blackBox);
+        const whose = last ? `; last entered was ${last.id} ${last.where}` : "";
+        warn(`the process of the workers has been held up for ${ms} ms${whose}`);
+      },
+      onStall: (ms) => {
+        void this.#condemn(({ id, where }) => `${id} hangs ${where}: its process was held up for ${ms} ms`);
+      },
+      onMemory: (mb) => {
+        const much = `${Math.round(mb)} MB, and max_memory_mb is ${limits.maxMemoryMb}`;
+        void this.#condemn(({ id, where }) => `${id} takes too much memory ${where}: its process has ${much}`);
+      },
+    });
+  }
+
+  /** Finds out who is to blame, and ends the process. */
+  async #condemn(tell: (culprit: Culprit) => string): Promise<void> {
+    const { blackBox, onSuspect, onCleared } = this.options;
+    onSuspect();
+    const culprit = await findCulprit(this.process, blackBox, this.options);
+    if (culprit === "debugged") {
+      this.#guard?.beat(true);
+      this.#guard?.resume();
+      onCleared();
+      return;
+    }
+    this.#offence = { culprit, tell };
+    this.process.kill();
+  }
+
+  #offender(reason: string): Offender | undefined {
+    const { own, has, blackBox } = this.options;
+    const offence = this.#offence;
+    const found = offence ? offence.culprit : NOBODYS.has(reason) ? undefined : lastNoted(blackBox);
+    const culprit = own === undefined ? found : { id: own, where: found?.where ?? "" };
+    if (!culprit || !has(culprit.id)) return undefined;
+    const { id, where } = culprit;
+    const died = `the process of ${id} died (${reason})${where ? `, last ${where}` : ""}`;
+    return { id, text: offence ? offence.tell(culprit).replaceAll(/ +(?=[: ])/g, "") : died };
+  }
+}
+
+/** V8's own limit lies above that of all memory, so that who reaches it is found by the watch, which can say who. */
+function heapMb({ maxMemoryMb }: Limits): number {
+  return Math.ceil(maxMemoryMb * 1.25);
+}

@@ -1,0 +1,55 @@
+import { existsSync, openSync, readFileSync, writeSync } from "node:fs";
+
+/** What a process was last doing, as it noted itself. */
+export interface LastEntered {
+  /** Of the worker whose code was entered. */
+  id: string;
+  /** What of it: `do_fire`, `ticker`; `""` where that has no name. */
+  where: string;
+  /** The file and line, where it is known. */
+  place: string;
+}
+
+const MAX_CHARS = 300;
+
+/**
+ * Notes whose code a process enters, in a file that outlives it, since who hangs in native code or is killed can't be
+ * asked any more. A note takes a microsecond or two, and none is made while the same goes on.
+ */
+export class BlackBox {
+  #file: number | undefined;
+  #id = "";
+  #where = "";
+
+  /** @param onError told once where nothing can be noted any more */
+  constructor(
+    path: string,
+    private readonly onError: (error: unknown) => void,
+  ) {
+    this.#file = openSync(path, "w");
+  }
+
+  enter(id: string, where: string, place = ""): void {
+    if ((id === this.#id && where === this.#where && place === "") || this.#file === undefined) return;
+    this.#id = id;
+    this.#where = where;
+    try {
+      writeSync(this.#file, `${[id, where, place].map(oneLine).join("\n")}\n`, 0);
+    } catch (error) {
+      this.#file = undefined;
+      this.onError(error);
+    }
+  }
+}
+
+/** What a process noted last; `undefined` where it never entered a worker's code. */
+export function readBlackBox(path: string): LastEntered | undefined {
+  // It died before it could begin.
+  if (!existsSync(path)) return undefined;
+  const [id = "", where = "", place = ""] = readFileSync(path, "utf8").split("\n");
+  return id === "" ? undefined : { id, where, place };
+}
+
+function oneLine(text: string): string {
+  return text.slice(0, MAX_CHARS).replaceAll("\n", " ");
+}

@@ -1,0 +1,19 @@
+import { assertDelay, isAbort, type Scope, type Task } from "./scope.ts";
+
+/** Calls `fn` every `ms`, first after `ms`, never while its last call still runs; an error in it ends nothing. */
+export function every(scope: Scope, ms: number, fn: () => unknown, where = "every"): Task {
+  assertDelay("every", ms);
+  const { clock, owner } = scope;
+  return scope.spawn(async (own) => {
+    let due = clock.now() + ms;
+    for (;;) {
+      await own.sleep(Math.max(0, due - clock.now()));
+      try {
+        await fn();
+      } catch (error) {
+        if (!isAbort(error, own)) owner.report(error, where);
+      }
+      due = Math.max(due + ms, clock.now());
+    }
+  }, where);
+}

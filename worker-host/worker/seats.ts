@@ -1,0 +1,92 @@
+import { killGroup } from "./kill-group.ts";
+import type { Life } from "./life.ts";
+import type { About, ConfigSpec, StartOptions, WorkerSpec } from "./messages.ts";
+
+/** A worker's life under an id, and the one that it takes over from until that has ended. */
+interface Seat {
+  life: Life;
+  run: number;
+  before: Seat | undefined;
+}
+
+/** What a life is made of. */
+export interface Start extends Pick<StartOptions, "seen"> {
+  spec: WorkerSpec;
+  /** Counts the worker's starts by its host. */
+  run: number;
+  onGroup: OnGroup;
+}
+
+/** Tells of a process group that a worker started, and of its end. */
+export type OnGroup = (pid: number, alive: boolean) => void;
+
+/** The workers of a process, one under each id: the next one's life begins when the one before has ended. */
+export class Seats {
+  readonly #seats = new Map<string, Seat>();
+  /** The process groups that workers started. */
+  readonly #groups = new Set<number>();
+
+  constructor(private readonly create: (start: Start) => Life) {}
+
+  /** Starts a worker in the place of the one that has its id. */
+  start(spec: WorkerSpec, run: number, options: StartOptions): void {
+    const onGroup: OnGroup = (pid, alive) => {
+      if (alive) this.#groups.add(pid);
+      else this.#groups.delete(pid);
+    };
+    const life = this.create({ spec, run, onGroup, seen: options.seen });
+    const seat: Seat = { life, run, before: this.#seats.get(spec.id) };
+    this.#seats.set(spec.id, seat);
+    void this.#take(seat, options);
+  }
+
+  async #take(seat: Seat, { patient, recover }: StartOptions): Promise<void> {
+    if (seat.before && patient) await this.#drain(seat.before);
+    if (seat.before) await this.#vacate(seat.before);
+    seat.before = undefined;
+    await seat.life.start({ recover });
+  }
+
+  async #drain({ life, before }: Seat): Promise<void> {
+    if (before) await this.#drain(before);
+    await life.drain();
+  }
+
+  async #vacate({ life, before }: Seat): Promise<void> {
+    if (before) await this.#vacate(before);
+    await life.stop();
+  }
+
+  async stop(id: string): Promise<void> {
+    const seat = this.#seats.get(id);
+    if (!seat) return;
+    await this.#vacate(seat);
+    // Until then whoever comes next waits for it.
+    if (this.#seats.get(id) === seat) this.#seats.delete(id);
+  }
+
+  /**
+   * Gives a worker what its config file says now; one that can't take it while it runs is started anew.
+   *
+   * @throws WorkerHostError `invalid_config`; whatever its `onConfig` throws
+   */
+  async configure(id: string, config: ConfigSpec, about: About): Promise<void> {
+    const seat = this.#seats.get(id);
+    const configured = await seat?.life.configure(config, about);
+    if (!seat || configured !== "restart" || this.#seats.get(id) !== seat) return;
+    this.start({ ...seat.life.spec, config, about }, seat.run, { patient: true, recover: false, seen: [] });
+  }
+
+  /** It takes no command but `stop`; `undefined` releases it. */
+  lockOut(id: string, reason: string | undefined): void {
+    this.#seats.get(id)?.life.lockOut(reason);
+  }
+
+  async stopAll(): Promise<void> {
+    await Promise.all([...this.#seats.keys()].map((id) => this.stop(id)));
+  }
+
+  killGroups(): void {
+    for (const pid of this.#groups) killGroup(pid);
+  }
+}

@@ -1,0 +1,41 @@
+import type { Logger } from "pino";
+import { describeError } from "../contract/errors.ts";
+import type { Clock } from "./clock.ts";
+import { Throttled } from "./throttled.ts";
+
+export interface VoiceOptions {
+  clock: Clock;
+  log: Logger;
+  /** Publishes something for people on the worker's status topics. */
+  publish: (key: "warn" | "error", text: string) => void;
+}
+
+/** What is said of a worker for people: to the log, and on its status topics, no more than they can read. */
+export class Voice {
+  readonly #warnings: Throttled;
+  readonly #errors: Throttled;
+
+  constructor({ clock, log, publish }: VoiceOptions) {
+    this.#warnings = new Throttled(clock, (text) => {
+      log.warn(text);
+      publish("warn", text);
+    });
+    this.#errors = new Throttled(clock, (text, error) => {
+      log.error(error === undefined ? {} : { err: error }, text);
+      publish("error", text);
+    });
+  }
+
+  warn(text: string): void {
+    this.#warnings.say(text);
+  }
+
+  /** @param where what was running: `ticker`, `do_fire` */
+  report(error: unknown, where: string): void {
+    this.fail(`${where}: ${describeError(error)}`, error);
+  }
+
+  fail(text: string, error: unknown): void {
+    this.#errors.say(text, error);
+  }
+}
