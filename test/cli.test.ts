@@ -95,7 +95,7 @@ describe("list", () => {
     );
     const { heartbeat: _, ...rows } = rowsOf(stdout);
     expect(rows).toEqual({
-      id: ["runstate", "file", "config", "fault"],
+      id: ["runstate", "file", "config", "remark"],
       broken: ["skipped", "props/broken/backend/worker.ts", "-", "in WORKER_PROPS_DISABLE"],
       fogger: ["would load", "props/fogger/backend/worker.ts", "props/fogger/backend/config.yaml"],
       old: ["skipped", "props/old/backend/worker.py", "-", expect.stringContaining("docs/porting-from-python.md")],

@@ -48,6 +48,7 @@ describe("defaults", () => {
       selectProps: { disableAll: false, allow: [], disable: [] },
       limits: { maxMemoryMb: 512, stallWarnMs: 500, stallKillMs: 5000 },
       intensity: { maxRestarts: 5, withinMs: 60_000 },
+      operatorTimeoutMs: 0,
       logLevel: "info",
     });
   });

@@ -10,6 +10,7 @@ import { check } from "./cli/check.ts";
 import { list } from "./cli/list.ts";
 import { createNew } from "./cli/new.ts";
 import { send } from "./cli/send.ts";
+import { tellHost } from "./cli/tell-host.ts";
 import { describeError, WorkerHostError } from "./contract/errors.ts";
 import { pathFrom } from "./host/discover.ts";
 import { Host } from "./host/host.ts";
@@ -218,6 +219,57 @@ for (const { name, action, what } of ALL_STOP) {
       process.exit(outcome.code);
     });
 }
+
+/** A command line that tells the host to do something. */
+function addTelling(line: string, what: string, example: string, tell: (args: string[]) => Telling): void {
+  withSettings(program.command(line), forConnecting)
+    .description(what)
+    .addHelpText("after", `\nExample:\n  worker-host ${example}`)
+    .action(async (...given: [...(string | string[])[], Flags, Command]) => {
+      const args = given.slice(0, -2).flat() as string[];
+      const { said, ...telling } = tell(args);
+      const outcome = await tellHost(settingsFrom(given.at(-2) as Flags), {
+        ...telling,
+        newId: randomUUID,
+        clock: systemClock,
+        random: Math.random,
+        describe: () => said,
+        otherwise: (error) => error.message,
+      });
+      (outcome.code === 0 ? console.log : console.error)(outcome.text);
+      process.exit(outcome.code);
+    });
+}
+
+/** What the host is told, and what is said when it has done so. */
+interface Telling {
+  action: string;
+  args: unknown;
+  said: string;
+}
+
+addTelling("show <on|off>", "while the show is on, edits wait and nothing is reloaded", "show on", ([word]) => ({
+  action: "show",
+  args: word,
+  said: word === "on" ? "the show is on: edits wait" : "the show is off: edits are taken in",
+}));
+
+addTelling(
+  "lock-out <id> [reason...]",
+  "have a prop take no command but stop until it is released",
+  "lock-out fogger the hose leaks",
+  ([id, ...words]) => ({
+    action: "lock_out",
+    args: { id, ...(words.length > 0 ? { reason: words.join(" ") } : {}) },
+    said: `${id} is locked out until "worker-host release ${id}"`,
+  }),
+);
+
+addTelling("release <id>", "end a prop's lock-out", "release fogger", ([id]) => ({
+  action: "release",
+  args: id,
+  said: `${id} takes commands again`,
+}));
 
 withSettings(program.command("new"), ({ key }) => key === "props" || key === "mqtt_prefix")
   .description("write a prop to begin with")

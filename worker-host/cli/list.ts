@@ -86,12 +86,18 @@ async function look(settings: Settings, { cwd, env }: ListOptions): Promise<{ wo
   return { workers: rows, warnings };
 }
 
+function remarkOn({ detail, locked_out: lockedOut }: Row): string {
+  return [detail, lockedOut === undefined ? undefined : `locked out: ${lockedOut}`]
+    .filter((text) => text !== undefined)
+    .join("; ");
+}
+
 function format(rows: Row[], json: boolean): string {
   if (json) return JSON.stringify(rows, null, 2);
   if (rows.length === 0) return "no worker";
   const cells = [
-    ["id", "runstate", "file", "config", "fault"],
-    ...rows.map(({ id, state, file, config, detail }) => [id, state, file, config ?? "-", detail ?? ""]),
+    ["id", "runstate", "file", "config", "remark"],
+    ...rows.map((row) => [row.id, row.state, row.file, row.config ?? "-", remarkOn(row)]),
   ];
   const widths = cells[0]?.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0))) ?? [];
   return cells

@@ -28,6 +28,8 @@ export interface WorkerSummary {
   /** `skipped`: found, but not to be run; `detail` says why. */
   state: Runstate | "skipped";
   detail?: string;
+  /** Why it takes no command but `stop`, where somebody locked it out. */
+  locked_out?: string;
 }
 
 /** The payload of `<p>/worker_host/description`. */
@@ -37,6 +39,8 @@ export interface HostDescription {
   name: string;
   version: string;
   workers: WorkerSummary[];
+  /** Edits wait until it is over. */
+  show?: true;
   /** What the host can be told; there some moments after its start. */
   commands?: Record<string, CommandDescription>;
 }

@@ -10,12 +10,14 @@ import { Scope } from "../worker/scope.ts";
 import { SeenIds } from "../worker/seen-ids.ts";
 import type { Message, PublishOptions } from "../worker/wire.ts";
 import type { AllStop, Who } from "./all-stop.ts";
+import type { OperatorWatch } from "./operator-watch.ts";
 
 export interface CommandDeskOptions {
   topics: Topics;
   log: Logger;
   clock: Clock;
   allStop: AllStop;
+  operator: OperatorWatch;
   warn: (text: string) => void;
   /** Tells people that a command failed. */
   fail: (text: string) => void;
@@ -50,7 +52,7 @@ export class CommandDesk {
       urgent: URGENT,
       seen: new SeenIds(),
     });
-    this.#addAllStop(options.allStop);
+    this.#addAllStop(options);
   }
 
   get commands(): Commands {
@@ -69,13 +71,15 @@ export class CommandDesk {
     else void this.load().then(() => this.#commands.receive(message));
   }
 
-  #addAllStop(allStop: AllStop): void {
+  #addAllStop({ allStop, operator }: CommandDeskOptions): void {
     const stop = (args: unknown) => allStop.engage(whoOf(args));
     this.#add("all_stop", { description: "Stop every prop, and let nothing move until all_clear" }, stop);
     this.#add("stop", { description: "The same as all_stop" }, stop);
-    this.#add("all_clear", { description: "End all-stop; starts nothing by itself" }, (args) =>
-      allStop.clear(whoOf(args)),
-    );
+    this.#add("all_clear", { description: "End all-stop; starts nothing by itself" }, (args) => {
+      operator.alive();
+      return allStop.clear(whoOf(args));
+    });
+    this.#add("operator_alive", { description: "Say that the operator is there" }, () => operator.alive());
   }
 
   #add(action: string, spec: CommandSpec, handler: (args: unknown) => unknown): void {

@@ -5,16 +5,33 @@ import { entryOf } from "../worker/command-table.ts";
 import type { Commands } from "../worker/commands.ts";
 import { type ConfigureOptions, configure } from "./configure.ts";
 import type { WorkerRecord } from "./records.ts";
+import type { ShowNight } from "./show-night.ts";
 
 export interface HostCommandsOptions extends ConfigureOptions {
   /** Publishes the host's description. */
   describe: () => void;
+  night: ShowNight;
 }
 
 /** One worker: `fogger`, or `{"id": "fogger"}`. */
 const oneId = z
   .union([z.string(), z.strictObject({ id: z.string() })], { error: 'expected a worker\'s id, such as "fogger"' })
   .transform((one) => (typeof one === "string" ? one : one.id));
+
+/** `fogger the hose leaks`, or `{"id": "fogger", "reason": "the hose leaks"}`. */
+const lockOut = z
+  .union([z.string(), z.strictObject({ id: z.string(), reason: z.string().optional() })], {
+    error: 'expected a prop\'s id and why, such as "fogger the hose leaks"',
+  })
+  .transform((one) => {
+    const { id, reason } = typeof one === "string" ? wordsOf(one) : one;
+    return { id, reason: (reason || "no reason given").slice(0, 200) };
+  });
+
+function wordsOf(text: string): { id: string; reason?: string } {
+  const [id = "", ...words] = text.trim().split(/\s+/);
+  return { id, reason: words.join(" ") };
+}
 
 const configuration = z.strictObject({
   id: z.string(),
@@ -33,7 +50,7 @@ class HostCommands {
   ) {}
 
   addAll(): void {
-    const { supervisor, live, describe } = this.options;
+    const { supervisor, live, describe, night } = this.options;
     this.#add("list", { description: "Give all workers and their states" }, () => {
       describe();
       return supervisor.records.summaries();
@@ -41,7 +58,10 @@ class HostCommands {
     this.#add(
       "rescan",
       { description: "Look at all files anew: what is new, changed or gone takes effect, what failed tries again" },
-      () => live.rescan(),
+      () => {
+        night.refuseDuringShow("a rescan");
+        return live.rescan();
+      },
     );
     this.#add(
       "reload",
@@ -64,9 +84,36 @@ class HostCommands {
       { description: "Change keys in a worker's config file; null takes one out", args: configuration },
       (args) => {
         const { id, config } = args as z.infer<typeof configuration>;
+        night.refuseDuringShow("a change of configs");
         return configure(id, config, this.options);
       },
     );
+    this.#addShowNight();
+  }
+
+  #addShowNight(): void {
+    const { night, describe } = this.options;
+    this.#add(
+      "show",
+      { description: "While the show is on, edits wait", args: z.enum(["on", "off"]) },
+      async (word) => {
+        await night.setShow(word === "on");
+        describe();
+      },
+    );
+    this.#add(
+      "lock_out",
+      { description: "Have a prop take no command but stop until it is released", args: lockOut },
+      async (args) => {
+        const { id, reason } = args as z.infer<typeof lockOut>;
+        await night.lockOut(id, reason);
+        describe();
+      },
+    );
+    this.#add("release", { description: "End a prop's lock-out", args: oneId }, async (id) => {
+      await night.release(id as string);
+      describe();
+    });
   }
 
   #add(action: string, spec: CommandSpec, handler: (args: unknown) => unknown): void {
@@ -78,6 +125,7 @@ class HostCommands {
   }
 
   async #reload(id: string | undefined): Promise<void> {
+    this.options.night.refuseDuringShow("a reload");
     const { supervisor } = this.options;
     const all = supervisor.records.all.filter(({ state, held }) => state !== "skipped" && !held);
     const chosen = id === undefined ? all : [supervisor.find(id)];
@@ -99,10 +147,12 @@ class HostCommands {
 
   /** Builds it and starts it again; a fault in its code leaves the old one running. */
   async #restart(record: WorkerRecord, patient: boolean): Promise<void> {
-    const { supervisor, live } = this.options;
+    const { supervisor, live, night } = this.options;
     refuseSkipped(record);
     await live.inTurn(async () => {
-      const broken = record.planned.fault ?? (await supervisor.build(record));
+      // During the show it is what ran before.
+      const build = night.show && record.bundle !== undefined ? undefined : supervisor.build(record);
+      const broken = record.planned.fault ?? (await build);
       if (broken !== undefined) throw new WorkerHostError("load_failed", broken);
       await supervisor.launch(record, { patient });
     });

@@ -2,15 +2,13 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Logger } from "pino";
-import { formatCommand } from "../contract/command.ts";
 import type { WorkerSummary } from "../contract/description.ts";
-import { decodeText } from "../contract/payload.ts";
 import { Topics } from "../contract/topics.ts";
 import type { Clock } from "../worker/clock.ts";
 import { ConnectGate } from "../worker/connect-gate.ts";
 import type { LogOptions } from "../worker/log.ts";
 import type { BrokerOptions } from "../worker/wire.ts";
-import { AllStop, type AllStopState } from "./all-stop.ts";
+import type { AllStopState } from "./all-stop.ts";
 import type { EmbeddedBroker } from "./broker.ts";
 import { Bundler } from "./bundle.ts";
 import { CommandDesk } from "./command-desk.ts";
@@ -20,6 +18,7 @@ import { LiveReload } from "./live-reload.ts";
 import type { Plan } from "./plan.ts";
 import { Presence } from "./presence.ts";
 import type { WorkerRecord } from "./records.ts";
+import { Safety } from "./safety.ts";
 import type { Settings } from "./settings.ts";
 import { Supervisor } from "./supervisor.ts";
 import { survey } from "./survey.ts";
@@ -53,7 +52,7 @@ export class Host {
   #supervisor: Supervisor | undefined;
   #presence: Presence | undefined;
   #live: LiveReload | undefined;
-  #allStop: AllStop | undefined;
+  #safety: Safety | undefined;
   #desk: CommandDesk | undefined;
   #cancelLoading = () => {};
   #watching: Promise<void> | undefined;
@@ -71,7 +70,7 @@ export class Host {
 
   /** Whether all-stop is engaged, and since when; from `start()` on. */
   get allStop(): AllStopState | undefined {
-    return this.#allStop?.state;
+    return this.#safety?.allStop.state;
   }
 
   get workers(): WorkerSummary[] {
@@ -96,12 +95,12 @@ export class Host {
     this.#presence = presence;
     const live = this.#createLiveReload(presence, supervisor);
     this.#live = live;
-    const allStop = await this.#openAllStop(presence, supervisor);
-    this.#allStop = allStop;
-    const desk = this.#createDesk(allStop, presence, supervisor, live);
+    const safety = await this.#openSafety(presence, supervisor, live);
+    this.#safety = safety;
+    const desk = this.#createDesk(safety, presence, supervisor, live);
     this.#desk = desk;
     await presence.takeCommands((message) => desk.receive(message));
-    await Promise.all([this.#connect(broker, allStop, presence, supervisor), this.#begin(live, await survey)]);
+    await Promise.all([this.#connect(broker, safety, presence, supervisor), this.#begin(live, await survey)]);
     if (!this.#stopped) await presence.clearRemoved();
   }
 
@@ -109,17 +108,16 @@ export class Host {
   async settle(): Promise<void> {
     await this.#supervisor?.records.allSettled();
     if (this.#stopped || !this.#live) return;
-    // What its topic held has been heard by now.
-    this.#allStop?.assert();
+    this.#safety?.settle();
     this.#cancelLoading = this.options.clock.after(LOAD_COMMANDS_MS, () => void this.#desk?.load());
     this.#watching = this.#live.watch().catch((error: unknown) => {
       this.options.log.error({ err: error }, "edits are not seen: restart the host once that is mended");
     });
   }
 
-  async #connect(broker: BrokerOptions, allStop: AllStop, presence: Presence, supervisor: Supervisor): Promise<void> {
+  async #connect(broker: BrokerOptions, safety: Safety, presence: Presence, supervisor: Supervisor): Promise<void> {
     const { settings, logOptions } = this.options;
-    if (allStop.engaged) allStop.assert();
+    safety.begin();
     await presence.start();
     if (this.#stopped) return;
     supervisor.start({
@@ -127,7 +125,7 @@ export class Host {
       prefix: settings.prefix,
       hostName: this.#topics.hostName,
       log: logOptions,
-      allStop: allStop.engaged,
+      allStop: safety.allStop.engaged,
     });
   }
 
@@ -135,6 +133,7 @@ export class Host {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancelLoading();
+    this.#safety?.stop();
     await Promise.all([this.#watching, this.#live?.stop()]);
     await this.#supervisor?.stop();
     this.#presence?.describeNow();
@@ -184,6 +183,7 @@ export class Host {
       },
       say: (id, key, text) => this.#say(id, key, text),
       warn: (text) => this.#say(this.#topics.hostName, "warn", text),
+      lockedOut: (id) => this.#safety?.night.lockedOut(id),
     });
   }
 
@@ -198,28 +198,26 @@ export class Host {
       broker,
       topics: this.#topics,
       gate: new ConnectGate(),
-      onUp: () => this.#allStop?.reconnected(),
+      onUp: () => this.#safety?.allStop.reconnected(),
       describe: () => ({
         workers: supervisor.records.summaries(),
+        ...(this.#safety?.night.show ? { show: true } : {}),
         ...(this.#desk ? { commands: this.#desk.commands.describe() } : {}),
       }),
     });
   }
 
-  async #openAllStop(presence: Presence, supervisor: Supervisor): Promise<AllStop> {
-    const { settings, log, clock, newId } = this.options;
-    const topics = this.#topics;
-    const allStop = await AllStop.open({
-      file: join(settings.data, "all_stop.json"),
-      log,
-      clock,
-      tell: (engaged) => supervisor.allStop(engaged),
-      publish: (engaged) => presence.publish(topics.allStop, engaged ? "engaged" : "clear", { qos: 1, retain: true }),
-      stopAll: () => presence.publish(topics.broadcast, formatCommand("stop", undefined, newId()), { qos: 1 }),
-      fail: (text) => this.#say(topics.hostName, "error", text),
+  #openSafety(presence: Presence, supervisor: Supervisor, live: LiveReload): Promise<Safety> {
+    const { settings } = this.options;
+    return Safety.open({
+      ...this.options,
+      ...settings,
+      topics: this.#topics,
+      presence,
+      supervisor,
+      onShowOver: () => live.resume(),
+      fail: (text) => this.#say(this.#topics.hostName, "error", text),
     });
-    await presence.subscribe(topics.allStop, ({ payload, retain }) => allStop.heard(decodeText(payload), { retain }));
-    return allStop;
   }
 
   #createLiveReload(presence: Presence, supervisor: Supervisor): LiveReload {
@@ -230,19 +228,22 @@ export class Host {
       survey: () => this.#survey(),
       log,
       clock,
+      show: this.#show,
+      waits: () => this.#safety?.night.show === true,
       say: (id, key, text) => this.#say(id, key, text),
+      warn: (text) => this.#say(this.#topics.hostName, "warn", text),
       onGone: (id) => void presence.clear(id),
     });
   }
 
-  #createDesk(allStop: AllStop, presence: Presence, supervisor: Supervisor, live: LiveReload): CommandDesk {
+  #createDesk(safety: Safety, presence: Presence, supervisor: Supervisor, live: LiveReload): CommandDesk {
     const { log, clock } = this.options;
     const describe = () => presence.describeNow();
     return new CommandDesk({
       topics: this.#topics,
       log,
       clock,
-      allStop,
+      ...safety,
       describe,
       warn: (text) => presence.warn(text),
       fail: (text) => presence.say(this.#topics.hostName, "error", text),
@@ -250,7 +251,7 @@ export class Host {
       addOthers: async (commands) => {
         const { addHostCommands } = await import("./host-commands.ts");
         const survey = (overlay: ReadonlyMap<string, string>) => this.#survey(overlay);
-        addHostCommands(commands, { describe, supervisor, live, show: this.#show, survey });
+        addHostCommands(commands, { describe, night: safety.night, supervisor, live, show: this.#show, survey });
       },
     });
   }

@@ -13,6 +13,12 @@ export interface LiveReloadOptions extends ReconcileOptions {
   survey: () => Promise<Plan>;
   log: Logger;
   clock: Clock;
+  /** How a path is shown to people. */
+  show: (path: string) => string;
+  /** Whether edits are to wait. */
+  waits: () => boolean;
+  /** Tells people of something about the host. */
+  warn: (text: string) => void;
 }
 
 /** How long the builder stays ready for the next edit. */
@@ -24,6 +30,8 @@ const CLOCKS_DIFFER_MS = 100;
 export class LiveReload {
   readonly #watcher: Watcher;
   readonly #told = new Set<string>();
+  /** What was edited while edits were to wait. */
+  #waiting = new Set<string>();
   #last: Promise<unknown> = Promise.resolve();
   #cancelRest = () => {};
   #stopped = false;
@@ -85,8 +93,26 @@ export class LiveReload {
     return done;
   }
 
+  /** Takes in what has waited. */
+  resume(): void {
+    const files = this.#waiting;
+    this.#waiting = new Set();
+    if (files.size > 0) this.#seen(files);
+  }
+
   #seen(files: ReadonlySet<string>): void {
+    if (this.options.waits()) {
+      this.#wait(files);
+      return;
+    }
     this.look(files).catch((error: unknown) => this.options.log.error({ err: error }, "a look at the files failed"));
+  }
+
+  #wait(files: ReadonlySet<string>): void {
+    const { show, warn } = this.options;
+    const fresh = [...files].filter((file) => !this.#waiting.has(file));
+    for (const file of fresh) this.#waiting.add(file);
+    if (fresh.length > 0) warn(`the show is on: the edit of ${fresh.map(show).join(", ")} waits for "show off"`);
   }
 
   async #reconcile(look: Look): Promise<Changes> {

@@ -20,7 +20,7 @@ export interface PresenceOptions {
   /** Called at every connect, once all is restored. */
   onUp: () => void;
   /** What runs here, and what the host can be told, as it is now. */
-  describe: () => Pick<HostDescription, "workers" | "commands">;
+  describe: () => Pick<HostDescription, "workers" | "show" | "commands">;
 }
 
 const UPTIME_EVERY_MS = 10_000;

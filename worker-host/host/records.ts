@@ -37,6 +37,8 @@ export interface RecordsOptions {
   clock: Clock;
   /** How a path is shown to people. */
   show: (path: string) => string;
+  /** Why a worker takes no command but `stop`. */
+  lockedOut: (id: string) => string | undefined;
   /** Called at each change of a worker's runstate. */
   onChange: (worker: WorkerRecord) => void;
 }
@@ -80,11 +82,15 @@ export class Records {
   /** What is said of the workers in the host's description. */
   summaries(): WorkerSummary[] {
     const { show } = this.options;
-    return this.all.map(({ planned, state, detail }) => ({
-      ...summaryOf(planned, show),
-      state,
-      ...(detail ? { detail } : {}),
-    }));
+    return this.all.map(({ planned, state, detail }) => {
+      const lockedOut = this.options.lockedOut(planned.id);
+      return {
+        ...summaryOf(planned, show),
+        state,
+        ...(detail ? { detail } : {}),
+        ...(lockedOut === undefined ? {} : { locked_out: lockedOut }),
+      };
+    });
   }
 
   become(record: WorkerRecord, state: WorkerRecord["state"], detail?: string): void {

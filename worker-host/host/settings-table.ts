@@ -202,6 +202,14 @@ export const SETTINGS = [
     description: "… in this time, before it stays failed",
   },
   {
+    key: "operator_timeout_s",
+    env: "WORKER_OPERATOR_TIMEOUT_S",
+    flag: "--operator-timeout-s <s>",
+    kind: "number",
+    fallback: "0",
+    description: "Engage all-stop when no operator_alive has come for so long; 0: never",
+  },
+  {
     key: "log_level",
     env: "LOG_LEVEL",
     flag: "--log-level <level>",

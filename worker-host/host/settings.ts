@@ -29,6 +29,8 @@ export interface Settings {
   selectProps: Selection;
   limits: Limits;
   intensity: Intensity;
+  /** 0: nobody is watched. */
+  operatorTimeoutMs: number;
   logLevel: LogLevel;
 }
 
@@ -67,6 +69,7 @@ export function resolveSettings(sources: SettingsSources): Settings {
       maxRestarts: numberOf(given, "max_restarts", 0),
       withinMs: numberOf(given, "restarts_within_s", 1) * 1000,
     },
+    operatorTimeoutMs: numberOf(given, "operator_timeout_s", 0) * 1000,
     logLevel: levelOf(given),
   };
   if (external && settings.embedded.lan) {

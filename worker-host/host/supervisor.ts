@@ -20,6 +20,8 @@ export interface SupervisorOptions {
   show: (path: string) => string;
   /** Called at each change of a worker's runstate. */
   onChange: (worker: WorkerRecord) => void;
+  /** Why a worker takes no command but `stop`. */
+  lockedOut: (id: string) => string | undefined;
   limits: Limits;
   intensity: Intensity;
   random: () => number;
@@ -124,7 +126,9 @@ export class Supervisor {
     record.settled = false;
     record.slot = slot;
     record.run++;
-    slot.start(specOf(record.planned, record.bundle, this.options), record.run, { patient, recover });
+    const lockedOut = this.options.lockedOut(record.planned.id);
+    const spec = specOf(record.planned, record.bundle, this.options);
+    slot.start({ ...spec, ...(lockedOut === undefined ? {} : { lockedOut }) }, record.run, { patient, recover });
   }
 
   /** Gives a running worker what its config file says now. */
@@ -158,6 +162,11 @@ export class Supervisor {
     if (record.bundle) await this.options.bundler.discard(record.bundle);
     this.records.remove(record.planned.id);
     this.#seen.delete(record.planned.id);
+  }
+
+  /** Tells a worker, where there is one, that it takes no command but `stop`; with no reason, that it does again. */
+  lockOut(id: string, reason: string | undefined): void {
+    this.records.get(id)?.slot?.lockOut(id, reason);
   }
 
   /** Tells all workers of all-stop; fulfils when they have been told. */

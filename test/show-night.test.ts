@@ -1,0 +1,152 @@
+import { expect, test } from "vitest";
+import { startBroker } from "./harness/broker.ts";
+import { TestClient } from "./harness/client.ts";
+import { makeFolder, workerSource, writeFiles } from "./harness/folder.ts";
+import { runCli, startHost } from "./harness/host.ts";
+
+const SAYS = (word: string) =>
+  workerSource(`do_say() { this.telemetry("says", "${word}"); }
+    async do_fire() { await this.hold(60_000, () => this.telemetry("fog", "on"), () => this.telemetry("fog", "off")); }
+    do_stop() { this.telemetry("stopped", 1); }`);
+
+async function start() {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const cwd = makeFolder({ "props/fogger/backend/worker.ts": SAYS("one") });
+  const host = await startHost({ broker, cwd });
+  const env = { MQTT_HOST: "127.0.0.1", MQTT_PORT: String(broker.port) };
+  let asked = 0;
+  const tell = async (action: string, args?: unknown) => {
+    const reply_to = `halloween/cli/reply/t${++asked}`;
+    await client.command("worker_host", { action, args, id: `t${asked}`, reply_to });
+    return JSON.parse(await client.expect(reply_to)) as { status: string; error?: string; result?: unknown };
+  };
+  return { broker, client, cwd, host, env, tell };
+}
+
+test("while the show is on, edits wait and say so; nothing is reloaded, not even after a restart", async () => {
+  const { broker, client, cwd, host, env, tell } = await start();
+  expect(await runCli(["show", "on"], { env })).toMatchObject({ code: 0, stdout: "the show is on: edits wait\n" });
+  await client.expect("halloween/worker_host/description", /"show":true/);
+
+  writeFiles(cwd, { "props/fogger/backend/worker.ts": SAYS("two") });
+  await client.expect(
+    "halloween/worker_host/status/warn",
+    'the show is on: the edit of props/fogger/backend/worker.ts waits for "show off"',
+  );
+  for (const [action, args] of [
+    ["rescan", undefined],
+    ["reload", undefined],
+    ["reload", "fogger"],
+    ["configure", { id: "fogger", config: { a: 1 } }],
+  ] as const) {
+    const { status, error } = await tell(action, args);
+    expect({ action, status, error }).toEqual({
+      action,
+      status: "error",
+      error: expect.stringMatching(/^the show is on, and a .* has to wait: send "show off" first$/),
+    });
+  }
+  // A prop that is in trouble can be started again, as it was.
+  expect(await tell("restart_worker", "fogger")).toMatchObject({ status: "ok" });
+  await client.command("fogger", "say");
+  await client.expect("halloween/fogger/telemetry/says", "one");
+
+  const online = client.expectNext("halloween/fogger/status/availability", "online");
+  expect(await runCli(["show", "off"], { env })).toMatchObject({ code: 0 });
+  await online;
+  await client.command("fogger", "say");
+  await client.expect("halloween/fogger/telemetry/says", "two");
+
+  expect(await tell("show", "on")).toMatchObject({ status: "ok" });
+  await host.stop();
+  await startHost({ broker, cwd });
+  expect(await tell("rescan")).toMatchObject({ status: "error", error: expect.stringMatching(/^the show is on/) });
+  expect(await tell("show", "maybe")).toMatchObject({ status: "error", refused: true });
+});
+
+test("a prop that is locked out obeys stop alone, over restarts, until it is released", async () => {
+  const { broker, client, cwd, host, env, tell } = await start();
+  await client.command("fogger", "fire");
+  await client.expect("halloween/fogger/telemetry/fog", "on");
+  expect(await runCli(["lock-out", "fogger", "the", "hose", "leaks"], { env })).toMatchObject({ code: 0 });
+  await client.expect("halloween/fogger/telemetry/fog", "off");
+  await client.expect("halloween/fogger/telemetry/stopped");
+  await client.expect("halloween/fogger/status/lock_out", "the hose leaks");
+
+  const refused = '"fire" refused: it is locked out (the hose leaks), until the host is told "release fogger"';
+  await client.command("fogger", "fire");
+  await client.expect("halloween/fogger/status/warn", refused);
+  const stopped = client.expectNext("halloween/fogger/telemetry/stopped");
+  await client.command("fogger", "stop");
+  await stopped;
+  expect((await runCli(["list", "--running"], { env })).stdout).toMatch(/fogger +running .*locked out: the hose leaks/);
+
+  expect(await tell("restart_worker", "fogger")).toMatchObject({ status: "ok" });
+  let warned = client.expectNext("halloween/fogger/status/warn", refused);
+  await client.command("fogger", "fire");
+  await warned;
+  await host.stop();
+  await broker.stop();
+  await broker.start();
+  await startHost({ broker, cwd });
+  const watching = await TestClient.connect(broker.url);
+  await watching.expect("halloween/fogger/status/lock_out", "the hose leaks");
+  warned = watching.expect("halloween/fogger/status/warn", refused);
+  await watching.command("fogger", "fire");
+  await warned;
+
+  const released = watching.expectNext("halloween/fogger/status/lock_out", "");
+  expect(await runCli(["release", "fogger"], { env })).toMatchObject({
+    code: 0,
+    stdout: "fogger takes commands again\n",
+  });
+  await released;
+  await watching.command("fogger", "say");
+  await watching.expect("halloween/fogger/telemetry/says", "one");
+  expect(watching.texts("halloween/fogger/telemetry/fog")).toEqual([]);
+  expect(await runCli(["release", "fogger"], { env })).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/"fogger" is not locked out; none is/),
+  });
+});
+
+test("a board without a worker is locked out by its topic; what is no id is refused", async () => {
+  const { client, tell } = await start();
+  expect(await tell("lock_out", "fogger_hw")).toMatchObject({ status: "ok" });
+  await client.expect("halloween/fogger_hw/status/lock_out", "no reason given");
+  expect(await tell("lock_out", { id: "a/b" })).toMatchObject({
+    status: "error",
+    error: expect.stringMatching(/"a\/b"/),
+  });
+  expect(await tell("lock_out")).toMatchObject({ status: "error", refused: true });
+});
+
+test("an operator who says nothing for too long is taken to be gone: all-stop", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const cwd = makeFolder({ "props/fogger/backend/worker.ts": SAYS("one") });
+  const host = await startHost({ broker, cwd, env: { WORKER_OPERATOR_TIMEOUT_S: "2" } });
+  const alive = setInterval(() => void client.command("worker_host", "operator_alive"), 300);
+  await client.command("fogger", "say");
+  await client.expect("halloween/fogger/telemetry/says");
+  for (let i = 0; i < 3; i++) {
+    await client.expectNext("halloween/worker_host/cmd", "operator_alive");
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+  expect(client.texts("halloween/worker_host/status/all_stop")).toEqual(["clear"]);
+  clearInterval(alive);
+  await client.expect("halloween/worker_host/status/all_stop", "engaged");
+  await host.logged("all-stop is engaged");
+  expect(host.log.all.find(({ msg }) => msg === "all-stop is engaged")).toMatchObject({
+    by: "operator_timeout",
+    reason: "no operator_alive for 2 s",
+  });
+});
+
+test("a file of the night that can't be read keeps nobody from starting", async () => {
+  const broker = await startBroker();
+  const cwd = makeFolder({ "props/fogger/backend/worker.ts": SAYS("one"), "data/show_night.json": "[1" });
+  const host = await startHost({ broker, cwd });
+  await host.logged(/show_night\.json can't be read .*: nobody is locked out, and edits are taken in/);
+});

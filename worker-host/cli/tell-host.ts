@@ -1,0 +1,38 @@
+import { Topics } from "../contract/topics.ts";
+import type { Settings } from "../host/settings.ts";
+import { CallError, Calls } from "../worker/calls.ts";
+import type { Connection } from "../worker/connection.ts";
+import { type ClientDependencies, connect } from "./client.ts";
+import type { Outcome } from "./send.ts";
+
+export interface TellHostOptions extends ClientDependencies {
+  action: string;
+  args: unknown;
+  newId: () => string;
+  /** What is said of what the host answered. */
+  describe: (result: unknown) => string;
+  /** What is said where it did not do so; it may do something else instead. */
+  otherwise: (error: CallError, connection: Connection) => string | Promise<string>;
+}
+
+/** How long the host has to say that it has done so. */
+const ANSWER_MS = 3_000;
+
+/** Tells the running host to do something, and waits until it has. */
+export async function tellHost(settings: Settings, options: TellHostOptions): Promise<Outcome> {
+  const { action, args, clock, newId, describe, otherwise } = options;
+  const client = await connect(settings, options);
+  if ("problem" in client) return { code: 1, text: `nobody was told: ${client.problem}` };
+  const { connection: wire } = client;
+  const topics = new Topics(settings.prefix);
+  const calls = new Calls({ id: "cli", topics, wire, clock, newId });
+  try {
+    const result = await calls.call({ target: topics.hostName, action, args, timeoutMs: ANSWER_MS });
+    return { code: 0, text: describe(result) };
+  } catch (error) {
+    if (error instanceof CallError) return { code: 1, text: await otherwise(error, wire) };
+    throw error;
+  } finally {
+    await wire.stop();
+  }
+}

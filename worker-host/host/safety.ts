@@ -1,0 +1,89 @@
+import { join } from "node:path";
+import type { Logger } from "pino";
+import { formatCommand } from "../contract/command.ts";
+import { decodeText } from "../contract/payload.ts";
+import type { Topics } from "../contract/topics.ts";
+import type { Clock } from "../worker/clock.ts";
+import { AllStop } from "./all-stop.ts";
+import { OperatorWatch } from "./operator-watch.ts";
+import type { Presence } from "./presence.ts";
+import { ShowNight } from "./show-night.ts";
+import type { Supervisor } from "./supervisor.ts";
+
+export interface SafetyOptions {
+  /** The folder for what has to outlive a restart. */
+  data: string;
+  operatorTimeoutMs: number;
+  topics: Topics;
+  log: Logger;
+  clock: Clock;
+  newId: () => string;
+  presence: Presence;
+  supervisor: Supervisor;
+  /** Edits are taken in again. */
+  onShowOver: () => void;
+  /** Tells people that something failed. */
+  fail: (text: string) => void;
+}
+
+const RETAINED = { qos: 1, retain: true } as const;
+
+/** What people have set so that nothing moves: all-stop, lock-outs, the watch over the operator, and the show. */
+export class Safety {
+  private constructor(
+    readonly allStop: AllStop,
+    readonly night: ShowNight,
+    readonly operator: OperatorWatch,
+  ) {}
+
+  /** Takes up what holds, and listens to the topic of all-stop. */
+  static async open(options: SafetyOptions): Promise<Safety> {
+    const { topics, presence, operatorTimeoutMs, clock } = options;
+    const allStop = await openAllStop(options);
+    await presence.subscribe(topics.allStop, ({ payload, retain }) => allStop.heard(decodeText(payload), { retain }));
+    const operator = new OperatorWatch(operatorTimeoutMs, clock, (reason) => {
+      void allStop.engage({ by: "operator_timeout", reason });
+    });
+    return new Safety(allStop, await openNight(options), operator);
+  }
+
+  /** Asserts what is sure before the first connect. */
+  begin(): void {
+    if (this.allStop.engaged) this.allStop.assert();
+    this.night.assert();
+    this.operator.alive();
+  }
+
+  /** Asserts all-stop, once what its topic held has been heard. */
+  settle(): void {
+    this.allStop.assert();
+  }
+
+  stop(): void {
+    this.operator.stop();
+  }
+}
+
+function openAllStop({ data, topics, log, clock, newId, presence, supervisor, fail }: SafetyOptions): Promise<AllStop> {
+  return AllStop.open({
+    file: join(data, "all_stop.json"),
+    log,
+    clock,
+    tell: (engaged) => supervisor.allStop(engaged),
+    publish: (engaged) => presence.publish(topics.allStop, engaged ? "engaged" : "clear", RETAINED),
+    stopAll: () => presence.publish(topics.broadcast, formatCommand("stop", undefined, newId()), { qos: 1 }),
+    fail,
+  });
+}
+
+function openNight({ data, topics, log, presence, supervisor, onShowOver }: SafetyOptions): Promise<ShowNight> {
+  return ShowNight.open({
+    file: join(data, "show_night.json"),
+    log,
+    onShowOver,
+    tell: (id, reason) => {
+      presence.publish(topics.lockOut(id), reason ?? "", RETAINED);
+      supervisor.lockOut(id, reason);
+    },
+  });
+}
