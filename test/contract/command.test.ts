@@ -49,6 +49,10 @@ describe("a command that is run", () => {
     });
   });
 
+  test("may have an id of 128 characters", () => {
+    expect(parse(JSON.stringify({ action: "ping", id: "x".repeat(128) })).command?.id).toHaveLength(128);
+  });
+
   test("null stands for none, everywhere", () => {
     const { command } = parse('{"action": "fire", "args": null, "id": null, "reply_to": null, "expires_at": null}');
     expect(command).toStrictEqual({ action: "fire", args: undefined });
@@ -77,6 +81,7 @@ describe("a command that is refused", () => {
     ['{"action": ["ping"]}', '"action" is ["ping"]'],
     ['{"action": "fire 750"}', 'what follows it goes into "args"'],
     ['{"action": "ping", "id": 7}', '"id" is 7; expected a text'],
+    [`{"action": "ping", "id": "${"x".repeat(129)}"}`, '"id" has 129 characters; expected 128 at most'],
     ['{"action": "ping", "reply_to": {}}', '"reply_to" is {}; expected a topic'],
     ['{"action": "ping", "expires_at": "soon"}', '"expires_at" is "soon"; expected ms since 1970'],
     ['{"action": "ping", "expires_at": 1e999}', "expected ms since 1970"],

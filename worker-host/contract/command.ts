@@ -3,6 +3,9 @@ import { decodeText } from "./payload.ts";
 /** A longer command is refused. */
 export const MAX_COMMAND_BYTES = 65_536;
 
+/** A command with a longer `id` is refused. */
+export const MAX_COMMAND_ID_CHARS = 128;
+
 /** How long a broker may hold back a command that we send, in s, where it speaks MQTT 5. */
 export const COMMAND_EXPIRY_S = 5;
 
@@ -62,6 +65,11 @@ function parseJson(text: string): ParsedCommand {
   const command: Command = { action: action.trim(), args: args ?? undefined };
   if (id !== undefined && id !== null) {
     if (typeof id !== "string") return { refusal: `command refused: "id" is ${quote(id)}; expected a text` };
+    if (id.length > MAX_COMMAND_ID_CHARS) {
+      return {
+        refusal: `command refused: "id" has ${id.length} characters; expected ${MAX_COMMAND_ID_CHARS} at most`,
+      };
+    }
     command.id = id;
   }
   if (replyTo !== undefined && replyTo !== null) {

@@ -71,6 +71,14 @@ export interface CommandDescription {
   max?: number;
   /** After so long it is aborted, in ms. */
   timeout_ms?: number;
+  /** So long after the end of its last run it is refused, in ms. */
+  cooldown_ms?: number;
+  /** So long after the begin of its last run what it switched on is switched off, in ms. */
+  max_on_ms?: number;
+  /** The command that does so; `stop` if not given. */
+  on_max_on?: string;
+  /** It is refused unless the prop's state is one of these. */
+  requires_state?: string[];
   /** It is accepted from the topic of all props. */
   broadcast?: true;
   /** It may run while all-stop is engaged. */

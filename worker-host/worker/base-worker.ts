@@ -17,7 +17,8 @@ export type AnyConfig = Record<string, any>;
 
 /**
  * What every prop's worker extends. A method `do_fire` runs on the command `fire`; all that is started with a helper
- * (`spawn`, `sleep`, `every`, `hold`, `subscribe`, `exec`) ends by itself when the worker stops.
+ * (`spawn`, `sleep`, `every`, `hold`, `subscribe`, `exec`) ends by itself when the worker stops. With `static arming = true`
+ * it has the commands `arm` and `disarm`.
  */
 export class BaseWorker<Config = AnyConfig> extends Messenger {
   /** Writes to the host's log, marked with this worker's id. */
@@ -153,7 +154,8 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
   /**
    * Takes one more command from now on, besides the `do_` methods.
    *
-   * @throws WorkerHostError `invalid_value` where there is one for that action already, or it is no word
+   * @throws WorkerHostError `invalid_value` where there is one for that action already, it is no word, or `onMaxOn` names
+   * none; `load_failed` where the spec says what none can
    */
   addCommand<Args extends Schema>(
     action: string,

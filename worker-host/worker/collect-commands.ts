@@ -1,10 +1,15 @@
+import { addArming } from "./arming.ts";
 import { BaseWorker } from "./base-worker.ts";
 import { specOf } from "./command-spec.ts";
-import { type CommandEntry, entryOf } from "./command-table.ts";
+import { assertEnd, type CommandEntry, entryOf } from "./command-table.ts";
 
 const PREFIX = "do_";
 
-/** Every `do_*` of a worker, its own and its parents', by the action that calls it. */
+/**
+ * Every `do_*` of a worker, its own and its parents', by the action that calls it, and what is ready-made.
+ *
+ * @throws WorkerHostError `load_failed`
+ */
 export function collectCommands(worker: BaseWorker): Map<string, CommandEntry> {
   const table = new Map<string, CommandEntry>();
   for (let holder: object = worker; holder !== BaseWorker.prototype; holder = Object.getPrototypeOf(holder)) {
@@ -19,5 +24,7 @@ export function collectCommands(worker: BaseWorker): Map<string, CommandEntry> {
       );
     }
   }
+  addArming(worker, table);
+  for (const entry of table.values()) assertEnd(entry, table, "load_failed");
   return table;
 }

@@ -1,35 +1,79 @@
 import type { CommandSpec } from "./command-spec.ts";
 import { AbortError, type Scope } from "./scope.ts";
+import { timer } from "./timer.ts";
 
-/** How many of one command run or wait at once, where its spec says nothing. */
-const DEFAULT_MAX = 10;
+/** How many of one command run at once, where its spec says nothing. */
+const DEFAULT_MAX = 256;
+/** How many of a queued one run or wait. */
+const DEFAULT_QUEUE = 10;
+
+/** Rejects what had to wait, and may not run when its turn has come. */
+export class RefusedError extends Error {
+  override readonly name = "RefusedError";
+}
 
 /** What of one command runs and what waits, by its mode. */
 export class CommandRuns {
   readonly #running = new Set<Scope>();
-  readonly #waiting: { start: () => void; abort: (reason: AbortError) => void }[] = [];
+  readonly #waiting: { start: () => void; abort: (reason: Error) => void }[] = [];
+  /** From the end of the last run on: until when, in ms since 1970, and what ends it earlier. */
+  #cooling: { until: number; end: () => void } | undefined;
 
+  /** @param state gives the prop's own word for what it is doing */
   constructor(
     private readonly spec: CommandSpec,
     private readonly parent: Scope,
     /** What runs, for people: `do_fire`. */
     private readonly where: string,
+    private readonly state: () => string | undefined = () => undefined,
   ) {}
 
   /** Why one more may not come now, in words. */
   get refusal(): string | undefined {
-    const { mode = "parallel", max } = this.spec;
-    const most = max ?? (mode === "parallel" ? Number.POSITIVE_INFINITY : mode === "single" ? 1 : DEFAULT_MAX);
-    const count = this.#running.size + this.#waiting.length;
-    if (mode === "restart" || count < most) return undefined;
-    return mode === "queued" ? `busy: ${count} of them run or wait, and ${most} may` : "busy: it is still running";
+    return this.#wrongState() ?? this.#busy() ?? this.#coolingDown();
   }
 
-  /** Runs `work` in a scope of its own: now, or with `queued` when the one before is over. */
-  run<T>(work: (scope: Scope) => T): Promise<Awaited<T>> {
+  #wrongState(): string | undefined {
+    const { requiresState = [] } = this.spec;
+    const states = typeof requiresState === "string" ? [requiresState] : requiresState;
+    const state = this.state();
+    if (states.length === 0 || (state !== undefined && states.includes(state))) return undefined;
+    return `it needs the state ${states.join(" or ")}, and ${state === undefined ? "no state has been set" : `the state is ${state}`}`;
+  }
+
+  #busy(): string | undefined {
+    const { mode } = this.spec;
+    const count = this.#running.size + this.#waiting.length;
+    const most = this.#most;
+    if (count < most) return undefined;
+    if (mode === "queued") return `busy: ${count} of them run or wait, and ${most} may`;
+    return most === 1 ? "busy: it is still running" : `busy: ${count} of them run, and ${most} may`;
+  }
+
+  get #most(): number {
+    const { mode = "parallel", max, cooldownMs } = this.spec;
+    // One takes the other's place: what counts is what was aborted and isn't over.
+    if (mode === "restart") return DEFAULT_MAX;
+    if (max !== undefined) return max;
+    if (mode === "queued") return DEFAULT_QUEUE;
+    // Side by side, none would wait for the cooldown of the other.
+    return mode === "single" || cooldownMs ? 1 : DEFAULT_MAX;
+  }
+
+  #coolingDown(): string | undefined {
+    if (!this.#cooling) return undefined;
+    return `cooling down: ${Math.max(1, Math.ceil(this.#cooling.until - this.parent.clock.now()))} ms left`;
+  }
+
+  /**
+   * Runs `work` in a scope of its own: now, or with `queued`, unless it must run, when its turn has come.
+   *
+   * @throws RefusedError where the state was another one by then
+   */
+  run<T>(work: (scope: Scope) => T, must = false): Promise<Awaited<T>> {
     const { mode } = this.spec;
     if (mode === "restart") this.abortAll("restarted");
-    return mode === "queued" && this.#running.size > 0 ? this.#runLater(work) : this.#runNow(work);
+    return mode === "queued" && this.#running.size > 0 && !must ? this.#runLater(work) : this.#runNow(work);
   }
 
   #runLater<T>(work: (scope: Scope) => T): Promise<Awaited<T>> {
@@ -41,15 +85,39 @@ export class CommandRuns {
   #runNow<T>(work: (scope: Scope) => T): Promise<Awaited<T>> {
     const scope = this.parent.child(this.where, true);
     this.#running.add(scope);
+    this.#cooling?.end();
+    this.#cooling = undefined;
     const cancelTimeout = this.#limit(scope);
     const running = scope.track(() => work(scope));
     // What it spawned counts as a part of it; what waits for ever after an abort doesn't.
     scope.onceIdle(() => {
       cancelTimeout?.();
       this.#running.delete(scope);
-      if (this.#running.size === 0) this.#waiting.shift()?.start();
+      if (this.#running.size === 0) this.#coolDown();
     });
     return running;
+  }
+
+  #coolDown(): void {
+    const { cooldownMs } = this.spec;
+    const { clock } = this.parent;
+    const over = () => {
+      this.#cooling = undefined;
+      this.#startNext();
+    };
+    if (!cooldownMs) over();
+    else this.#cooling = { until: clock.now() + cooldownMs, end: timer(this.parent, cooldownMs, over) };
+  }
+
+  #startNext(): void {
+    for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) {
+      const why = this.#wrongState();
+      if (why === undefined) {
+        next.start();
+        return;
+      }
+      next.abort(new RefusedError(why));
+    }
   }
 
   #limit(scope: Scope): (() => void) | undefined {

@@ -21,10 +21,24 @@ export interface CommandSpec<Args = unknown, Returns = unknown> {
   returns?: Schema<Returns>;
   /** `parallel` if not given. */
   mode?: CommandMode;
-  /** How many may run, or wait with `queued`, at once; 10 if not given, and as many as come with `parallel`. */
+  /**
+   * How many may run at once, 256 if not given, and 1 with `single` or a cooldown; with `queued`, run or wait, 10 if not
+   * given. With `restart` it doesn't count.
+   */
   max?: number;
   /** Aborts the command after so long, in ms. */
   timeoutMs?: number;
+  /** It is refused for so long after the end of its last run, in ms, however that ended. */
+  cooldownMs?: number;
+  /**
+   * What it switches on is on for so long at most, in ms from the begin of its last run: then it is aborted, if it still
+   * runs, and `onMaxOn` is run, unless that or `stop` has been run since.
+   */
+  maxOnMs?: number;
+  /** The command that switches off what this one switches on; `stop` if not given. */
+  onMaxOn?: string;
+  /** It is refused unless `this.state` is this, or one of these. */
+  requiresState?: string | readonly string[];
   /** It is accepted from the topic of all props. */
   broadcast?: boolean;
   /** It may run while all-stop is engaged; the description says so. */

@@ -4,20 +4,22 @@ import type { CommandDescription } from "../contract/description.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { formatReply, type Reply } from "../contract/reply.ts";
 import type { Topics } from "../contract/topics.ts";
-import { CommandRuns } from "./command-runs.ts";
+import { CommandRuns, RefusedError } from "./command-runs.ts";
 import type { CommandSpec, RunningCommand } from "./command-spec.ts";
-import { type CommandEntry, describeEntry, entryOf } from "./command-table.ts";
+import { assertEnd, type CommandEntry, describeEntry, endOf, STOP } from "./command-table.ts";
+import { OnTimes } from "./on-times.ts";
+import { commandIn, ownRequest, type Request } from "./request.ts";
 import { type Validated, validate } from "./schema.ts";
 import { AbortError, type Scope } from "./scope.ts";
 import type { SeenIds } from "./seen-ids.ts";
 import type { Message, PublishOptions } from "./wire.ts";
 
-const STOP = "stop";
-
 export interface CommandsOptions {
   scope: Scope;
   topics: Topics;
   now: () => number;
+  /** The prop's own word for what it is doing. */
+  state?: () => string | undefined;
   /** Tells people of a command that was not run. */
   warn: (text: string) => void;
   publish: (topic: string, payload: string, options: PublishOptions) => void;
@@ -33,13 +35,6 @@ export interface CommandsOptions {
   barred?: (spec: CommandSpec) => string | undefined;
 }
 
-/** A command that has arrived, and how to answer it. */
-interface Request {
-  command: Command;
-  receivedAt: number;
-  correlationData?: Uint8Array;
-}
-
 type Fallback = (action: string, args: unknown, command: RunningCommand) => unknown;
 
 interface Known extends CommandEntry {
@@ -53,26 +48,46 @@ interface Known extends CommandEntry {
 export class Commands {
   readonly #known = new Map<string, Known>();
   /** What runs those without an entry. */
-  #others: { handle: Fallback; runs: CommandRuns } | undefined;
+  #others: { runs: CommandRuns; knownAs: (action: string) => Known } | undefined;
   /** The topics whose retained command we cleared, and from which one empty message is to come. */
   readonly #clearing = new Set<string>();
+  readonly #onTimes: OnTimes<Known>;
   #running = 0;
   #whenIdle: (() => void)[] = [];
 
-  constructor(private readonly options: CommandsOptions) {}
+  constructor(private readonly options: CommandsOptions) {
+    this.#onTimes = new OnTimes(options.scope, (known) => this.#endLongest(known));
+  }
 
   /** Takes what has no entry. */
   addFallback(handle: Fallback): void {
-    this.#others = { handle, runs: new CommandRuns({}, this.options.scope, "onCommand") };
+    const runs = new CommandRuns({}, this.options.scope, "onCommand");
+    const knownAs = (action: string): Known => ({
+      action,
+      spec: {},
+      argsJson: undefined,
+      returnsJson: undefined,
+      handler: (args, command) => handle(action, args, command),
+      runs,
+    });
+    this.#others = { runs, knownAs };
   }
 
-  /** @throws WorkerHostError `invalid_value` where there is one for that action */
-  add(entry: CommandEntry): void {
-    if (this.#known.has(entry.action)) {
-      throw new WorkerHostError("invalid_value", `there is a command "${entry.action}" already: remove it first`);
+  /** @throws WorkerHostError `invalid_value` where there is one for that action, or none that is its `onMaxOn` */
+  add(...entries: CommandEntry[]): void {
+    const all = new Map<string, CommandEntry>(this.#known);
+    for (const entry of entries) {
+      if (all.has(entry.action)) {
+        throw new WorkerHostError("invalid_value", `there is a command "${entry.action}" already: remove it first`);
+      }
+      all.set(entry.action, entry);
     }
-    const runs = new CommandRuns(entry.spec, this.options.scope, `do_${entry.action}`);
-    this.#known.set(entry.action, { ...entry, runs });
+    for (const entry of entries) assertEnd(entry, all, "invalid_value");
+    const { scope, state } = this.options;
+    for (const entry of entries) {
+      const runs = new CommandRuns(entry.spec, scope, `do_${entry.action}`, state);
+      this.#known.set(entry.action, { ...entry, runs });
+    }
     this.options.onChange?.();
   }
 
@@ -121,16 +136,25 @@ export class Commands {
     if (command && wanted) this.#dispatch(this.#requestOf(command, message));
   }
 
-  /** Aborts the running commands: their `hold`s turn off, their sleeps reject. */
+  /** Aborts the running commands, for `stop`: their `hold`s turn off, their sleeps reject, their `maxOnMs` is over. */
   abortAll(why?: string): void {
     for (const { runs } of this.#known.values()) runs.abortAll(why);
     this.#others?.runs.abortAll(why);
+    this.#onTimes.callOff();
   }
 
-  /** Runs `do_stop` if there is one, for the worker's end. */
+  /** Runs `do_stop` if there is one, and what goes with it, for the worker's end. */
   async stop(scope: Scope): Promise<void> {
-    const command: RunningCommand = { action: STOP, args: undefined, signal: scope.signal };
-    await this.#known.get(STOP)?.handler(undefined, command);
+    const calls = [...this.#withStop, this.#known.get(STOP)].map(async (known) => {
+      await known?.handler(undefined, commandIn(scope, { action: known.action, args: undefined }, undefined));
+    });
+    // One that fails holds up none of the others.
+    await Promise.allSettled(calls);
+    await Promise.all(calls);
+  }
+
+  get #withStop(): Known[] {
+    return [...this.#known.values()].filter(({ withStop }) => withStop);
   }
 
   #requestOf(command: Command, { responseTopic, correlationData }: Message): Request {
@@ -140,6 +164,7 @@ export class Commands {
       command: replyTo === undefined ? command : { ...command, replyTo },
       receivedAt: this.options.now(),
       ...(correlationData ? { correlationData } : {}),
+      ...(this.options.stoppable && command.action === STOP ? { must: true } : {}),
     };
   }
 
@@ -161,22 +186,22 @@ export class Commands {
       return;
     }
     // Whatever is running must not switch on again what `stop` switches off.
-    if (stop) this.abortAll();
+    if (stop) {
+      this.abortAll();
+      for (const known of this.#withStop) this.#admit(ownRequest(known.action, request.receivedAt), known);
+    }
     const known = this.#known.get(action);
-    const barred = this.#barred(request.command, known?.spec ?? {});
+    const barred = this.#barred(request, known?.spec ?? {});
     if (barred !== undefined) this.#refuse(request, barred);
     else if (known) this.#admit(request, known);
-    else if (this.#others) {
-      const { handle, runs } = this.#others;
-      const entry = entryOf(action, {}, (args, command) => handle(action, args, command));
-      this.#admit(request, { ...entry, runs });
-    } else if (stop) this.#reply(request, { status: "ok" });
+    else if (this.#others) this.#admitChecked(request, this.#others.knownAs(action), { value: request.command.args });
+    else if (stop) this.#reply(request, { status: "ok" });
     else this.#refuse(request, `unknown action ${quote(action)}; known: ${this.#names()}`);
   }
 
-  #barred({ action, id }: Command, spec: CommandSpec): string | undefined {
+  #barred({ command: { action, id }, must }: Request, spec: CommandSpec): string | undefined {
     const { urgent, barred, seen } = this.options;
-    if (urgent.has(action)) return undefined;
+    if (must || urgent.has(action)) return undefined;
     const again = id !== undefined && seen.has(id) ? `a command with the id ${quote(id)} has run already` : undefined;
     const why = again ?? barred?.(spec);
     return why === undefined ? undefined : `${quote(action)} refused: ${why}`;
@@ -196,10 +221,12 @@ export class Commands {
   }
 
   #admitChecked(request: Request, known: Known, { value, faults }: Validated<unknown>): void {
-    const fault = faults ? faults.map(({ text }) => text).join("; ") : known.runs.refusal;
+    const refusal = request.must ? undefined : known.runs.refusal;
+    const fault = faults ? faults.map(({ text }) => text).join("; ") : refusal;
+    const name = this.#known.has(known.action) ? known.action : quote(known.action);
     // A check of the args may have taken its time.
-    const barred = this.#barred(request.command, known.spec);
-    const why = barred ?? (fault === undefined ? undefined : `${known.action} refused: ${fault}`);
+    const barred = this.#barred(request, known.spec);
+    const why = barred ?? (fault === undefined ? undefined : `${name} refused: ${fault}`);
     if (why !== undefined) {
       this.#refuse(request, why);
       return;
@@ -207,6 +234,16 @@ export class Commands {
     const { id } = request.command;
     if (id !== undefined) this.options.seen.take(id);
     void this.#run(request, known, value);
+  }
+
+  /** Ends what a command has had on for as long as it may be. */
+  #endLongest({ action, spec, runs }: Known): void {
+    // The one that is to do so may have been removed since.
+    const end = this.#known.has(endOf(spec)) ? endOf(spec) : STOP;
+    const why = `on for its longest, ${spec.maxOnMs} ms`;
+    this.options.warn(`${action} was ${why}: ran ${end}`);
+    runs.abortAll(`it was ${why}`);
+    this.#dispatch(ownRequest(end, this.options.now()));
   }
 
   #check(command: Command, { spec, argsJson }: Known): Validated<unknown> | Promise<Validated<unknown>> {
@@ -217,13 +254,24 @@ export class Commands {
     return validate(spec.args, value, argsJson);
   }
 
-  async #run(request: Request, { action, runs, handler }: Known, args: unknown): Promise<void> {
+  async #run(request: Request, known: Known, args: unknown): Promise<void> {
+    const { action, runs, handler } = known;
     const { scope } = this.options;
+    let ended: (() => void)[] = [];
     this.#running++;
     try {
-      const result = await runs.run((own) => handler(args, commandIn(own, request.command, args)));
+      const result = await runs.run((own) => {
+        ended = this.#onTimes.endedBy(action);
+        this.#onTimes.begin(known);
+        return handler(args, commandIn(own, request.command, args));
+      }, request.must);
+      for (const callOff of ended) callOff();
       if (request.command.replyTo !== undefined) this.#reply(request, { status: "ok", result });
     } catch (error) {
+      if (error instanceof RefusedError) {
+        this.#refuse(request, `${action} refused: ${error.message}`);
+        return;
+      }
       const aborted = error instanceof AbortError;
       if (!aborted) scope.owner.report(error, action);
       this.#reply(request, { status: "error", error: aborted ? `aborted: ${error.message}` : describeError(error) });
@@ -244,17 +292,6 @@ export class Commands {
     const reply: Reply = { ...(id === undefined ? {} : { id }), ...outcome, ms: this.options.now() - receivedAt };
     this.options.publish(replyTo, formatReply(reply), { qos: 1, ...(correlationData ? { correlationData } : {}) });
   }
-}
-
-/** The command as its handler gets it; its signal is made when somebody asks for it. */
-function commandIn(scope: Scope, command: Command, args: unknown): RunningCommand {
-  return {
-    ...command,
-    args,
-    get signal() {
-      return scope.signal;
-    },
-  };
 }
 
 function quoteBytes(payload: Uint8Array): string {

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import { WorkerHostError } from "../contract/errors.ts";
+import { beginDisarmed } from "./arming.ts";
 import type { BaseWorker } from "./base-worker.ts";
 import { Brake } from "./brake.ts";
 import { within } from "./clock.ts";
@@ -72,6 +73,7 @@ export class Life implements ScopeOwner {
       scope: this.#scope,
       topics,
       now: () => clock.now(),
+      state: () => this.#worker?.state,
       warn: (text) => this.#voice.warn(text),
       publish: (topic, payload, how) => void this.#wire.publish(topic, payload, how),
       onChange: () => this.#description.changed(),
@@ -199,7 +201,8 @@ export class Life implements ScopeOwner {
     if (this.#stopping) return;
     const worker = this.#construct(this.#class, store, live, checked);
     this.#worker = worker;
-    for (const entry of collectCommands(worker).values()) this.#commands.add(entry);
+    this.#commands.add(...collectCommands(worker).values());
+    beginDisarmed(worker);
     if (worker.onCommand) this.#commands.addFallback(worker.onCommand.bind(worker));
     await this.#startWorker(worker);
     if (this.#stopping) return;

@@ -1,0 +1,34 @@
+import { z } from "zod";
+import { WorkerHostError } from "../contract/errors.ts";
+import type { CommandSpec } from "./command-spec.ts";
+import { jsonSchemaOf, validate } from "./schema.ts";
+
+const ms = z.number().positive();
+const word = z.string().regex(/^\S+$/, { error: "expected one word" });
+
+const spec = z.strictObject({
+  description: z.string().optional(),
+  mode: z.enum(["parallel", "single", "restart", "queued"]).optional(),
+  max: z.number().int().positive().optional(),
+  timeoutMs: ms.optional(),
+  cooldownMs: z.number().nonnegative().optional(),
+  maxOnMs: ms.optional(),
+  onMaxOn: word.optional(),
+  requiresState: z
+    .union([word, z.array(word).nonempty()], { error: 'expected a state, such as "armed", or a list of them' })
+    .optional(),
+  broadcast: z.boolean().optional(),
+  safe: z.boolean().optional(),
+  widget: z.unknown().optional(),
+});
+
+const specJson = jsonSchemaOf(spec, "the spec of a command");
+
+/** @throws WorkerHostError `load_failed` where a spec says what none can, besides its schemas */
+export function checkSpec(action: string, { args: _, returns: __, ...given }: CommandSpec): void {
+  const checked = validate(spec, given, specJson);
+  // It has no asynchronous checks.
+  const faults = checked instanceof Promise ? [] : (checked.faults ?? []).map(({ text }) => text);
+  if (given.onMaxOn !== undefined && given.maxOnMs === undefined) faults.push("onMaxOn is for maxOnMs: add that");
+  if (faults.length > 0) throw new WorkerHostError("load_failed", `the command "${action}": ${faults.join("; ")}`);
+}
