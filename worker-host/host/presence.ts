@@ -6,6 +6,7 @@ import { faultOfId, type Topics } from "../contract/topics.ts";
 import { type Clock, delay } from "../worker/clock.ts";
 import type { ConnectGate } from "../worker/connect-gate.ts";
 import { Connection } from "../worker/connection.ts";
+import { Throttled } from "../worker/throttled.ts";
 import type { BrokerOptions, Message, MessageHandler, PublishOptions } from "../worker/wire.ts";
 import type { WorkerRecord } from "./records.ts";
 
@@ -34,6 +35,7 @@ const RETAINED = { qos: 1, retain: true } as const;
 export class Presence {
   readonly #connection: Connection;
   readonly #startedAt: number;
+  readonly #warnings: Throttled;
   readonly #gone = new Set<string>();
   readonly #connected: Promise<void>;
   #connect = () => {};
@@ -46,6 +48,10 @@ export class Presence {
   constructor(private readonly options: PresenceOptions) {
     const { broker, topics, clock, random, gate, log } = options;
     this.#startedAt = clock.now();
+    this.#warnings = new Throttled(clock, (text) => {
+      log.warn(text);
+      this.say(topics.hostName, "warn", text);
+    });
     this.#connected = new Promise((resolve) => {
       this.#connect = resolve;
     });
@@ -218,8 +224,7 @@ export class Presence {
 
   /** Warns people, in the log and on the host's own topic. */
   warn(text: string): void {
-    this.options.log.warn(text);
-    this.say(this.options.topics.hostName, "warn", text);
+    this.#warnings.say(text);
   }
 }
 

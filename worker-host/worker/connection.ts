@@ -1,8 +1,6 @@
 import type { Duplex } from "node:stream";
 import type { MqttClient } from "mqtt";
 import type { Logger } from "pino";
-import { describeError } from "../contract/errors.ts";
-import { matchesFilter } from "../contract/topics.ts";
 import type { Clock } from "./clock.ts";
 import type { ConnectGate } from "./connect-gate.ts";
 import {
@@ -14,7 +12,9 @@ import {
   refusesVersion,
   requestOf,
 } from "./mqtt-client.ts";
-import type { BrokerOptions, Message, MessageHandler, PublishOptions, PublishResult } from "./wire.ts";
+import { Outgoing } from "./outgoing.ts";
+import { type SubscribeOptions, Subscriptions } from "./subscriptions.ts";
+import type { BrokerOptions, MessageHandler, PublishOptions, PublishResult } from "./wire.ts";
 
 export interface ConnectionOptions {
   broker: BrokerOptions;
@@ -32,17 +32,8 @@ export interface ConnectionOptions {
   onUp?: () => void;
   /** Called once each time the connection can't be had or was lost, not at every new attempt. */
   onDown?: (problem: ConnectionProblem) => void;
-}
-
-export interface SubscribeOptions {
-  /** MQTT 5, 3.8.3.1: `message.retain` tells of every message that was published with the retain flag, live ones too. */
-  retainAsPublished?: boolean;
-}
-
-interface Subscription extends SubscribeOptions {
-  /** It has no wildcard. */
-  exact: boolean;
-  handlers: Set<MessageHandler>;
+  /** Told how many messages were dropped because they came faster than the broker takes them, when it takes more. */
+  onOverflow?: (dropped: number) => void;
 }
 
 const BACKOFF_MIN_MS = 100;
@@ -64,17 +55,21 @@ export class Connection {
   #stopped = false;
   #told = false;
   #dropped = 0;
+  #outgoing = new Outgoing();
+  /** How many messages were dropped since there was no room for them. */
+  #overflown = 0;
+  /** The topics whose retained value is yet to go out. */
+  readonly #late = new Set<string>();
   #loop: Promise<void> | undefined;
   #wake = () => {};
-  readonly #subscriptions = new Map<string, Subscription>();
-  readonly #ungranted = new Map<string, Subscription>();
-  #granting: Promise<void> | undefined;
+  readonly #subscriptions: Subscriptions;
   /** The packet ids of messages that a broker took, having nobody to give them to. */
   readonly #unheard = new Set<number | undefined>();
   readonly #retained = new Map<string, { payload: string | Uint8Array; qos: 0 | 1 | 2 }>();
 
   constructor(private readonly options: ConnectionOptions) {
     this.#protocolVersion = options.broker.protocolVersion;
+    this.#subscriptions = new Subscriptions(options.log, () => (this.#up ? this.#client : undefined));
   }
 
   /** Whether what is published now goes out. */
@@ -137,9 +132,12 @@ export class Connection {
     options: PublishOptions,
   ): Promise<PublishResult> {
     const { qos = 0, retain = false } = options;
+    const arrived = this.#outgoing.enter(payload);
+    if (!arrived) return Promise.resolve(this.#overflow(client, topic, retain));
     const properties = this.#protocolVersion === 5 ? propertiesOf(options) : {};
     return new Promise((resolve) => {
       client.publish(topic, asBuffer(payload), { qos, retain, ...properties }, (error, packet) => {
+        arrived();
         if (error) {
           this.options.log.warn(`the message to ${topic} was not acknowledged: ${error.message}`);
           this.#dropped++;
@@ -151,47 +149,32 @@ export class Connection {
     });
   }
 
+  /** What can't go out now is dropped; of a retained topic, the last value goes out later. */
+  #overflow(client: MqttClient, topic: string, retain: boolean): PublishResult {
+    if (this.#overflown === 0 && this.#late.size === 0) this.#outgoing.whenRoom(() => this.#catchUp(client));
+    if (retain) this.#late.add(topic);
+    else this.#overflown++;
+    return retain ? "sent" : "dropped";
+  }
+
+  #catchUp(client: MqttClient): void {
+    if (this.#client !== client) return;
+    if (this.#overflown > 0) this.options.onOverflow?.(this.#overflown);
+    this.#overflown = 0;
+    const topics = [...this.#late];
+    this.#late.clear();
+    for (const topic of topics) {
+      const { payload = "", qos = 1 } = this.#retained.get(topic) ?? {};
+      void this.#send(client, topic, payload, { qos, retain: true });
+    }
+  }
+
   /**
    * Calls `handler` for each message that matches `filter`, at QoS 1 at most, now and after every reconnect, until the function that it
    * gives is called. Fulfils when the broker has granted it, or at once while there is no connection.
    */
-  async subscribe(filter: string, handler: MessageHandler, options: SubscribeOptions = {}): Promise<() => void> {
-    const known = this.#subscriptions.get(filter);
-    const subscription = known ?? { ...options, exact: !/[+#]/.test(filter), handlers: new Set() };
-    subscription.handlers.add(handler);
-    this.#subscriptions.set(filter, subscription);
-    if (!known) await this.#grantSoon(filter, subscription);
-    return () => {
-      subscription.handlers.delete(handler);
-      if (subscription.handlers.size > 0 || this.#subscriptions.get(filter) !== subscription) return;
-      this.#subscriptions.delete(filter);
-      if (this.#up) this.#client?.unsubscribe(filter);
-    };
-  }
-
-  /** One SUBSCRIBE for all that is asked for in one go; while there is no connection, the next one brings it. */
-  #grantSoon(filter: string, subscription: Subscription): Promise<void> {
-    if (!this.#up) return Promise.resolve();
-    this.#ungranted.set(filter, subscription);
-    this.#granting ??= Promise.resolve().then(() => {
-      const wanted = new Map(this.#ungranted);
-      this.#ungranted.clear();
-      this.#granting = undefined;
-      return this.#client && this.#up ? this.#grant(this.#client, wanted) : undefined;
-    });
-    return this.#granting;
-  }
-
-  async #grant(client: MqttClient, subscriptions: ReadonlyMap<string, Subscription>): Promise<void> {
-    if (subscriptions.size === 0) return;
-    const wanted = Object.fromEntries(
-      [...subscriptions].map(([filter, { retainAsPublished: rap = false }]) => [filter, { qos: 1 as const, rap }]),
-    );
-    try {
-      await client.subscribeAsync(wanted);
-    } catch (error) {
-      this.options.log.warn(`can't subscribe to ${[...subscriptions.keys()].join(", ")}: ${describeError(error)}`);
-    }
+  subscribe(filter: string, handler: MessageHandler, options: SubscribeOptions = {}): Promise<() => void> {
+    return this.#subscriptions.add(filter, handler, options);
   }
 
   async #run(onFirstUp: () => void): Promise<void> {
@@ -227,10 +210,14 @@ export class Connection {
     return new Promise((resolve) => {
       const client = createClient({ ...this.options, protocolVersion: triedVersion });
       this.#client = client;
+      this.#outgoing = new Outgoing();
+      this.#late.clear();
+      this.#dropped += this.#overflown;
+      this.#overflown = 0;
       let problem: ConnectionProblem | undefined;
       let lasted = false;
       client.on("message", (topic, payload, packet) =>
-        this.#receive({ topic, payload, qos: packet.qos, retain: packet.retain, ...requestOf(packet) }),
+        this.#subscriptions.receive({ topic, payload, qos: packet.qos, retain: packet.retain, ...requestOf(packet) }),
       );
       client.on("packetreceive", (packet) => {
         if (packet.cmd === "puback" && packet.reasonCode === NO_MATCHING_SUBSCRIBERS)
@@ -265,7 +252,7 @@ export class Connection {
 
   async #restore(client: MqttClient): Promise<void> {
     const before = [...this.#retained];
-    await this.#grant(client, this.#subscriptions);
+    await this.#subscriptions.restore(client);
     if (this.#client !== client || !client.connected) return;
     for (const [topic, value] of before) {
       // What was set since has gone out already.
@@ -273,13 +260,6 @@ export class Connection {
         void this.#send(client, topic, value.payload, { qos: value.qos, retain: true });
     }
     this.options.onUp?.();
-  }
-
-  #receive(message: Message): void {
-    for (const [filter, { exact, handlers }] of this.#subscriptions) {
-      if (exact ? filter !== message.topic : !matchesFilter(filter, message.topic)) continue;
-      for (const handler of handlers) handler(message);
-    }
   }
 
   #down(problem: ConnectionProblem): void {

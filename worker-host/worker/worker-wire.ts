@@ -1,5 +1,6 @@
 import { matchesFilter, type Topics } from "../contract/topics.ts";
-import { Connection, type ConnectionOptions, type SubscribeOptions } from "./connection.ts";
+import { Connection, type ConnectionOptions } from "./connection.ts";
+import type { SubscribeOptions } from "./subscriptions.ts";
 import type { MessageHandler, PublishOptions, PublishResult, Wire } from "./wire.ts";
 
 export interface WorkerWireOptions extends Omit<ConnectionOptions, "clientId" | "will" | "onUp" | "onDown"> {
@@ -64,6 +65,7 @@ export class WorkerWire implements Wire {
         if (dropped > 0) warn(`${dropped} messages were dropped while the broker was away`);
       },
       onDown: ({ refused, text }) => log[refused ? "warn" : "debug"](text),
+      onOverflow: (count) => warn(`${count} messages were dropped: they came faster than the broker takes them`),
     });
     return connection;
   }
