@@ -7,6 +7,7 @@ import {
   assertTopicName,
   faultOfId,
   faultOfPrefix,
+  isPeer,
   matchesFilter,
   Topics,
 } from "../../worker-host/contract/topics.ts";
@@ -178,6 +179,19 @@ describe("topic names and filters", () => {
   );
 });
 
+test.each([
+  ["board_hw", true],
+  ["worker_host", true],
+  ["x".repeat(100), true],
+  ["x".repeat(101), false],
+  ["broadcast", false],
+  ["cli", false],
+  ["a b", false],
+  ["", false],
+])("somebody can be there under the id %j: %s", (id, can) => {
+  expect(isPeer(id)).toBe(can);
+});
+
 describe("Topics", () => {
   const topics = new Topics("haunt/2025", "north");
 
@@ -225,12 +239,33 @@ describe("Topics", () => {
     expect(topics.isCommand("halloween/fogger/cmd")).toBe(false);
   });
 
+  test.each([
+    ["haunt/2025/fogger/telemetry/motor/left", true],
+    ["haunt/2025/fogger/status/warn", true],
+    ["haunt/2025/fogger/status/availability", true],
+    ["haunt/2025/fogger/state", true],
+    ["haunt/2025/fogger/description", true],
+    ["haunt/2025/fogger/status/runstate", false],
+    ["haunt/2025/fogger/status/lock_out", false],
+    ["haunt/2025/fogger/cmd", false],
+    ["haunt/2025/fogger/reply/state", false],
+    ["haunt/2025/fogger/constructor", false],
+    ["haunt/2025/fogger", false],
+    ["halloween/fogger/state", false],
+  ])("%s is a prop's own word: %s", (topic, own) => {
+    expect(topics.isOwnWord(topic)).toBe(own);
+  });
+
   test("its filters take what they say", () => {
     expect(matchesFilter(topics.runstates, topics.runstate("fogger"))).toBe(true);
     expect(matchesFilter(topics.runstates, topics.availability("fogger"))).toBe(false);
+    expect(matchesFilter(topics.availabilities, topics.availability("fogger"))).toBe(true);
+    expect(matchesFilter(topics.availabilities, topics.runstate("fogger"))).toBe(false);
     for (const topic of [topics.command("fogger"), topics.state("fogger"), topics.telemetry("fogger", "a/b")]) {
-      expect(matchesFilter(topics.subtree("fogger"), topic), topic).toBe(true);
-      expect(matchesFilter(topics.subtree("coffin"), topic), topic).toBe(false);
+      for (const filterOf of [topics.subtree, topics.wholeOf]) {
+        expect(matchesFilter(filterOf.call(topics, "fogger"), topic), topic).toBe(true);
+        expect(matchesFilter(filterOf.call(topics, "coffin"), topic), topic).toBe(false);
+      }
     }
   });
 });

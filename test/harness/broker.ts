@@ -24,10 +24,17 @@ export interface TestBroker {
   stop(): Promise<void>;
 }
 
+export interface TestBrokerOptions {
+  /** The only one to be let in; everybody if not given. */
+  user?: BrokerUser;
+  /** mosquitto saves what is retained at each change, for its next start. The embedded broker can't. */
+  persistent?: boolean;
+}
+
 /** A broker of its own for one test, running. */
-export async function startBroker(options: { user?: BrokerUser } = {}): Promise<TestBroker> {
+export async function startBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
   const port = await freePort();
-  const broker = BROKER === "mosquitto" ? new Mosquitto(port, options.user) : new Embedded(port, options.user);
+  const broker = BROKER === "mosquitto" ? new Mosquitto(port, options) : new Embedded(port, options.user);
   await broker.start();
   onTestFinished(() => broker.stop());
   return broker;
@@ -88,7 +95,7 @@ class Mosquitto implements TestBroker {
 
   constructor(
     readonly port: number,
-    private readonly user: BrokerUser | undefined,
+    private readonly options: TestBrokerOptions,
   ) {
     this.#folder = makeFolder();
   }
@@ -110,11 +117,20 @@ class Mosquitto implements TestBroker {
 
   async #writeConfig(): Promise<void> {
     const passwords = join(this.#folder, "passwords");
-    const access = this.user ? ["allow_anonymous false", `password_file ${passwords}`] : ["allow_anonymous true"];
-    const config = [`listener ${this.port} 127.0.0.1`, "set_tcp_nodelay true", "user root", ...access, ""].join("\n");
-    writeFileSync(join(this.#folder, "mosquitto.conf"), config);
-    if (!this.user) return;
-    writeFileSync(passwords, `${this.user.username}:${this.user.password}\n`);
+    const { user, persistent } = this.options;
+    const access = user ? ["allow_anonymous false", `password_file ${passwords}`] : ["allow_anonymous true"];
+    const saving = ["persistence true", `persistence_location ${this.#folder}/`, "autosave_on_changes true"];
+    const config = [
+      `listener ${this.port} 127.0.0.1`,
+      "set_tcp_nodelay true",
+      "user root",
+      ...access,
+      ...(persistent ? [...saving, "autosave_interval 1"] : []),
+      "",
+    ];
+    writeFileSync(join(this.#folder, "mosquitto.conf"), config.join("\n"));
+    if (!user) return;
+    writeFileSync(passwords, `${user.username}:${user.password}\n`);
     await once(spawn("mosquitto_passwd", ["-U", passwords]), "exit");
   }
 

@@ -5,10 +5,21 @@ const ID = /^[A-Za-z0-9_-]+$/;
 /** MQTT 3.1.1, 1.5.3: the length of a topic is a 16-bit number of bytes. */
 const MAX_TOPIC_BYTES = 65_535;
 
+/** Where a broker says how long it has been running: `123 seconds`. mosquitto does; it is retained. */
+export const BROKER_UPTIME = "$SYS/broker/uptime";
+
+/** A longer id from the wire is nobody's. */
+const MAX_PEER_LENGTH = 100;
+
 const utf8 = new TextEncoder();
 
 /** Ids that mean something else on the wire. A host's own name is reserved too. */
 const RESERVED_IDS: ReadonlySet<string> = new Set(["worker_host", "broadcast", "cli"]);
+
+/** What follows the id in a topic that only the prop or the board itself publishes to. */
+const OWN_KINDS: ReadonlySet<string> = new Set(["telemetry", "state", "description"]);
+/** What a host says of a prop, among its status. */
+const HOSTS_KEYS: ReadonlySet<string> = new Set(["runstate", "lock_out"]);
 
 /** Why `id` can't be a prop's or a builtin's id, in words; `undefined` where it can. */
 export function faultOfId(id: string): string | undefined {
@@ -19,6 +30,11 @@ export function faultOfId(id: string): string | undefined {
     return `"${id}" is reserved (${[...RESERVED_IDS].join(", ")}): name it otherwise, such as "my_${id}"`;
   }
   return undefined;
+}
+
+/** Whether a prop, a board or a host can be there under an id that came over the wire. */
+export function isPeer(id: string): boolean {
+  return ID.test(id) && id.length <= MAX_PEER_LENGTH && id !== "broadcast" && id !== "cli";
 }
 
 function suggestId(text: string): string {
@@ -169,9 +185,26 @@ export class Topics {
     return this.runstate("+");
   }
 
+  /** The filter of all availabilities. */
+  get availabilities(): string {
+    return this.availability("+");
+  }
+
+  /** Whether what is published to `topic` is said by the prop or the board itself: no command, nor a host's word for it. */
+  isOwnWord(topic: string): boolean {
+    if (!topic.startsWith(`${this.prefix}/`)) return false;
+    const [, kind = "", key = ""] = topic.slice(this.prefix.length + 1).split("/");
+    return kind === "status" ? !HOSTS_KEYS.has(key) : OWN_KINDS.has(kind);
+  }
+
   /** The filter of all that a prop publishes and receives. */
   subtree(id: string): string {
     return `${this.prefix}/${id}/#`;
+  }
+
+  /** The filter of the same. A second subscriber to one and the same filter isn't sent what is retained. */
+  wholeOf(id: string): string {
+    return `${this.prefix}/${id}/+/#`;
   }
 
   /** The id in a topic under the prefix, `undefined` in any other. */

@@ -199,6 +199,7 @@ export class Host {
       topics: this.#topics,
       gate: new ConnectGate(),
       onUp: () => this.#safety?.allStop.reconnected(),
+      worker: (id) => supervisor.records.get(id),
       describe: () => ({
         workers: supervisor.records.summaries(),
         ...(this.#safety?.night.show ? { show: true } : {}),

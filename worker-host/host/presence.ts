@@ -9,6 +9,7 @@ import { Connection } from "../worker/connection.ts";
 import { Throttled } from "../worker/throttled.ts";
 import type { BrokerOptions, Message, MessageHandler, PublishOptions } from "../worker/wire.ts";
 import type { WorkerRecord } from "./records.ts";
+import { RollCall } from "./roll-call.ts";
 
 export interface PresenceOptions {
   broker: BrokerOptions;
@@ -22,6 +23,8 @@ export interface PresenceOptions {
   onUp: () => void;
   /** What runs here, and what the host can be told, as it is now. */
   describe: () => Pick<HostDescription, "workers" | "show" | "commands">;
+  /** A worker of this host. */
+  worker: (id: string) => WorkerRecord | undefined;
 }
 
 const UPTIME_EVERY_MS = 10_000;
@@ -34,6 +37,7 @@ const RETAINED = { qos: 1, retain: true } as const;
 /** The host's own connection: what it says of itself and of its workers' lives. */
 export class Presence {
   readonly #connection: Connection;
+  readonly #rollCall: RollCall;
   readonly #startedAt: number;
   readonly #warnings: Throttled;
   readonly #gone = new Set<string>();
@@ -67,11 +71,18 @@ export class Presence {
         if (this.#away) log.info(`connected to ${broker.url} again`);
         this.#away = false;
         options.onUp();
+        this.#rollCall.up();
       },
       onDown: ({ refused, text }) => {
         this.#away = true;
+        this.#rollCall.down();
         log[refused ? "error" : "warn"](`${text}; trying again until it works`);
       },
+    });
+    this.#rollCall = new RollCall({
+      ...options,
+      wire: this.#connection,
+      say: (text) => this.say(topics.hostName, "warn", text),
     });
   }
 
@@ -115,6 +126,7 @@ export class Presence {
     const { topics, clock } = this.options;
     const { hostName } = topics;
     this.#stopUptime();
+    this.#rollCall.down();
     this.#publish(topics.runstate(hostName), this.#runstate("stopped", clock.now()));
     this.#publish(topics.availability(hostName), "offline");
     await this.#connection.stop();

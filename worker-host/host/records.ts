@@ -161,6 +161,6 @@ export class Records {
 }
 
 /** Whether it neither runs nor is on its way. */
-export function isOver({ state }: WorkerRecord): boolean {
+export function isOver({ state }: Pick<WorkerRecord, "state">): boolean {
   return ENDED.has(state);
 }

@@ -36,6 +36,11 @@ export interface ConnectionOptions {
   onOverflow?: (dropped: number) => void;
 }
 
+export interface SendOptions extends PublishOptions {
+  /** Not published again by a reconnect though it is retained: it may be true no longer. */
+  once?: boolean;
+}
+
 const BACKOFF_MIN_MS = 100;
 const BACKOFF_MAX_MS = 5_000;
 
@@ -108,9 +113,9 @@ export class Connection {
   }
 
   /** Never rejects: what becomes of the message is in the result. */
-  publish(topic: string, payload: string | Uint8Array, options: PublishOptions = {}): Promise<PublishResult> {
-    const { qos = 0, retain = false } = options;
-    if (retain) this.#remember(topic, payload, qos);
+  publish(topic: string, payload: string | Uint8Array, options: SendOptions = {}): Promise<PublishResult> {
+    const { qos = 0, retain = false, once = false } = options;
+    if (retain && !once) this.#remember(topic, payload, qos);
     const client = this.#client;
     if (!client || !this.#up) {
       if (!retain) this.#dropped++;
@@ -125,15 +130,10 @@ export class Connection {
     if (payload.length > 0) this.#retained.set(topic, { payload, qos });
   }
 
-  #send(
-    client: MqttClient,
-    topic: string,
-    payload: string | Uint8Array,
-    options: PublishOptions,
-  ): Promise<PublishResult> {
+  #send(client: MqttClient, topic: string, payload: string | Uint8Array, options: SendOptions): Promise<PublishResult> {
     const { qos = 0, retain = false } = options;
     const arrived = this.#outgoing.enter(payload);
-    if (!arrived) return Promise.resolve(this.#overflow(client, topic, retain));
+    if (!arrived) return Promise.resolve(this.#overflow(client, topic, options));
     const properties = this.#protocolVersion === 5 ? propertiesOf(options) : {};
     return new Promise((resolve) => {
       client.publish(topic, asBuffer(payload), { qos, retain, ...properties }, (error, packet) => {
@@ -150,11 +150,12 @@ export class Connection {
   }
 
   /** What can't go out now is dropped; of a retained topic, the last value goes out later. */
-  #overflow(client: MqttClient, topic: string, retain: boolean): PublishResult {
+  #overflow(client: MqttClient, topic: string, { retain = false, once = false }: SendOptions): PublishResult {
     if (this.#overflown === 0 && this.#late.size === 0) this.#outgoing.whenRoom(() => this.#catchUp(client));
-    if (retain) this.#late.add(topic);
+    const later = retain && !once;
+    if (later) this.#late.add(topic);
     else this.#overflown++;
-    return retain ? "sent" : "dropped";
+    return later ? "sent" : "dropped";
   }
 
   #catchUp(client: MqttClient): void {
