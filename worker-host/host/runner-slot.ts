@@ -45,8 +45,6 @@ export class RunnerSlot {
   readonly #groups = new Set<number>();
   #setup: RunnerSetup | undefined;
   #process: WatchedRunner | undefined;
-  /** The process for when this one has been ended, since one takes a while to come up. */
-  #next: WatchedRunner | undefined;
   #since = 0;
   #crashes = 0;
   #lastRequest = 0;
@@ -80,17 +78,8 @@ export class RunnerSlot {
       onExit: (reason, offender) => {
         if (this.#process === launched) this.#ended(reason, offender);
       },
-      onSuspect: () => {
-        if (this.#process === launched && this.#workers.size > 1) this.#next = this.#launch();
-      },
-      onCleared: () => this.#dropNext(),
     });
     return launched;
-  }
-
-  #dropNext(): void {
-    this.#next?.process.kill();
-    this.#next = undefined;
   }
 
   #enter(running: WatchedRunner, recover: boolean): void {
@@ -179,7 +168,6 @@ export class RunnerSlot {
 
   #leave(): void {
     this.#process = undefined;
-    this.#dropNext();
     this.#cancelRestart();
     this.#failRequests("it was ended");
   }
@@ -228,25 +216,23 @@ export class RunnerSlot {
   }
 
   #ended(reason: string, offender: Offender | undefined): void {
-    const next = this.#next;
     this.#process = undefined;
-    this.#next = undefined;
     this.#killGroups();
     this.#failRequests(`the process of the worker died (${reason})`);
     if (offender) this.#workers.delete(offender.id);
     this.options.onDied([...this.#workers.keys()], reason, offender);
-    if (this.empty) next?.process.kill();
-    else if (offender) this.#enter(next ?? this.#launch(), true);
-    else this.#restart(reason, next);
+    if (this.empty) return;
+    if (offender) this.#enter(this.#launch(), true);
+    else this.#restart(reason);
   }
 
   /** Starts it again, the later the more often it died for no known reason. */
-  #restart(reason: string, next: WatchedRunner | undefined): void {
+  #restart(reason: string): void {
     const { clock, log } = this.options;
     this.#crashes = clock.now() - this.#since > PROVEN_MS ? 0 : this.#crashes + 1;
     const ms = this.#crashes === 0 ? 0 : Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** (this.#crashes - 1));
     log.error(`the process of the workers died (${reason}): starting it again in ${ms} ms`);
-    this.#cancelRestart = clock.after(ms, () => this.#enter(next ?? this.#launch(), true));
+    this.#cancelRestart = clock.after(ms, () => this.#enter(this.#launch(), true));
   }
 
   #failRequests(fault: string): void {

@@ -30,10 +30,6 @@ export interface WatchedRunnerOptions {
   onExit: (reason: string, offender: Offender | undefined) => void;
   /** The ids of commands that its workers ran, at its end. */
   onSeen: (seen: Map<string, string[]>) => void;
-  /** It seems that it will have to be ended. */
-  onSuspect: () => void;
-  /** It was not so. */
-  onCleared: () => void;
   /** Tells people of something that a worker seems to do. */
   warn: (text: string) => void;
 }
@@ -126,13 +122,10 @@ export class WatchedRunner {
 
   /** Finds out who is to blame, and ends the process. */
   async #condemn(tell: (culprit: Culprit) => string): Promise<void> {
-    const { blackBox, onSuspect, onCleared } = this.options;
-    onSuspect();
-    const culprit = await findCulprit(this.process, blackBox, this.options);
+    const culprit = await findCulprit(this.process, this.options.blackBox, this.options);
     if (culprit === "debugged") {
       this.#guard?.beat(true);
       this.#guard?.resume();
-      onCleared();
       return;
     }
     this.#offence = { culprit, tell };
