@@ -173,6 +173,7 @@ describe("YAML", () => {
     expect(edit("a: # none yet\nb: 1\n", { a: 5 })).toBe("a: 5 # none yet\nb: 1\n");
     expect(edit("a:\n# next\nb: 1\n", { a: [5] })).toBe("a:\n  - 5\n# next\nb: 1\n");
     expect(edit("a: {b: 1} # x\n", { a: [5] })).toBe("a: [5] # x\n");
+    expect(edit('a:   {"b":1}\nc:   5  # x\n', { a: { d: 2 } })).toBe('a:   {"b":1, d: 2}\nc:   5  # x\n');
   });
 
   test("an alias keeps its value when its anchor gets another", () => {
@@ -308,6 +309,18 @@ test("what can't be edited is refused, with its place", () => {
   );
   expect(refusal("config.yaml", "b: 1\n", [], { "<<": 1 })).toBe(
     "invalid_config config.yaml: is written in a way in which << can't be changed: do it by hand",
+  );
+  // Each try to write it made the file bigger: minutes, in which the host stood still.
+  const large = Object.fromEntries(Array.from({ length: 900 }, (_, at) => [`k${at}`, "x".repeat(55)]));
+  expect(refusal("config.yaml", "b: 1\n", [], { a: [{ "<<": large }] })).toBe(
+    "invalid_config config.yaml: is written in a way in which a.0.<< can't be changed: do it by hand",
+  );
+  expect(JSON.parse(editConfigText("config.json", "{}", [], { "<<": 1 }))).toEqual({ "<<": 1 });
+  expect(refusal("config.yaml", "b: &x\n  c: *x\n")).toBe(
+    "invalid_config config.yaml:1:1: its aliases make it nested more than 100 levels deep: mend it by hand first",
+  );
+  expect(refusal("config.yaml", `{"a": ${"[? ".repeat(60)}1${"]".repeat(60)}}`, [], { b: 1 })).toBe(
+    "invalid_config config.yaml: is written in a way in which b can't be changed: do it by hand",
   );
   const circular: Values = {};
   circular.a = circular;

@@ -250,6 +250,10 @@ describe("faults", () => {
     [{ flags: { broker_port: "65536" } }, /^--broker-port: expected a port from 0 to 65535, got "65536"$/],
     [{ yaml: "broker_port: 18.5" }, /^worker-host\.yaml: broker_port: expected a port from 0 to 65535, got 18\.5$/],
     [{ env: { WORKER_LAN: "maybe" } }, /^WORKER_LAN: expected 1 or 0, got "maybe"$/],
+    [{ yaml: "lan: ['on']" }, /^worker-host\.yaml: lan: expected 1 or 0, got \["on"\]$/],
+    [{ yaml: "lan: {toString: 1}" }, /^worker-host\.yaml: lan: expected 1 or 0, got \{"toString":1\}$/],
+    [{ yaml: "log_level: {toString: 1}" }, /^worker-host\.yaml: log_level: expected one of .*got \{"toString":1\}$/],
+    [{ env: { MQTT_URL: "http://u:secret\n@broker" } }, /^MQTT_URL: expected a URL .*got "http:\/\/…@broker"$/],
     [{ flags: { log_level: "loud" } }, /^--log-level: expected one of trace, debug, info, .*got "loud"$/],
     [
       { yaml: "props_allow: 5" },

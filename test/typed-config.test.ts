@@ -120,4 +120,6 @@ test("duration() reads a command's text, too", async () => {
     "halloween/lab/status/warn",
     /^wait refused: expected ms, or a text such as "5s" or "2min", got "for it"$/,
   );
+  await client.command("lab", `wait ${"9".repeat(400)}h`);
+  await client.expect("halloween/lab/status/warn", /^wait refused: expected ms, or a text such as .*, got "9+…$/);
 });

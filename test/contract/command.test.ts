@@ -85,6 +85,8 @@ describe("a command that is refused", () => {
     ['{"action": "ping", "reply_to": {}}', '"reply_to" is {}; expected a topic'],
     ['{"action": "ping", "expires_at": "soon"}', '"expires_at" is "soon"; expected ms since 1970'],
     ['{"action": "ping", "expires_at": 1e999}', "expected ms since 1970"],
+    [`{"action": ${"[".repeat(30_000)}${"]".repeat(30_000)}}`, "nested more than 100 levels deep"],
+    [`{"action": "x", "args": ${'{"a":'.repeat(101)}1${"}".repeat(101)}}`, "nested more than 100 levels deep"],
     [[0xff, 0xfe, 0x00], "not UTF-8"],
     [[0x70, 0x69, 0xc3], "not UTF-8"],
     [[0xed, 0xa0, 0x80], "not UTF-8"],
@@ -141,6 +143,14 @@ describe("formatCommand", () => {
     const payload = formatCommand("fire", args, "a1");
     expect(parse(payload)).toEqual({ command: { action: "fire", args: arrives, id: "a1" } });
     expect(Object.keys(JSON.parse(payload))).toEqual(["action", "args", "id"]);
+  });
+
+  test("refuses args that have no JSON", () => {
+    const circular: unknown[] = [];
+    circular.push(circular);
+    for (const args of [circular, 5n, { n: 5n }]) {
+      expect(() => formatCommand("fire", args, "a1")).toThrow(expect.objectContaining({ code: "invalid_value" }));
+    }
   });
 });
 

@@ -5,6 +5,12 @@ import { decodeText, encodePayload } from "../../worker-host/contract/payload.ts
 const circular: { self?: unknown } = {};
 circular.self = circular;
 
+const throwing = (thrown: unknown) => ({
+  toJSON() {
+    throw thrown;
+  },
+});
+
 describe("encodePayload", () => {
   test.each<[string, unknown, string]>([
     ["a text", "ok", "ok"],
@@ -49,6 +55,7 @@ describe("encodePayload", () => {
     ["no date", new Date(Number.NaN), "a date can't be published: "],
     ["a Map", new Map([["a", 1]]), "give Object.fromEntries(map)"],
     ["a Set", new Set([1]), "give [...set]"],
+    ["an object that throws null", throwing(null), "an object can't be published: thrown: object"],
   ])("%s is refused", (_name, value, says) => {
     expect(() => encodePayload(value)).toThrow(WorkerHostError);
     expect(() => encodePayload(value)).toThrow(expect.objectContaining({ code: "invalid_value" }));
@@ -80,6 +87,7 @@ describe("describeError", () => {
     ["an object without a prototype", Object.create(null), "thrown: {}"],
     ["a symbol", Symbol("x"), "thrown: Symbol(x)"],
     ["a circular object", circular, "thrown: an object ("],
+    ["an object that throws null", throwing(null), "thrown: an object (thrown: object)"],
   ])("%s", (_name, error, text) => {
     expect(describeError(error)).toContain(text);
   });

@@ -87,6 +87,7 @@ describe("ids", () => {
     ["böse", '"b_se"'],
     ["👻", '"my_prop"'],
     ["../up", '"up"'],
+    ["x".repeat(201), `"${"x".repeat(200)}"`],
   ])("%j is none, and %s would be", (id, suggestion) => {
     expect(faultOfId(id)).toContain(`"${id}" can't be an id`);
     expect(faultOfId(id)).toContain(`such as ${suggestion}`);
@@ -120,6 +121,8 @@ describe("keys", () => {
     ["#", '"#"'],
     ["a\u0000", "control character"],
     ["a\nb", "control character"],
+    ["a\uffff", "no character"],
+    ["a/".repeat(40).concat("a"), "more than 40 levels"],
     [TOO_LONG, "longer"],
     [undefined, "undefined"],
     [42, "number"],
@@ -190,6 +193,36 @@ test.each([
   ["", false],
 ])("somebody can be there under the id %j: %s", (id, can) => {
   expect(isPeer(id)).toBe(can);
+});
+
+test("what can't even be printed is refused as an id, a topic, a filter and a key", () => {
+  const checks = [assertTarget, assertTopicName, assertTopicFilter, assertKey] as ((given: unknown) => void)[];
+  for (const check of checks) {
+    for (const given of [Symbol("x"), { toString: 1 }, Object.create(null)]) {
+      expect(faultOf(() => check(given)).code).toMatch(/^invalid_(id|topic)$/);
+    }
+  }
+});
+
+test("what makes mosquitto or the embedded broker end a connection can be neither named nor replied to", () => {
+  // MQTT 3.1.1, 1.5.3 and MQTT 5, 4.8.2; 100 levels are the most that both take.
+  const fine = "a/".repeat(99).concat("a");
+  assertTopicName(fine);
+  assertTopicFilter(fine);
+  for (const [topic, word] of [
+    ["x\ud800", "no character"],
+    ["x\ufffe", "no character"],
+    ["x\ufdd0", "no character"],
+    ["x\u{1ffff}", "no character"],
+    [`${fine}/a`, "more than 100 levels"],
+  ] as const) {
+    expect(faultOf(() => assertTopicName(topic)).message).toContain(word);
+    expect(faultOf(() => assertTopicFilter(topic)).message).toContain(word);
+    expect(new Topics("halloween").isReply(`halloween/cli/reply/${topic}`)).toBe(false);
+  }
+  for (const filter of ["$share", "$share/g", "$share/g/", "$share//a", "$share/+/a"]) {
+    expect(faultOf(() => assertTopicFilter(filter)).message).toContain("write $share/<group>/<filter>");
+  }
 });
 
 describe("Topics", () => {

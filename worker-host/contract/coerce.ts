@@ -1,3 +1,4 @@
+import { isDeeperThan, MOST_LEVELS } from "./depth.ts";
 import { alternatives, type JsonSchema } from "./json-schema.ts";
 
 /** What a text means under a schema, or why it means nothing, in words for its sender. */
@@ -24,32 +25,43 @@ const PAIR = /([A-Za-z_][\w.-]*)=("(?:[^"\\]|\\.)*"|'[^']*'|\S*)(?:\s+|$)/y;
  * Reads the arguments of a text command as its schema expects them: `750` as a number, `on` as a boolean, `x=1 y=2` or
  * JSON as an object. A text that doesn't fit stays a text, for the schema to refuse in its own words.
  */
-export function coerceText(text: string, schema: JsonSchema, root: JsonSchema = schema): Coerced {
+export function coerceText(text: string, schema: JsonSchema, root: JsonSchema = schema, level = 0): Coerced {
+  // A schema may refer to itself, and nobody writes so much into one line.
+  if (level > 16) return { value: text };
   const options = alternatives(schema, root);
   const wanted = new Set(options.flatMap(({ type }) => (typeof type === "string" ? [type] : [])));
   const fixed = options.flatMap((one) => one.enum ?? (one.const === undefined ? [] : [one.const]));
   const chosen = fixed.find((value) => value !== null && typeof value !== "object" && String(value) === text);
   if (chosen !== undefined) return { value: chosen };
   if ((wanted.has("object") || wanted.has("array")) && /^[[{]/.test(text)) return parseJson(text);
-  if ((wanted.has("number") || wanted.has("integer")) && NUMBER.test(text)) return { value: Number(text) };
+  const number = wanted.has("number") || wanted.has("integer") ? numberIn(text) : undefined;
+  if (number !== undefined) return { value: number };
   const boolean = wanted.has("boolean") ? BOOLEANS.get(text.toLowerCase()) : undefined;
   if (boolean !== undefined) return { value: boolean };
   if (wanted.has("null") && text === "null") return { value: null };
   if (wanted.has("string")) return { value: unquote(text) };
   const object = options.find(({ type }) => type === "object");
   if (object) {
-    const pairs = parsePairs(text, object, root);
+    const pairs = parsePairs(text, object, root, level + 1);
     if (pairs) return pairs;
   }
   const words = text.split(/\s*,\s*|\s+/);
   const arrays = options.filter(({ type }) => type === "array");
   const array = arrays.find(({ prefixItems }) => prefixItems?.length === words.length) ?? arrays[0];
-  return array ? parseItems(words, array, root) : { value: text };
+  return array ? parseItems(words, array, root, level + 1) : { value: text };
+}
+
+/** `undefined` also where it is too large for a number. */
+function numberIn(text: string): number | undefined {
+  const number = NUMBER.test(text) ? Number(text) : Number.NaN;
+  return Number.isFinite(number) ? number : undefined;
 }
 
 function parseJson(text: string): Coerced {
   try {
-    return { value: JSON.parse(text) };
+    const value: unknown = JSON.parse(text);
+    if (!isDeeperThan(value, MOST_LEVELS)) return { value };
+    return { refusal: `the arguments are nested more than ${MOST_LEVELS} levels deep` };
   } catch (error) {
     return {
       refusal: `the arguments are not JSON (${(error as Error).message}); in a shell, put them in single quotes`,
@@ -62,15 +74,21 @@ function unquote(text: string): string {
   return /^"[^"]*"$/.test(text) ? text.slice(1, -1) : text;
 }
 
-function parsePairs(text: string, schema: JsonSchema, root: JsonSchema): Coerced | undefined {
+/** What stands between the quotes of a pair's value, if it has both; in double ones, `\"` is a quote. */
+function unwrap(raw: string): string {
+  if (/^"(?:[^"\\]|\\.)*"$/.test(raw)) return raw.slice(1, -1).replaceAll(/\\(.)/g, "$1");
+  return /^'[^']*'$/.test(raw) ? raw.slice(1, -1) : raw;
+}
+
+function parsePairs(text: string, schema: JsonSchema, root: JsonSchema, level: number): Coerced | undefined {
   const entries: [string, unknown][] = [];
   const pair = new RegExp(PAIR);
   while (pair.lastIndex < text.length) {
     const [, key, raw] = pair.exec(text) ?? [];
     if (key === undefined || raw === undefined) return undefined;
-    const value = /^["']/.test(raw) ? raw.slice(1, -1).replaceAll(/\\(.)/g, "$1") : raw;
+    const value = unwrap(raw);
     const property = Object.hasOwn(schema.properties ?? {}, key) ? schema.properties?.[key] : undefined;
-    const coerced: Coerced = property ? coerceText(value, property, root) : { value };
+    const coerced: Coerced = property ? coerceText(value, property, root, level) : { value };
     if (coerced.refusal !== undefined) return { refusal: `${key}: ${coerced.refusal}` };
     entries.push([key, coerced.value]);
   }
@@ -78,11 +96,11 @@ function parsePairs(text: string, schema: JsonSchema, root: JsonSchema): Coerced
 }
 
 /** `1 2 3` or `1, 2, 3`. */
-function parseItems(words: string[], schema: JsonSchema, root: JsonSchema): Coerced {
+function parseItems(words: string[], schema: JsonSchema, root: JsonSchema, level: number): Coerced {
   const items: unknown[] = [];
   for (const [index, word] of words.entries()) {
     const item = schema.prefixItems?.[index] ?? (typeof schema.items === "object" ? schema.items : undefined);
-    const coerced: Coerced = item ? coerceText(word, item, root) : { value: word };
+    const coerced: Coerced = item ? coerceText(word, item, root, level) : { value: word };
     if (coerced.refusal !== undefined) return coerced;
     items.push(coerced.value);
   }

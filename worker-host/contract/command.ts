@@ -1,4 +1,6 @@
-import { decodeText } from "./payload.ts";
+import { isDeeperThan, MOST_LEVELS } from "./depth.ts";
+import { textOf } from "./errors.ts";
+import { decodeText, encodePayload } from "./payload.ts";
 
 /** A longer command is refused. */
 export const MAX_COMMAND_BYTES = 65_536;
@@ -55,6 +57,9 @@ function parseJson(text: string): ParsedCommand {
       refusal: `command refused: it starts with "{" but is not JSON (${(error as Error).message}); in a shell, put it in single quotes`,
     };
   }
+  if (isDeeperThan(fields, MOST_LEVELS)) {
+    return { refusal: `command refused: it is nested more than ${MOST_LEVELS} levels deep` };
+  }
   const { action, args, id, reply_to: replyTo, expires_at: expiresAt } = fields;
   if (action === undefined) return { refusal: 'command refused: no "action" in it; write {"action": "ping"}' };
   if (typeof action !== "string" || !/^\S+$/.test(action.trim())) {
@@ -86,13 +91,18 @@ function parseJson(text: string): ParsedCommand {
   return { command };
 }
 
-/** The JSON payload of a command that we send; `id` lets its receiver refuse a second delivery. */
+/**
+ * The JSON payload of a command that we send; `id` lets its receiver refuse a second delivery.
+ *
+ * @throws WorkerHostError `invalid_value` for args that have no JSON
+ */
 export function formatCommand(action: string, args: unknown, id: string, replyTo?: string): string {
-  return JSON.stringify({ action, args: args ?? null, id, ...(replyTo === undefined ? {} : { reply_to: replyTo }) });
+  const payload = { action, args: args ?? null, id, ...(replyTo === undefined ? {} : { reply_to: replyTo }) };
+  return encodePayload(payload) as string;
 }
 
 /** A value from outside, short enough to stand in a message. */
 export function quote(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
+  const text = typeof value === "object" ? textOf(value) : (JSON.stringify(value) ?? String(value));
   return text.length > 60 ? `${text.slice(0, 57)}…` : text;
 }

@@ -33,12 +33,17 @@ export function describeError(error: unknown): string {
   return `thrown: ${textOf(error)}`;
 }
 
+/** The message of an error; what was thrown may be none. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : `thrown: ${typeof thrown}`;
+}
+
 /** Of an object, what is in it; `String` would say "[object Object]", or throw. */
-function textOf(thrown: unknown): string {
-  if (typeof thrown !== "object" || thrown === null) return String(thrown);
+export function textOf(value: unknown): string {
+  if (typeof value !== "object" || value === null) return String(value);
   try {
-    return JSON.stringify(thrown) ?? "an object";
+    return JSON.stringify(value) ?? "an object";
   } catch (cause) {
-    return `an object (${(cause as Error).message})`;
+    return `an object (${messageOf(cause)})`;
   }
 }

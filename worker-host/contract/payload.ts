@@ -1,4 +1,4 @@
-import { describeError, WorkerHostError } from "./errors.ts";
+import { describeError, messageOf, WorkerHostError } from "./errors.ts";
 
 /**
  * A value as it goes over the wire: text as it is, numbers and booleans as text, bytes as they are, dates as ISO 8601,
@@ -42,7 +42,7 @@ function encodeObject(value: object | null): string | Uint8Array {
   } catch (cause) {
     throw new WorkerHostError(
       "invalid_value",
-      `${value instanceof Date ? "a date" : "an object"} can't be published: ${(cause as Error).message}`,
+      `${value instanceof Date ? "a date" : "an object"} can't be published: ${messageOf(cause)}`,
       {
         cause,
       },

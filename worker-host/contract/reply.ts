@@ -1,3 +1,4 @@
+import { messageOf } from "./errors.ts";
 import { decodeText, jsonIn } from "./payload.ts";
 
 /** What came of a command. */
@@ -21,7 +22,7 @@ export function formatReply(reply: Reply): string {
     return JSON.stringify(reply);
   } catch (error) {
     const { result: _, ...rest } = reply;
-    return JSON.stringify({ ...rest, status: "error", error: `its result is not JSON: ${(error as Error).message}` });
+    return JSON.stringify({ ...rest, status: "error", error: `its result is not JSON: ${messageOf(error)}` });
   }
 }
 
@@ -29,5 +30,13 @@ export function formatReply(reply: Reply): string {
 export function parseReply(payload: Uint8Array): Reply | undefined {
   const reply = jsonIn(decodeText(payload) ?? "") as Partial<Reply> | null | undefined;
   if (reply?.status !== "ok" && reply?.status !== "error") return undefined;
-  return { ...reply, status: reply.status, ms: typeof reply.ms === "number" ? reply.ms : 0 };
+  const { status, result, refused, id, error, ms } = reply;
+  return {
+    status,
+    ms: typeof ms === "number" ? ms : 0,
+    ...(typeof id === "string" ? { id } : {}),
+    ...(typeof error === "string" ? { error } : {}),
+    ...(refused === true ? { refused } : {}),
+    ...(result === undefined ? {} : { result }),
+  };
 }

@@ -1,9 +1,20 @@
-import { WorkerHostError } from "./errors.ts";
+import { textOf, WorkerHostError } from "./errors.ts";
 
-const ID = /^[A-Za-z0-9_-]+$/;
+const ID = /^[A-Za-z0-9_-]{1,200}$/;
 
-/** MQTT 3.1.1, 1.5.3: the length of a topic is a 16-bit number of bytes. */
-const MAX_TOPIC_BYTES = 65_535;
+interface Bounds {
+  bytes: number;
+  levels: number;
+}
+
+/**
+ * MQTT 3.1.1, 1.5.3: the length of a topic is a 16-bit number of bytes. The embedded broker takes 100 levels, mosquitto
+ * 200: either ends the connection of whoever names more.
+ */
+const WHOLE: Bounds = { bytes: 65_535, levels: 100 };
+
+/** A prefix and a key within these make topics within `WHOLE`. */
+const PART: Bounds = { bytes: 1_000, levels: 40 };
 
 /** Where a broker says how long it has been running: `123 seconds`. mosquitto does; it is retained. */
 export const BROKER_UPTIME = "$SYS/broker/uptime";
@@ -24,7 +35,7 @@ const HOSTS_KEYS: ReadonlySet<string> = new Set(["runstate", "lock_out"]);
 /** Why `id` can't be a prop's or a builtin's id, in words; `undefined` where it can. */
 export function faultOfId(id: string): string | undefined {
   if (!ID.test(id)) {
-    return `"${id}" can't be an id: write it with letters, digits, "_" and "-" only, such as "${suggestId(id)}"`;
+    return `"${id}" can't be an id: write it with letters, digits, "_" and "-" only, 200 at most, such as "${suggestId(id)}"`;
   }
   if (RESERVED_IDS.has(id)) {
     return `"${id}" is reserved (${[...RESERVED_IDS].join(", ")}): name it otherwise, such as "my_${id}"`;
@@ -38,7 +49,12 @@ export function isPeer(id: string): boolean {
 }
 
 function suggestId(text: string): string {
-  return text.replaceAll(/[^A-Za-z0-9_-]+/g, "_").replaceAll(/^_+|_+$/g, "") || "my_prop";
+  return (
+    text
+      .replaceAll(/[^A-Za-z0-9_-]+/g, "_")
+      .replaceAll(/^_+|_+$/g, "")
+      .slice(0, 200) || "my_prop"
+  );
 }
 
 /** @throws WorkerHostError `invalid_id` where a command can't be addressed to `id`. */
@@ -46,24 +62,26 @@ export function assertTarget(id: string): void {
   if (typeof id === "string" && ID.test(id)) return;
   throw new WorkerHostError(
     "invalid_id",
-    `"${String(id)}" is no prop's id: expected letters, digits, "_" and "-", such as "fogger"`,
+    `"${textOf(id)}" is no prop's id: expected letters, digits, "_" and "-", such as "fogger"`,
   );
 }
 
-function faultOfTopic(topic: unknown): string | undefined {
+function faultOfTopic(topic: unknown, { bytes, levels } = WHOLE): string | undefined {
   if (typeof topic !== "string") return `expected a text, got ${typeof topic}`;
   if (topic === "") return "it is empty";
-  if (topic.length * 3 > MAX_TOPIC_BYTES && utf8.encode(topic).length > MAX_TOPIC_BYTES)
-    return `it is longer than ${MAX_TOPIC_BYTES} bytes`;
+  if (topic.length * 3 > bytes && utf8.encode(topic).length > bytes) return `it is longer than ${bytes} bytes`;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: MQTT 3.1.1, 1.5.3 rules them out
   if (/[\u0000-\u001f\u007f-\u009f]/.test(topic)) return "it has a control character";
+  // MQTT 3.1.1, 1.5.3: a broker may end the connection of whoever sends such a text; mosquitto does.
+  if (/[\p{Surrogate}\p{Noncharacter_Code_Point}]/u.test(topic)) return "it has a code that stands for no character";
+  if (topic.split("/").length > levels) return `it has more than ${levels} levels`;
   return undefined;
 }
 
 /** @throws WorkerHostError `invalid_topic` where nothing can be published to `topic` (MQTT 3.1.1, 4.7). */
 export function assertTopicName(topic: string): void {
   const fault = faultOfTopic(topic) ?? (/[+#]/.test(topic) ? '"+" and "#" are for subscriptions only' : undefined);
-  if (fault) throw new WorkerHostError("invalid_topic", `can't publish to "${topic}": ${fault}`);
+  if (fault) throw new WorkerHostError("invalid_topic", `can't publish to "${textOf(topic)}": ${fault}`);
 }
 
 /** @throws WorkerHostError `invalid_topic` where `filter` is no topic filter (MQTT 3.1.1, 4.7.1). */
@@ -73,26 +91,30 @@ export function assertTopicFilter(filter: string): void {
     (level, index) =>
       (level.includes("+") && level !== "+") || (level.includes("#") && (level !== "#" || index !== levels.length - 1)),
   );
+  // MQTT 5, 4.8.2
+  const shared = levels[0] === "$share" && !/^\$share\/[^/+#]+\/./.test(filter);
   const fault =
-    faultOfTopic(filter) ?? (misplaced ? '"+" stands for a whole level, "#" for all the last ones' : undefined);
-  if (fault) throw new WorkerHostError("invalid_topic", `can't subscribe to "${filter}": ${fault}`);
+    faultOfTopic(filter) ??
+    (misplaced ? '"+" stands for a whole level, "#" for all the last ones' : undefined) ??
+    (shared ? "write $share/<group>/<filter>" : undefined);
+  if (fault) throw new WorkerHostError("invalid_topic", `can't subscribe to "${textOf(filter)}": ${fault}`);
 }
 
 /** @throws WorkerHostError `invalid_topic` where `key` can't end a topic; it may have levels, as in `motor/left`. */
 export function assertKey(key: string): void {
-  const fault = faultOfTopic(key) ?? (/[+#]/.test(key) ? '"+" and "#" can\'t be in it' : undefined);
+  const fault = faultOfTopic(key, PART) ?? (/[+#]/.test(key) ? '"+" and "#" can\'t be in it' : undefined);
   const empty = typeof key === "string" && key.split("/").includes("") ? "it has an empty level" : undefined;
   if (fault ?? empty) {
     throw new WorkerHostError(
       "invalid_topic",
-      `"${String(key)}" is no key: ${fault ?? empty}; write one such as "temperature"`,
+      `"${textOf(key)}" is no key: ${fault ?? empty}; write one such as "temperature"`,
     );
   }
 }
 
 /** Why `prefix` can't start our topics; `undefined` where it can. */
 export function faultOfPrefix(prefix: string): string | undefined {
-  const fault = faultOfTopic(prefix) ?? (/[+#$]/.test(prefix) ? '"+", "#" and "$" can\'t be in it' : undefined);
+  const fault = faultOfTopic(prefix, PART) ?? (/[+#$]/.test(prefix) ? '"+", "#" and "$" can\'t be in it' : undefined);
   if (fault) return fault;
   return prefix.split("/").includes("") ? 'it starts or ends with "/", or has "//"' : undefined;
 }

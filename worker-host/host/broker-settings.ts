@@ -69,7 +69,7 @@ function parseUrl(given: GivenSettings, text: string): URL | undefined {
 }
 
 function withoutPassword(url: string): string {
-  return url.replace(/^(.*\/\/)?.*@/, "$1…@");
+  return url.replace(/^(.*\/\/)?.*@/s, "$1…@");
 }
 
 function urlOfHost(given: GivenSettings, host: string, port: number | undefined): URL | undefined {

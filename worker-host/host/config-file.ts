@@ -1,7 +1,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TransformFailure, transformSync } from "esbuild";
-import { isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
+import { isCollection, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, visit } from "yaml";
+import { isDeeperThan, MOST_LEVELS } from "../contract/depth.ts";
+import { TOO_DEEP, tooDeepAt } from "./config-depth.ts";
 
 /** Keys and values, as JSON and YAML have them. */
 export type Values = Record<string, unknown>;
@@ -25,6 +27,9 @@ type Environment = Readonly<Record<string, string | undefined>>;
 const VARIABLE = /\$?\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g;
 
 const EXTENSIONS = ["json", "yaml", "yml"];
+
+/** Values are those of JSON, whatever tags and directives a file has: no sets, dates or bytes. */
+export const PLAIN_YAML = { schema: "core", resolveKnownTags: false, logLevel: "error" } as const;
 
 /** A worker's config file and what it holds. */
 export interface ConfigFile extends ParsedConfig {
@@ -116,6 +121,8 @@ function linesOf(text: string): Record<string, number> {
 /** Parses JSON or YAML, by the name's extension, and puts in the environment's values. Never throws. */
 export function parseConfigText(name: string, text: string, env: Environment): ParsedConfig {
   const source = text.replace(/^\uFEFF/, "");
+  const deep = tooDeepAt(source);
+  if (deep !== undefined) return { config: {}, fault: `${name}:${deep}: ${TOO_DEEP}`, warnings: [] };
   const parsed = name.endsWith(".json") ? parseJson(name, source) : parseYaml(name, source);
   const { value, fault, warnings = [] } = parsed;
   if (fault !== undefined) return { config: {}, fault, warnings };
@@ -123,6 +130,9 @@ export function parseConfigText(name: string, text: string, env: Environment): P
   if (!isValues(value)) {
     const found = Array.isArray(value) ? "a list" : `a ${typeof value}`;
     return { config: {}, fault: `${name}:1:1: expected keys and values, got ${found}`, warnings };
+  }
+  if (isDeeperThan(value, MOST_LEVELS)) {
+    return { config: {}, fault: `${name}:1:1: its aliases make it ${TOO_DEEP}`, warnings };
   }
   return { config: substitute(value, env, name, warnings) as Values, warnings };
 }
@@ -159,7 +169,7 @@ function explainJson(text: string): string | undefined {
 
 function parseYaml(name: string, text: string): Parsed {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: true });
+  const document = parseDocument(text, { ...PLAIN_YAML, lineCounter: lines, prettyErrors: false, merge: true });
   const place = ({ pos, message }: { pos: [number, number]; message: string }) => {
     const { line, col } = lines.linePos(pos[0]);
     return `${name}:${line}:${col}: ${message}`;
@@ -167,6 +177,15 @@ function parseYaml(name: string, text: string): Parsed {
   const [error] = document.errors;
   if (error) return { fault: place(error) };
   const warnings = document.warnings.map(place);
+  visit(document, {
+    Pair: (_, { key }) => {
+      if (!isCollection(key) || !key.range) return;
+      const [start] = key.range;
+      warnings.push(
+        place({ pos: [start, start], message: "a list or map as a key is taken as a text: put it in quotes" }),
+      );
+    },
+  });
   try {
     return { value: document.toJS(), warnings };
   } catch (cause) {
@@ -188,7 +207,8 @@ function substituteText(text: string, env: Environment, name: string, warnings: 
   const replaced = text.replace(VARIABLE, (match: string, variable: string, fallback: string | undefined) => {
     if (match.startsWith("$$")) return match.slice(1);
     // As in a shell, ":-" stands in for an empty variable too.
-    const found = fallback === undefined ? env[variable] : env[variable] || fallback;
+    const given = Object.hasOwn(env, variable) ? env[variable] : undefined;
+    const found = fallback === undefined ? given : given || fallback;
     if (found !== undefined) return found;
     unset = true;
     warnings.push(`${name}: \${${variable}} is not set in the environment: set it, or write \${${variable}:-default}`);

@@ -11,10 +11,10 @@ import {
   parseDocument,
   visit,
 } from "yaml";
-import type { Values } from "./config-file.ts";
+import { PLAIN_YAML, type Values } from "./config-file.ts";
 import { keyOf, reshape } from "./config-reshape.ts";
 
-/** Changes are made one by one, each with the file parsed and printed anew; after so many letters, the rest at once. */
+/** Changes are made one by one, each with the file parsed and printed anew; after about so many letters, the rest at once. */
 const MOST_LETTERS = 50_000;
 
 /**
@@ -25,7 +25,8 @@ const MOST_LETTERS = 50_000;
  */
 export function rewriteText(text: string, json: boolean, next: Values): string {
   let now = text;
-  const singly = Math.min(Math.ceil(MOST_LETTERS / (text.length + 1)), 40);
+  const letters = Math.max(text.length, JSON.stringify(next).length);
+  const singly = Math.min(Math.ceil(MOST_LETTERS / (letters + 1)), 40);
   for (let change = 0; change <= singly; change++) {
     const meaning = meaningOf(now, json);
     if (meaning === undefined || isDeepStrictEqual(meaning, next)) break;
@@ -50,6 +51,7 @@ export function meaningOf(text: string, json: boolean): unknown {
 function parse(text: string, json: boolean): Document.Parsed {
   // compat: a new "on" or "12:30" in quotes, for what reads YAML 1.1.
   return parseDocument(text, {
+    ...PLAIN_YAML,
     merge: !json,
     uniqueKeys: !json,
     prettyErrors: false,
@@ -101,7 +103,9 @@ function merge(text: Word[], before: Word[], after: Word[], eol: string, tight: 
   const find = (at: number) => {
     const printed = stays(at);
     const written = printed && source(printed.at);
-    return { written, space: printed?.space === after[at]?.space ? written?.space : undefined };
+    // Behind the colon of a new key, which may have no quotes, YAML wants its space.
+    const glued = written?.space === "" && after[at - 1]?.text === ":" && stays(at - 2) === undefined;
+    return { written, space: printed?.space === after[at]?.space && !glued ? written?.space : undefined };
   };
   // The lines that the next one may stand in: how far in each is printed, and how far it is in the text.
   const open: [printed: string, written: string][] = [["", ""]];

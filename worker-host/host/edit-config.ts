@@ -6,6 +6,7 @@ import { isNode, LineCounter, parseDocument } from "yaml";
 import { WorkerHostError } from "../contract/errors.ts";
 import { writeDurably } from "../worker/durable-file.ts";
 import { unlessMissing } from "../worker/unless-missing.ts";
+import { tooDeepAt } from "./config-depth.ts";
 import { parseConfigText, type Values } from "./config-file.ts";
 import { meaningOf, rewriteText } from "./config-text.ts";
 
@@ -47,7 +48,8 @@ export async function readConfigText(path: string, name: string): Promise<string
  * @param text `""` for a file that isn't there yet
  * @param at the keys from the root to what is patched; those that aren't there are added
  * @throws WorkerHostError `invalid_value` for a patch that JSON can't carry; `invalid_config`, with line and column, for
- *   a text with a fault, or without keys and values at `at`, or written in a way that can't be edited
+ *   a text with a fault, or without keys and values at `at`, or written in a way that can't be edited; and for YAML's
+ *   merge key `<<` in the patch
  */
 export function editConfigText(name: string, text: string, at: readonly string[], patch: Values): string {
   const { fault } = parseConfigText(name, text, {});
@@ -60,9 +62,8 @@ export function editConfigText(name: string, text: string, at: readonly string[]
   if (isDeepStrictEqual(old, merged)) return text;
   const next = withValuesAt(root, at, merged);
   const edited = rewriteText(source, json, next);
-  if (!isDeepStrictEqual(meaningOf(edited, json), next)) {
-    const keys = Object.keys(patch).join(", ");
-    throw refused(`${name}: is written in a way in which ${keys} can't be changed: do it by hand`);
+  if (!isDeepStrictEqual(meaningOf(edited, json), next) || tooDeepAt(edited) !== undefined) {
+    throw unwritable(name, Object.keys(patch).join(", "));
   }
   return mark + edited;
 }
@@ -119,6 +120,8 @@ function carried(value: unknown, name: string, at: readonly (string | number)[])
   // Not map(), which passes over holes.
   if (Array.isArray(value)) return Array.from(value, (item, index) => carried(item, name, [...at, index]));
   if (!isValues(value)) throw refuse(typeof value === "object" ? value.constructor.name : String(value));
+  // In YAML it would bring in what is in its value, as often as it is written.
+  if (Object.hasOwn(value, "<<") && !name.endsWith(".json")) throw unwritable(name, [...at, "<<"].join("."));
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, carried(item, name, [...at, key])]));
 }
 
@@ -164,6 +167,10 @@ async function targetOf(path: string): Promise<string> {
   if ((await unlessMissing(lstat(path)))?.isSymbolicLink() !== true) return path;
   const target = await unlessMissing(realpath(path));
   return target ?? targetOf(resolve(dirname(path), await readlink(path)));
+}
+
+function unwritable(name: string, keys: string): WorkerHostError {
+  return refused(`${name}: is written in a way in which ${keys} can't be changed: do it by hand`);
 }
 
 function refused(message: string, cause?: unknown): WorkerHostError {

@@ -32,7 +32,7 @@ export function numberOf(given: GivenSettings, key: SettingKey, lowest: number):
 export function switchOf(given: GivenSettings, key: SettingKey): boolean {
   const value = given.value(key) ?? false;
   if (typeof value === "boolean") return value;
-  const word = String(value).trim().toLowerCase();
+  const word = typeof value === "object" ? "" : String(value).trim().toLowerCase();
   if (["1", "true", "yes", "on"].includes(word)) return true;
   if (!["0", "false", "no", "off"].includes(word)) given.fault(key, "1 or 0");
   return false;

@@ -97,7 +97,9 @@ function selectionOf(given: GivenSettings, kind: "builtins" | "props"): Selectio
 }
 
 function levelOf(given: GivenSettings): LogLevel {
-  const level = LOG_LEVELS.find((name) => name === String(given.value("log_level")).trim().toLowerCase());
+  const value = given.value("log_level");
+  const word = typeof value === "string" ? value.trim().toLowerCase() : undefined;
+  const level = LOG_LEVELS.find((name) => name === word);
   if (!level) given.fault("log_level", `one of ${LOG_LEVELS.join(", ")}`);
   return level ?? "info";
 }

@@ -12,7 +12,10 @@ const TEXT = /^(\d+(?:\.\d+)?)\s*(ms|s|min|h)$/;
 /** A schema for a time span: `500`, `"5s"` or `"2min"` in a config or a command, and ms, a number, in the worker. */
 export function duration() {
   const error = 'expected ms, or a text such as "5s" or "2min"';
-  return z.union([z.number().nonnegative({ error }), z.string().regex(TEXT, { error })], { error }).transform(toMs);
+  return z
+    .union([z.number().nonnegative({ error }), z.string().regex(TEXT, { error })], { error })
+    .transform(toMs)
+    .refine(Number.isFinite, { error });
 }
 
 function toMs(value: number | string): number {

@@ -1,6 +1,6 @@
 import type { StandardJSONSchemaV1, StandardSchemaV1 } from "@standard-schema/spec";
 import { quote } from "../contract/command.ts";
-import { WorkerHostError } from "../contract/errors.ts";
+import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { alternatives, type JsonSchema } from "../contract/json-schema.ts";
 
 /** A zod schema, or any other Standard Schema that gives its JSON Schema. */
@@ -43,12 +43,19 @@ export function isSchema(value: unknown): value is Schema {
   return typeof standard?.validate === "function" && typeof standard.jsonSchema?.input === "function";
 }
 
-/** Validates at once where the schema can; a schema with asynchronous checks gives a promise. */
+/** Validates at once where the schema can; a schema with asynchronous checks gives a promise. A check that throws is a fault. */
 export function validate<T>(schema: Schema<T>, value: unknown, json: JsonSchema): Validated<T> | Promise<Validated<T>> {
-  const result = schema["~standard"].validate(value);
   const explain = (done: StandardSchemaV1.Result<T>): Validated<T> =>
     done.issues ? { faults: done.issues.map((issue) => explainIssue(issue, value, json)) } : { value: done.value };
-  return result instanceof Promise ? result.then(explain) : explain(result);
+  const failed = (error: unknown): Validated<T> => ({
+    faults: [{ keys: [], text: `its schema can't check this: ${describeError(error)}` }],
+  });
+  try {
+    const result = schema["~standard"].validate(value);
+    return result instanceof Promise ? result.then(explain).catch(failed) : explain(result);
+  } catch (error) {
+    return failed(error);
+  }
 }
 
 function explainIssue({ message, path = [] }: StandardSchemaV1.Issue, value: unknown, json: JsonSchema): Fault {
