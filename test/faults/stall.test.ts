@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { expect, test } from "vitest";
+import { WebSocket } from "ws";
 import { startBroker } from "../harness/broker.ts";
 import { TestClient } from "../harness/client.ts";
 import { workerSource } from "../harness/folder.ts";
@@ -124,6 +126,44 @@ test("several at once: each is named, in its turn, and the others go on", async 
     await Promise.all([hangs, ...online]);
   }
   await expectOthersWell(client, host);
+});
+
+test("a machine that is suspended kills nothing", async () => {
+  const { client, host } = await startThree("do_go() {}");
+  await client.command("a_good", "ping");
+  const runner = Number(await client.expect("halloween/a_good/telemetry/pong"));
+  const both = [runner, host.pid];
+  for (const pid of both) process.kill(pid, "SIGSTOP");
+  await new Promise((resolve) => setTimeout(resolve, 3000));
+  for (const pid of both) process.kill(pid, "SIGCONT");
+  // Time enough to be ended.
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  await client.command("z_good", "ping");
+  expect(Number(await client.expect("halloween/z_good/telemetry/pong"))).toBe(runner);
+  await expectOthersWell(client, host);
+});
+
+test("a debugger may hold the process for as long as somebody likes", async () => {
+  const { client, host } = await startThree("do_go() { inspector.open(0); this.telemetry('url', inspector.url()); }");
+  await client.command("bad", "go");
+  const url = await client.expect("halloween/bad/telemetry/url");
+  const told = new Set(host.log.all);
+  const socket = new WebSocket(url);
+  await once(socket, "open");
+  const paused = new Promise((resolve) => {
+    socket.on("message", (data) => /Debugger.paused/.test(String(data)) && resolve(undefined));
+  });
+  // The next sign of life says that it is being debugged.
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  socket.send('{"id":1,"method":"Debugger.enable"}');
+  socket.send('{"id":2,"method":"Debugger.pause"}');
+  await paused;
+  await new Promise((resolve) => setTimeout(resolve, 2500));
+  const since = host.log.all.filter((line) => !told.has(line));
+  expect(since.filter(({ msg }) => /hangs|held up/.test(msg))).toEqual([]);
+  socket.send('{"id":3,"method":"Debugger.resume"}');
+  await expectOthersWell(client, host);
+  socket.terminate();
 });
 
 test("what a killed worker's fellows had switched on goes off before they take a command", async () => {

@@ -11,6 +11,7 @@ export const IMPORTS = `
 import { execSync } from "node:child_process";
 import { pbkdf2Sync } from "node:crypto";
 import { connect } from "node:net";
+import inspector from "node:inspector";
 import { setTimeout as wait } from "node:timers/promises";
 function spin() {
   for (;;);

@@ -39,7 +39,8 @@ export async function findCulprit(
   { clock, show, log, has }: LookOptions,
 ): Promise<Culprit | "debugged" | undefined> {
   const over = new AbortController();
-  const looking = runner.inspect().then((url) => callsOf(url, over.signal));
+  const isTheirs = (script: string) => has(workerOf(script) ?? "");
+  const looking = runner.inspect().then((url) => callsOf(url, isTheirs, over.signal));
   try {
     const looked = await within(clock, LOOK_MS, looking);
     if (looked && looked.value === undefined) return "debugged";

@@ -50,7 +50,16 @@ export class Subscriptions {
   receive(message: Message): void {
     for (const [filter, { exact, handlers }] of this.#known) {
       if (exact ? filter !== message.topic : !matchesFilter(filter, message.topic)) continue;
-      for (const handler of handlers) handler(message);
+      for (const handler of handlers) this.#hand(message, handler);
+    }
+  }
+
+  /** mqtt.js would take nothing any more after an error in here. */
+  #hand(message: Message, handler: MessageHandler): void {
+    try {
+      handler(message);
+    } catch (error) {
+      this.log.error({ err: error }, `a message on ${message.topic} could not be taken`);
     }
   }
 
