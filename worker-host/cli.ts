@@ -57,6 +57,7 @@ async function run(flags: Flags): Promise<void> {
     clock: systemClock,
     random: Math.random,
     newId: randomUUID,
+    onOusted: (error) => void host.kill().finally(() => fail(error)),
   });
   const stopping = stopOnSignals(host, (text) => log.info(text));
   try {

@@ -6,6 +6,7 @@ import {
   assertTopicFilter,
   assertTopicName,
   faultOfId,
+  faultOfName,
   faultOfPrefix,
   isPeer,
   matchesFilter,
@@ -100,10 +101,28 @@ describe("ids", () => {
     expect(() => assertTarget(id)).not.toThrow();
   });
 
+  test("a host's own name is reserved under it, and nowhere else", () => {
+    expect(faultOfId("attic", "attic")).toMatch(
+      /is reserved \(worker_host, broadcast, cli, attic\).*such as "my_attic"/,
+    );
+    expect(faultOfId("worker_host", "attic")).toMatch(/is reserved/);
+    expect(faultOfId("attic")).toBeUndefined();
+  });
+
   test("what isn't even a text is refused, whatever the types say", () => {
     for (const id of [undefined, null, 7, {}, ["fogger"]]) {
       expect(() => assertTarget(id as string), String(id)).toThrow(WorkerHostError);
     }
+  });
+});
+
+describe("hosts' names", () => {
+  test.each(["worker_host", "attic", "north-2"])("%s is one", (name) => {
+    expect(faultOfName(name)).toBeUndefined();
+  });
+
+  test.each(["", "broadcast", "cli", "the attic", "a/b", "+"])("%j is none", (name) => {
+    expect(faultOfName(name)).toMatch(/^".*" can't be a host's name: write one .* such as "attic"/);
   });
 });
 
@@ -239,6 +258,7 @@ describe("Topics", () => {
       state: topics.state("fogger"),
       description: topics.description("fogger"),
       uptime: topics.uptime,
+      claim: topics.claim,
     }).toEqual({
       command: "haunt/2025/fogger/cmd",
       broadcast: "haunt/2025/broadcast/cmd",
@@ -249,6 +269,7 @@ describe("Topics", () => {
       state: "haunt/2025/fogger/state",
       description: "haunt/2025/fogger/description",
       uptime: "haunt/2025/north/uptime",
+      claim: "haunt/2025/north/claim",
     });
     expect(new Topics("halloween").uptime).toBe("halloween/worker_host/uptime");
   });

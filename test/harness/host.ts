@@ -112,6 +112,8 @@ export async function startHost(options: StartHostOptions = {}): Promise<TestHos
     ...cleanEnvironment(),
     ...(options.broker ? { MQTT_HOST: "127.0.0.1", MQTT_PORT: String(options.broker.port) } : {}),
     ...(builtins ? { WORKER_BUILTINS_DIR: builtins } : {}),
+    // No test but those of the claim has another host of the same name.
+    WORKER_CLAIM_MS: "50",
     ...options.env,
   };
   const child = spawn(command, args, { cwd, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });

@@ -52,7 +52,7 @@ function mosquittoLine({ broker }: Host, settings: Settings, target: string): st
       ...(ca ? [`--cafile ${quoted(ca)}`] : []),
       ...(cert ? [`--cert ${quoted(cert)}`] : []),
       ...(key ? [`--key ${quoted(key)}`] : []),
-      `-t ${quoted(new Topics(settings.prefix).command(target))}`,
+      `-t ${quoted(new Topics(settings.prefix, settings.name).command(target))}`,
       "-m 'ping hello'",
     ].join(" "),
   ];
@@ -94,7 +94,7 @@ export function lanHints(host: Host, settings: Settings, addresses: string[], fo
   const shown = forPeople ? quoted(password) : given ? PASSWORD : `'<see ${settings.data}>'`;
   const { port } = new URL(url);
   const [address = "this machine's address"] = addresses;
-  const topic = quoted(new Topics(settings.prefix).command(targetOf(host)));
+  const topic = quoted(new Topics(settings.prefix, settings.name).command(targetOf(host)));
   return [
     `on the LAN: ${addresses.map((each) => `mqtt://${each}:${port}`).join(", ") || "no address found"}`,
     `from another machine: mosquitto_pub -h ${address} -p ${port} -u ${quoted(username)} -P ${shown} -t ${topic} -m 'ping hello'`,

@@ -48,7 +48,7 @@ export async function list(settings: Settings, options: ListOptions): Promise<Li
 async function ask(settings: Settings, options: ListOptions): Promise<{ workers: Row[] } | { problem: string }> {
   const client = await connect(settings, options);
   if ("problem" in client) return client;
-  const topics = new Topics(settings.prefix);
+  const topics = new Topics(settings.prefix, settings.name);
   const { connection } = client;
   const availability = retained(connection, topics.availability(topics.hostName));
   const description = retained(connection, topics.description(topics.hostName));

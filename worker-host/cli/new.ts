@@ -20,14 +20,14 @@ export interface NewOptions {
  */
 export function createNew(settings: Settings, { kind, id, show }: NewOptions): string[] {
   if (kind !== "prop") throw refusal(`there is no "${kind}" to make; there is: worker-host new prop <id>`);
-  const fault = faultOfId(id);
+  const fault = faultOfId(id, settings.name);
   if (fault) throw refusal(fault);
   const folder = join(settings.props, id);
   if (existsSync(folder)) throw refusal(`${show(folder)} is there already: take another id, or remove it first`);
   const files: [string, string][] = [
     [join(folder, "backend", "worker.ts"), WORKER],
     [join(folder, "backend", "config.yaml"), CONFIG],
-    [join(folder, "README.md"), readme(id, new Topics(settings.prefix))],
+    [join(folder, "README.md"), readme(id, new Topics(settings.prefix, settings.name))],
   ];
   const base = dirname(settings.props);
   const config = join(base, "tsconfig.json");

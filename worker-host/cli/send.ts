@@ -34,7 +34,7 @@ export async function send(settings: Settings, options: SendOptions): Promise<Ou
   const client = await connect(settings, options);
   if ("problem" in client) return { code: 1, text: `not sent: ${client.problem}` };
   const { connection } = client;
-  const topics = new Topics(settings.prefix);
+  const topics = new Topics(settings.prefix, settings.name);
   const outcome =
     timeoutMs === undefined
       ? publish(connection, topics, command, options.newId())

@@ -1,4 +1,5 @@
 import type { JsonSchema } from "./json-schema.ts";
+import { decodeText, jsonIn } from "./payload.ts";
 
 /** The states of a worker's life, as its host sees it. */
 export type Runstate = "starting" | "running" | "stopping" | "stopped" | "failed";
@@ -12,6 +13,17 @@ export interface RunstatePayload {
   detail?: string;
   /** The name of the host that runs it. */
   host: string;
+}
+
+const LONGEST_RUNSTATE = 8_192;
+const RUNSTATES: ReadonlySet<unknown> = new Set<Runstate>(["starting", "running", "stopping", "stopped", "failed"]);
+
+/** Reads what matters of a runstate; `undefined` where a payload is none. */
+export function parseRunstate(payload: Uint8Array): Omit<RunstatePayload, "detail"> | undefined {
+  if (payload.length > LONGEST_RUNSTATE) return undefined;
+  const { state, since, host } = (jsonIn(decodeText(payload) ?? "") ?? {}) as Partial<Record<string, unknown>>;
+  if (!RUNSTATES.has(state) || typeof since !== "string" || typeof host !== "string") return undefined;
+  return { state: state as Runstate, since, host };
 }
 
 /** What a host says of one of its workers, in its description. */

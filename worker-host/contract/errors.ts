@@ -11,6 +11,7 @@ export type ErrorCode =
   | "not_allowed"
   | "port_in_use"
   | "port_refused"
+  | "name_held"
   | "timeout";
 
 /** An error of ours: its message names what was found and says what to write instead. */

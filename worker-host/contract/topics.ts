@@ -24,21 +24,25 @@ const MAX_PEER_LENGTH = 100;
 
 const utf8 = new TextEncoder();
 
-/** Ids that mean something else on the wire. A host's own name is reserved too. */
-const RESERVED_IDS: ReadonlySet<string> = new Set(["worker_host", "broadcast", "cli"]);
+/** A host's name on the wire, where it is given no other. */
+const HOST_NAME = "worker_host";
 
 /** What follows the id in a topic that only the prop or the board itself publishes to. */
 const OWN_KINDS: ReadonlySet<string> = new Set(["telemetry", "state", "description"]);
 /** What a host says of a prop, among its status. */
 const HOSTS_KEYS: ReadonlySet<string> = new Set(["runstate", "lock_out"]);
 
-/** Why `id` can't be a prop's or a builtin's id, in words; `undefined` where it can. */
-export function faultOfId(id: string): string | undefined {
+/** Ids that mean something else on the wire. A host's own name is reserved too. */
+const RESERVED_IDS: ReadonlySet<string> = new Set([HOST_NAME, "broadcast", "cli"]);
+
+/** Why `id` can't be a prop's or a builtin's id under the host `hostName`, in words; `undefined` where it can. */
+export function faultOfId(id: string, hostName = HOST_NAME): string | undefined {
   if (!ID.test(id)) {
     return `"${id}" can't be an id: write it with letters, digits, "_" and "-" only, 200 at most, such as "${suggestId(id)}"`;
   }
-  if (RESERVED_IDS.has(id)) {
-    return `"${id}" is reserved (${[...RESERVED_IDS].join(", ")}): name it otherwise, such as "my_${id}"`;
+  const reserved = new Set([...RESERVED_IDS, hostName]);
+  if (reserved.has(id)) {
+    return `"${id}" is reserved (${[...reserved].join(", ")}): name it otherwise, such as "my_${id}"`;
   }
   return undefined;
 }
@@ -46,6 +50,12 @@ export function faultOfId(id: string): string | undefined {
 /** Whether a prop, a board or a host can be there under an id that came over the wire. */
 export function isPeer(id: string): boolean {
   return ID.test(id) && id.length <= MAX_PEER_LENGTH && id !== "broadcast" && id !== "cli";
+}
+
+/** Why `name` can't be a host's, in words; `undefined` where it can. */
+export function faultOfName(name: string): string | undefined {
+  if (ID.test(name) && (name === HOST_NAME || !RESERVED_IDS.has(name))) return undefined;
+  return `"${name}" can't be a host's name: write one with letters, digits, "_" and "-" only, such as "attic", and not "broadcast" or "cli"`;
 }
 
 function suggestId(text: string): string {
@@ -149,7 +159,7 @@ function differEarly(filter: string, topic: string): boolean {
 export class Topics {
   constructor(
     readonly prefix: string,
-    readonly hostName = "worker_host",
+    readonly hostName = HOST_NAME,
   ) {}
 
   /** A command to one prop. */
@@ -200,6 +210,11 @@ export class Topics {
   /** Why a prop takes no command, where somebody locked it out; retained. */
   lockOut(id: string): string {
     return this.status(id, "lock_out");
+  }
+
+  /** Where hosts find out which of them runs under this name. */
+  get claim(): string {
+    return `${this.prefix}/${this.hostName}/claim`;
   }
 
   /** The filter of all workers' runstates. */

@@ -8,24 +8,21 @@ import { entryOf } from "../worker/command-table.ts";
 import { Commands } from "../worker/commands.ts";
 import { Scope } from "../worker/scope.ts";
 import { SeenIds } from "../worker/seen-ids.ts";
-import type { Message, PublishOptions } from "../worker/wire.ts";
+import type { Message } from "../worker/wire.ts";
 import type { AllStop, Who } from "./all-stop.ts";
+import type { ConfigureOptions } from "./configure.ts";
 import type { OperatorWatch } from "./operator-watch.ts";
+import type { Presence } from "./presence.ts";
+import type { ShowNight } from "./show-night.ts";
 
-export interface CommandDeskOptions {
+export interface CommandDeskOptions extends ConfigureOptions {
   topics: Topics;
   log: Logger;
   clock: Clock;
+  presence: Presence;
   allStop: AllStop;
   operator: OperatorWatch;
-  warn: (text: string) => void;
-  /** Tells people that a command failed. */
-  fail: (text: string) => void;
-  publish: (topic: string, payload: string, options: PublishOptions) => void;
-  /** Publishes the host's description. */
-  describe: () => void;
-  /** Adds the commands that take a while to load: their schemas take a tenth of a second. */
-  addOthers: (commands: Commands) => Promise<void>;
+  night: ShowNight;
 }
 
 const URGENT: ReadonlySet<string> = new Set(["all_stop", "stop"]);
@@ -36,16 +33,18 @@ export class CommandDesk {
   #loading: Promise<void> | undefined;
 
   constructor(private readonly options: CommandDeskOptions) {
-    const { topics, log, clock, fail } = options;
+    const { topics, log, clock, presence } = options;
     const report = (error: unknown, where: string) => {
       const text = `${where}: ${describeError(error)}`;
       // What we say ourselves needs no stack.
       if (error instanceof WorkerHostError) log.error(text);
       else log.error({ err: error }, text);
-      fail(text);
+      presence.say(topics.hostName, "error", text);
     };
     this.#commands = new Commands({
-      ...options,
+      topics,
+      warn: (text) => presence.warn(text),
+      publish: (topic, payload, how) => presence.publish(topic, payload, how),
       scope: new Scope({ id: topics.hostName, log, report }, clock),
       now: () => clock.now(),
       stoppable: false,
@@ -59,10 +58,17 @@ export class CommandDesk {
     return this.#commands;
   }
 
-  /** Loads all of them. */
+  /** Loads all of them: their schemas take a tenth of a second. */
   load(): Promise<void> {
-    this.#loading ??= this.options.addOthers(this.#commands).then(() => this.options.describe());
+    this.#loading ??= this.#load();
     return this.#loading;
+  }
+
+  async #load(): Promise<void> {
+    const { presence } = this.options;
+    const { addHostCommands } = await import("./host-commands.ts");
+    addHostCommands(this.#commands, { ...this.options, describe: () => presence.describeNow() });
+    presence.describe();
   }
 
   receive(message: Message): void {

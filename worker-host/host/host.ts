@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import type { WorkerSummary } from "../contract/description.ts";
+import type { WorkerHostError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
 import type { Clock } from "../worker/clock.ts";
 import { ConnectGate } from "../worker/connect-gate.ts";
@@ -13,13 +14,14 @@ import type { EmbeddedBroker } from "./broker.ts";
 import { Bundler } from "./bundle.ts";
 import { CommandDesk } from "./command-desk.ts";
 import { pathFrom } from "./discover.ts";
-import { lanCredentials } from "./lan-credentials.ts";
 import { LiveReload } from "./live-reload.ts";
+import { startOwnBroker } from "./own-broker.ts";
 import type { Plan } from "./plan.ts";
 import { Presence } from "./presence.ts";
-import type { WorkerRecord } from "./records.ts";
+import { logChange } from "./records.ts";
 import { Safety } from "./safety.ts";
 import type { Settings } from "./settings.ts";
+import { Standing } from "./standing.ts";
 import { Supervisor } from "./supervisor.ts";
 import { survey } from "./survey.ts";
 
@@ -37,8 +39,18 @@ export interface HostOptions {
   logOptions: LogOptions;
   clock: Clock;
   random: () => number;
-  /** A fresh id for a command. */
+  /** A fresh id for a command, or for a host. */
   newId: () => string;
+  /** Called where another host took the name over: the workers are ended, and the host is to be too. */
+  onOusted: (error: WorkerHostError) => void;
+}
+
+/** What is brought up in turn once there is a broker. */
+interface Parts {
+  standing: Standing;
+  safety: Safety;
+  presence: Presence;
+  supervisor: Supervisor;
 }
 
 /** A running worker-host: a broker if need be, the host's own connection, and the workers. */
@@ -50,6 +62,8 @@ export class Host {
   #broker: BrokerOptions | undefined;
   #bundles: string | undefined;
   #supervisor: Supervisor | undefined;
+  readonly #gate = new ConnectGate();
+  #standing: Standing | undefined;
   #presence: Presence | undefined;
   #live: LiveReload | undefined;
   #safety: Safety | undefined;
@@ -59,7 +73,7 @@ export class Host {
   #stopped = false;
 
   constructor(private readonly options: HostOptions) {
-    this.#topics = new Topics(options.settings.prefix);
+    this.#topics = new Topics(options.settings.prefix, options.settings.name);
     this.#show = pathFrom(options.cwd);
   }
 
@@ -77,7 +91,11 @@ export class Host {
     return this.#supervisor?.records.summaries() ?? [];
   }
 
-  /** Fulfils when the workers are on their way. Waits for a broker that isn't there yet. */
+  /**
+   * Fulfils when the workers are on their way. Waits for a broker that isn't there yet, and as a standby for its turn.
+   *
+   * @throws WorkerHostError `name_held`, and what opening the embedded broker throws
+   */
   async start(): Promise<void> {
     const { settings, log } = this.options;
     this.#bundles = await mkdtemp(join(tmpdir(), "worker-host-"));
@@ -93,6 +111,8 @@ export class Host {
     );
     const presence = this.#createPresence(broker, supervisor);
     this.#presence = presence;
+    const standing = this.#createStanding(broker, presence, supervisor);
+    this.#standing = standing;
     const live = this.#createLiveReload(presence, supervisor);
     this.#live = live;
     const safety = await this.#openSafety(presence, supervisor, live);
@@ -100,7 +120,8 @@ export class Host {
     const desk = this.#createDesk(safety, presence, supervisor, live);
     this.#desk = desk;
     await presence.takeCommands((message) => desk.receive(message));
-    await Promise.all([this.#connect(broker, safety, presence, supervisor), this.#begin(live, await survey)]);
+    const parts = { standing, safety, presence, supervisor };
+    await Promise.all([this.#connect(broker, parts), this.#begin(live, await survey)]);
     if (!this.#stopped) await presence.clearRemoved();
   }
 
@@ -115,10 +136,12 @@ export class Host {
     });
   }
 
-  async #connect(broker: BrokerOptions, safety: Safety, presence: Presence, supervisor: Supervisor): Promise<void> {
+  async #connect(broker: BrokerOptions, { standing, safety, presence, supervisor }: Parts): Promise<void> {
     const { settings, logOptions } = this.options;
+    await standing.start();
+    if (this.#stopped) return;
     safety.begin();
-    await presence.start();
+    await presence.start(standing.protocolVersion);
     if (this.#stopped) return;
     supervisor.start({
       broker: { ...broker, protocolVersion: presence.protocolVersion },
@@ -126,17 +149,21 @@ export class Host {
       hostName: this.#topics.hostName,
       log: logOptions,
       allStop: safety.allStop.engaged,
+      gateOpen: standing.active,
     });
   }
 
   /** Stops the workers, says so, and closes the broker last. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#standing?.giveUp();
     this.#cancelLoading();
     this.#safety?.stop();
     await Promise.all([this.#watching, this.#live?.stop()]);
     await this.#supervisor?.stop();
     this.#presence?.describeNow();
+    // Before it is shown offline, which is when another one claims the name.
+    await this.#standing?.stop();
     await this.#presence?.stop();
     await this.#embedded?.stop();
     await this.#removeBundles();
@@ -149,16 +176,7 @@ export class Host {
   }
 
   async #startBroker(): Promise<BrokerOptions> {
-    const { settings, log } = this.options;
-    const { port, lan, ...given } = settings.embedded;
-    // Loaded only where it is needed: it takes a tenth of a second.
-    const { EmbeddedBroker } = await import("./broker.ts");
-    this.#embedded = await EmbeddedBroker.start({
-      port,
-      lan,
-      ...(lan ? { credentials: lanCredentials(settings.data, given) } : {}),
-      log,
-    });
+    this.#embedded = await startOwnBroker(this.options.settings, this.options.log);
     return this.#embedded.options;
   }
 
@@ -177,8 +195,9 @@ export class Host {
       scratch: bundles,
       show: this.#show,
       inTurn: async (work) => this.#live?.inTurn(work),
+      elsewhere: async (planned) => this.#standing?.elsewhere(planned),
       onChange: (worker) => {
-        this.#logChange(worker);
+        logChange(this.options.log, worker);
         this.#presence?.tell(worker);
       },
       say: (id, key, text) => this.#say(id, key, text),
@@ -197,7 +216,7 @@ export class Host {
       ...this.options,
       broker,
       topics: this.#topics,
-      gate: new ConnectGate(),
+      gate: this.#gate,
       onUp: () => this.#safety?.allStop.reconnected(),
       worker: (id) => supervisor.records.get(id),
       describe: () => ({
@@ -205,6 +224,18 @@ export class Host {
         ...(this.#safety?.night.show ? { show: true } : {}),
         ...(this.#desk ? { commands: this.#desk.commands.describe() } : {}),
       }),
+    });
+  }
+
+  #createStanding(broker: BrokerOptions, presence: Presence, supervisor: Supervisor): Standing {
+    return new Standing({
+      ...this.options,
+      broker,
+      sole: this.#embedded !== undefined,
+      topics: this.#topics,
+      gate: this.#gate,
+      presence,
+      supervisor,
     });
   }
 
@@ -238,22 +269,15 @@ export class Host {
   }
 
   #createDesk(safety: Safety, presence: Presence, supervisor: Supervisor, live: LiveReload): CommandDesk {
-    const { log, clock } = this.options;
-    const describe = () => presence.describeNow();
     return new CommandDesk({
-      topics: this.#topics,
-      log,
-      clock,
+      ...this.options,
       ...safety,
-      describe,
-      warn: (text) => presence.warn(text),
-      fail: (text) => presence.say(this.#topics.hostName, "error", text),
-      publish: (topic, payload, options) => presence.publish(topic, payload, options),
-      addOthers: async (commands) => {
-        const { addHostCommands } = await import("./host-commands.ts");
-        const survey = (overlay: ReadonlyMap<string, string>) => this.#survey(overlay);
-        addHostCommands(commands, { describe, night: safety.night, supervisor, live, show: this.#show, survey });
-      },
+      topics: this.#topics,
+      presence,
+      supervisor,
+      live,
+      show: this.#show,
+      survey: (overlay) => this.#survey(overlay),
     });
   }
 
@@ -266,13 +290,6 @@ export class Host {
       log.warn(text);
       this.#presence?.say(this.#topics.hostName, "warn", text);
     }
-  }
-
-  #logChange({ planned: { id }, state, detail }: WorkerRecord): void {
-    const { log } = this.options;
-    if (state === "failed") log.error({ worker: id }, `failed: ${detail}`);
-    else if (state === "skipped") log.info({ worker: id }, `skipped: ${detail}`);
-    else log[state === "running" ? "info" : "debug"]({ worker: id }, state);
   }
 
   async #removeBundles(): Promise<void> {

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { quote } from "../contract/command.ts";
 import type { WorkerSummary } from "../contract/description.ts";
 import { WorkerHostError } from "../contract/errors.ts";
+import { faultOfId } from "../contract/topics.ts";
 import type { About, ConfigSpec, WorkerSpec } from "../worker/messages.ts";
 import type { Bundle } from "./bundle.ts";
 import { findConfigFile, linesBelow, type ReadOptions, readConfigFile } from "./config-file.ts";
@@ -13,6 +14,8 @@ import type { Instance, WorkerKey } from "./worker-key.ts";
 /** A worker as its file and its config file would have it. */
 export interface Planned {
   id: string;
+  /** Which settings choose it. */
+  kind: Found["kind"];
   /** The name of its class's file, or of the folder that holds it. */
   classId: string;
   /** Its file, absolute. */
@@ -39,7 +42,10 @@ export interface Planned {
   skipped?: string;
 }
 
-export interface PlanOptions extends SelectOptions, ReadOptions {}
+export interface PlanOptions extends SelectOptions, ReadOptions {
+  /** The host's own, which no worker can have. */
+  name: string;
+}
 
 /** What should run: the workers in the order of their ids, and what a person has to be told. */
 export interface Plan {
@@ -50,18 +56,22 @@ export interface Plan {
 /** Reads the config of each worker that was found, and says which workers come of it. */
 export async function plan(found: Found[], options: PlanOptions): Promise<Plan> {
   const expanded = (await Promise.all(found.map((one) => expand(one, options)))).flat();
-  const { chosen, warnings } = select(expanded, options);
+  const named = expanded.map((one) => notTheHost(one, options.name));
+  const { chosen, warnings } = select(named, options);
   const workers = mergeById(chosen, options.show).sort((a, b) => (a.id < b.id ? -1 : 1));
-  return { workers: workers.map(({ kind, ...worker }) => worker), warnings };
+  return { workers, warnings };
 }
 
-/** A worker that is yet to be chosen. */
-type Candidate = Planned & Pick<Found, "kind">;
+/** On the wire, an id under the host's own name would be the host. */
+function notTheHost(worker: Planned, name: string): Planned {
+  const fault = worker.id === name ? faultOfId(name, name) : undefined;
+  return fault === undefined ? worker : { ...worker, fault };
+}
 
-async function expand(found: Found, options: PlanOptions): Promise<Candidate[]> {
+async function expand(found: Found, options: PlanOptions): Promise<Planned[]> {
   const { id, file, dir, kind, fault, skipped } = found;
   const source = readSource(found, options);
-  const base: Candidate = {
+  const base: Planned = {
     id,
     classId: id,
     file,
@@ -87,7 +97,7 @@ async function expand(found: Found, options: PlanOptions): Promise<Candidate[]> 
 }
 
 /** The worker without the reserved key, and with what that says. */
-function settled(base: Candidate, key: Omit<WorkerKey, "instances">): Candidate {
+function settled(base: Planned, key: Omit<WorkerKey, "instances">): Planned {
   const { name, area, enabled, isolation, max_memory_mb: maxMemoryMb } = key;
   const { worker: _, ...values } = base.config.values;
   return {
@@ -101,10 +111,10 @@ function settled(base: Candidate, key: Omit<WorkerKey, "instances">): Candidate 
 }
 
 /** One of several workers of a class: what it says itself stands over what they share. */
-function instanceOf(shared: Candidate, id: string, { worker: key, ...values }: Instance): Candidate {
+function instanceOf(shared: Planned, id: string, { worker: key, ...values }: Instance): Planned {
   const at = ["worker", "instances", id];
   const { file, lines } = shared.config;
-  const instance: Candidate = {
+  const instance: Planned = {
     ...shared,
     id,
     config: { file, values: { ...shared.config.values, ...values }, lines: { ...lines, ...linesBelow(lines, at) } },
@@ -117,7 +127,7 @@ function instanceOf(shared: Candidate, id: string, { worker: key, ...values }: I
 function readSource(
   found: Found,
   options: PlanOptions,
-): Pick<Candidate, "config" | "configPath" | "place" | "unreadable" | "warnings"> {
+): Pick<Planned, "config" | "configPath" | "place" | "unreadable" | "warnings"> {
   const { dir, config: where } = found;
   const file = "base" in where ? findConfigFile(dir, where.base, options) : readConfigFile(where.path, options);
   const at = "base" in where ? [] : where.keys;

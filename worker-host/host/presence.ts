@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import { parseCommand } from "../contract/command.ts";
-import type { HostDescription, RunstatePayload } from "../contract/description.ts";
-import { decodeText, jsonIn } from "../contract/payload.ts";
+import { type HostDescription, parseRunstate, type RunstatePayload } from "../contract/description.ts";
+import { decodeText } from "../contract/payload.ts";
 import { faultOfId, type Topics } from "../contract/topics.ts";
 import { type Clock, delay } from "../worker/clock.ts";
 import type { ConnectGate } from "../worker/connect-gate.ts";
@@ -91,14 +91,14 @@ export class Presence {
     return this.#connection.protocolVersion;
   }
 
-  /** Fulfils once connected. */
-  async start(): Promise<void> {
+  /** Connects, with the MQTT that the broker is known to speak. Fulfils once connected. */
+  async start(protocolVersion: 5 | 4): Promise<void> {
     const { topics } = this.options;
     const { hostName } = topics;
     await this.#connection.subscribe(topics.broadcast, (message) => this.#sawBroadcast(message));
     this.#publish(topics.runstate(hostName), this.#runstate("running", this.#startedAt));
     this.#publish(topics.availability(hostName), "online");
-    await this.#connection.start();
+    await this.#connection.start(protocolVersion);
     this.#connect();
     this.#beat();
   }
@@ -132,11 +132,17 @@ export class Presence {
     await this.#connection.stop();
   }
 
+  /** Leaves without a word: another host speaks under this name. */
+  async leave(): Promise<void> {
+    this.#stopUptime();
+    await this.#connection.stop();
+  }
+
   /** Publishes a worker's runstate, and why it failed. */
-  tell({ planned: { id }, state, since, detail }: WorkerRecord): void {
+  tell({ planned: { id }, state, since, detail, elsewhere }: WorkerRecord): void {
     const { topics } = this.options;
     this.describe();
-    if (faultOfId(id) !== undefined) {
+    if (elsewhere || faultOfId(id, topics.hostName) !== undefined) {
       // It has no topics of its own, or somebody else's.
       if (detail) this.say(topics.hostName, "error", detail);
       return;
@@ -192,7 +198,7 @@ export class Presence {
     const { topics, log } = this.options;
     const id = topics.idOf(topic);
     if (!retain || id === undefined || id === topics.hostName || this.#gone.has(id)) return;
-    if (hostOf(payload) !== topics.hostName || this.#isKnown(id)) return;
+    if (parseRunstate(payload)?.host !== topics.hostName || this.#isKnown(id)) return;
     log.info(`${id} is gone: clearing what it left on the broker`);
     void this.clear(id);
   }
@@ -205,18 +211,20 @@ export class Presence {
   async clear(id: string): Promise<void> {
     const { topics, clock } = this.options;
     this.describe();
-    if (faultOfId(id) !== undefined) return;
+    if (faultOfId(id, topics.hostName) !== undefined) return;
     this.#gone.add(id);
-    const retained = new Map<string, string | undefined>();
+    const retained = new Map<string, Uint8Array>();
     const unsubscribe = await this.#connection.subscribe(topics.subtree(id), ({ topic, payload, retain }) => {
-      if (retain) retained.set(topic, decodeText(payload));
+      if (retain) retained.set(topic, payload);
     });
     await delay(clock, COLLECT_MS);
     unsubscribe();
     this.#gone.delete(id);
     if (this.#isKnown(id)) return;
+    const runstate = parseRunstate(retained.get(topics.runstate(id)) ?? new Uint8Array());
+    if (runstate && runstate.host !== topics.hostName) return;
     // A board that took over the id holds the rest.
-    const alive = retained.get(topics.availability(id)) === "online";
+    const alive = decodeText(retained.get(topics.availability(id)) ?? new Uint8Array()) === "online";
     for (const topic of alive ? [topics.runstate(id)] : retained.keys()) this.#publish(topic, "");
   }
 
@@ -238,8 +246,4 @@ export class Presence {
   warn(text: string): void {
     this.#warnings.say(text);
   }
-}
-
-function hostOf(payload: Uint8Array): unknown {
-  return (jsonIn(decodeText(payload) ?? "") as Partial<RunstatePayload> | null | undefined)?.host;
 }

@@ -1,3 +1,4 @@
+import type { Logger } from "pino";
 import type { Runstate, WorkerSummary } from "../contract/description.ts";
 import type { Clock } from "../worker/clock.ts";
 import type { Bundle } from "./bundle.ts";
@@ -23,6 +24,8 @@ export interface WorkerRecord {
   refused?: Planned;
   /** It held up or ended the process that it shared: it has one of its own until its code changes. */
   secluded: boolean;
+  /** Another host runs it: its topics are that one's. */
+  elsewhere?: boolean;
   /** Somebody stopped it: it starts when somebody says so. */
   held: boolean;
   bundle?: Bundle;
@@ -163,4 +166,11 @@ export class Records {
 /** Whether it neither runs nor is on its way. */
 export function isOver({ state }: Pick<WorkerRecord, "state">): boolean {
   return ENDED.has(state);
+}
+
+/** Writes to the log what has become of a worker. */
+export function logChange(log: Logger, { planned: { id }, state, detail }: WorkerRecord): void {
+  if (state === "failed") log.error({ worker: id }, `failed: ${detail}`);
+  else if (state === "skipped") log.info({ worker: id }, `skipped: ${detail}`);
+  else log[state === "running" ? "info" : "debug"]({ worker: id }, state);
 }

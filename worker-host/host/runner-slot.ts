@@ -130,9 +130,15 @@ export class RunnerSlot {
     if (this.#process) this.#keepSeen(this.#process.seen());
   }
 
-  stop(id: string): void {
+  stop(id: string, quiet: boolean): void {
     this.#workers.delete(id);
-    this.#send({ type: "stop", id });
+    this.#send({ type: "stop", id, quiet });
+  }
+
+  /** Says whether workers may connect. */
+  gate(open: boolean): void {
+    if (this.#setup) this.#setup = { ...this.#setup, gateOpen: open };
+    this.#send({ type: "gate", open });
   }
 
   /** Gives a worker its new config. */

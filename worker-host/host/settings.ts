@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { WorkerHostError } from "../contract/errors.ts";
-import { faultOfPrefix } from "../contract/topics.ts";
+import { faultOfName, faultOfPrefix } from "../contract/topics.ts";
 import type { LogLevel } from "../worker/log.ts";
 import type { BrokerOptions } from "../worker/wire.ts";
 import { externalBroker, type TlsFiles } from "./broker-settings.ts";
@@ -20,6 +20,12 @@ export interface Settings {
   builtins: string;
   data: string;
   prefix: string;
+  /** The host's own, on the wire. */
+  name: string;
+  /** Where another host has the name, wait until it is gone. */
+  standby: boolean;
+  /** How long another host has to answer a claim. */
+  claimMs: number;
   /** `undefined`: run the embedded one. */
   external: BrokerOptions | undefined;
   /** The files that the TLS texts of `external` are from. */
@@ -50,6 +56,9 @@ export function resolveSettings(sources: SettingsSources): Settings {
     builtins: builtins === undefined ? shippedBuiltins : resolve(cwd, builtins),
     data: resolve(cwd, textOf(given, "data") ?? ""),
     prefix: prefixOf(given),
+    name: nameOf(given),
+    standby: switchOf(given, "standby"),
+    claimMs: numberOf(given, "claim_ms", 10),
     external: external?.broker,
     tlsFiles: external?.files ?? {},
     embedded: {
@@ -114,4 +123,12 @@ function prefixOf(given: GivenSettings): string {
     );
   }
   return prefix;
+}
+
+function nameOf(given: GivenSettings): string {
+  const name = textOf(given, "name");
+  if (name === undefined) return "";
+  const fault = faultOfName(name);
+  if (fault) given.faults.push(`${given.where("name")}: ${fault}`);
+  return name;
 }

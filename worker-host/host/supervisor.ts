@@ -18,6 +18,8 @@ export interface SupervisorOptions {
   clock: Clock;
   /** How a path is shown to people. */
   show: (path: string) => string;
+  /** Why a worker can't run here, where another host runs it. */
+  elsewhere: (planned: Planned) => Promise<string | undefined>;
   /** Called at each change of a worker's runstate. */
   onChange: (worker: WorkerRecord) => void;
   /** Why a worker takes no command but `stop`. */
@@ -63,6 +65,12 @@ export class Supervisor {
     for (const slot of [this.#shared, ...this.#own.values()]) slot.setUp(setup);
   }
 
+  /** Says whether workers may connect; those that are connected stay so. */
+  gate(open: boolean): void {
+    if (this.#setup) this.#setup = { ...this.#setup, gateOpen: open };
+    for (const slot of [this.#shared, ...this.#own.values()]) slot.gate(open);
+  }
+
   /** @throws WorkerHostError `invalid_id` where there is none of that id */
   find(id: string): WorkerRecord {
     const record = this.records.get(id);
@@ -80,9 +88,11 @@ export class Supervisor {
   async bringUp(record: WorkerRecord): Promise<void> {
     const { planned } = record;
     if (planned.skipped !== undefined) return this.records.end(record, "skipped", planned.skipped);
-    if (planned.fault !== undefined) return this.#fail(record, planned.fault);
-    for (const warning of warningsOf(planned)) this.options.say(planned.id, "warn", warning);
-    const fault = await this.build(record);
+    const fault = planned.fault ?? (await this.build(record));
+    // Its topics are not ours to say anything on where another host runs it.
+    if (await this.#isElsewhere(record)) return;
+    if (planned.fault === undefined)
+      for (const warning of warningsOf(planned)) this.options.say(planned.id, "warn", warning);
     if (fault === undefined) await this.launch(record);
     else this.#fail(record, fault);
   }
@@ -119,7 +129,7 @@ export class Supervisor {
     const slot = this.#slotFor(record);
     // Two connections must not share an id: it starts over there when it has ended here.
     if (record.slot && record.slot !== slot) await this.halt(record);
-    if (!record.bundle || this.#stopping) return;
+    if (!record.bundle || this.#stopping || (await this.#isElsewhere(record))) return;
     if (isOver(record) || record.run === 0) this.records.become(record, "starting");
     record.held = false;
     record.ended = false;
@@ -145,10 +155,17 @@ export class Supervisor {
     return (record.slot ?? this.#shared).inspect(specOf(planned, record.bundle, this.options));
   }
 
-  /** Stops a worker, and fulfils when it has ended. */
-  async halt(record: WorkerRecord): Promise<void> {
+  /** Ends a worker that another host runs too, without a word on its topics; `detail` says so. */
+  async giveWay(record: WorkerRecord, detail: string): Promise<void> {
+    record.elsewhere = true;
+    if (!record.ended) await this.halt(record, true);
+    this.#fail(record, detail);
+  }
+
+  /** Stops a worker, and fulfils when it has ended; `quiet`: after its connection. */
+  async halt(record: WorkerRecord, quiet = false): Promise<void> {
     this.#restarts.forget(record);
-    record.slot?.stop(record.planned.id);
+    record.slot?.stop(record.planned.id, quiet);
     await this.records.ended(record);
     record.slot?.shareSeen();
     this.records.end(record, "stopped");
@@ -186,7 +203,7 @@ export class Supervisor {
     this.#stopping = true;
     this.#restarts.cancelAll();
     if (this.#setup) {
-      for (const { planned, slot } of this.records.all) slot?.stop(planned.id);
+      for (const { planned, slot } of this.records.all) slot?.stop(planned.id, false);
       const unborn = this.records.all.filter(({ slot, state }) => !slot && state === "starting");
       for (const record of unborn) this.records.end(record, "stopped", "stopped before it could start");
       await this.records.allEnded();
@@ -200,6 +217,15 @@ export class Supervisor {
     this.#stopping = true;
     this.#restarts.cancelAll();
     for (const slot of [this.#shared, ...this.#own.values()]) slot.kill();
+  }
+
+  /** Whether another host runs it: then it has failed here. */
+  async #isElsewhere(record: WorkerRecord): Promise<boolean> {
+    const detail = await this.options.elsewhere(record.planned);
+    if (this.#stopping) return true;
+    record.elsewhere = false;
+    if (detail !== undefined) await this.giveWay(record, detail);
+    return detail !== undefined;
   }
 
   #fail(record: WorkerRecord, fault: string): void {

@@ -1,23 +1,55 @@
 /** Lets so many connects be in flight at once, in the order in which they came: a broker's accept backlog is short. */
 export class ConnectGate {
   #free: number;
-  readonly #waiting: (() => void)[] = [];
+  #open = true;
+  readonly #waiting = new Set<(admitted: boolean) => void>();
 
   constructor(limit = 50) {
     this.#free = limit;
   }
 
-  /** Fulfils when there is room; the function that it gives makes room again, once. */
-  async enter(): Promise<() => void> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  /** From now on nobody enters. */
+  close(): void {
+    this.#open = false;
+  }
+
+  open(): void {
+    this.#open = true;
+    this.#admit();
+  }
+
+  /**
+   * Fulfils when there is room; the function that it gives makes room again, once. Who has to wait is handed one that
+   * ends the waiting, without room.
+   */
+  async enter(onWait: (giveUp: () => void) => void = () => {}): Promise<() => void> {
+    if (this.#open && this.#free > 0) this.#free--;
+    else if (!(await this.#wait(onWait))) return () => {};
     let left = false;
     return () => {
       if (left) return;
       left = true;
-      const next = this.#waiting.shift();
-      if (next) next();
-      else this.#free++;
+      this.#free++;
+      this.#admit();
     };
+  }
+
+  #wait(onWait: (giveUp: () => void) => void): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.#waiting.add(resolve);
+      onWait(() => {
+        this.#waiting.delete(resolve);
+        resolve(false);
+      });
+    });
+  }
+
+  #admit(): void {
+    for (const next of this.#waiting) {
+      if (!this.#open || this.#free <= 0) return;
+      this.#waiting.delete(next);
+      this.#free--;
+      next(true);
+    }
   }
 }

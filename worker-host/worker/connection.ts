@@ -94,8 +94,9 @@ export class Connection {
     return dropped;
   }
 
-  /** Begins to connect; fulfils when first connected, or when stopped before that. */
-  start(): Promise<void> {
+  /** Begins to connect, with the MQTT that the broker is known to speak; fulfils when first connected, or stopped. */
+  start(protocolVersion = this.#protocolVersion): Promise<void> {
+    this.#protocolVersion = protocolVersion;
     return new Promise((resolve) => {
       this.#loop = this.#run(resolve).finally(resolve);
     });
@@ -202,7 +203,9 @@ export class Connection {
 
   /** One client's whole life; gives whether it ever was connected. */
   async #connectOnce(onFirstUp: () => void): Promise<boolean> {
-    const leave = await this.options.gate.enter();
+    const leave = await this.options.gate.enter((giveUp) => {
+      this.#wake = giveUp;
+    });
     if (this.#stopped) {
       leave();
       return false;

@@ -25,6 +25,7 @@ import type { MessageHandler } from "./wire.ts";
 import { WorkerWire } from "./worker-wire.ts";
 
 const START_MS = 10_000;
+const QUIET_MS = 1_000;
 /** How long a patient restart waits for running commands. */
 const DRAIN_MS = 10_000;
 const LOOP_INTERVAL_MS = 1_000;
@@ -137,14 +138,18 @@ export class Life implements ScopeOwner {
     }
   }
 
-  /** Ends the worker, whatever it is doing: `do_stop`, `stop()`, then all that it started. Never rejects. */
-  stop(): Promise<void> {
-    this.#stopping ??= this.#stop();
+  /**
+   * Ends the worker, whatever it is doing: `do_stop`, `stop()`, then all that it started; `quiet`: its connection first.
+   * Never rejects.
+   */
+  stop(quiet = false): Promise<void> {
+    this.#stopping ??= this.#stop(quiet);
     return this.#stopping;
   }
 
-  async #stop(): Promise<void> {
+  async #stop(quiet: boolean): Promise<void> {
     this.options.onState({ state: "stopping" });
+    if (quiet) await within(this.options.clock, QUIET_MS, this.#wire.stop());
     await this.#reclaim();
     this.options.onState({ state: "stopped" });
   }

@@ -58,6 +58,8 @@ export interface RunnerSetup {
   log: LogOptions;
   /** Whether all-stop is engaged. */
   allStop: boolean;
+  /** As in the message `gate`. */
+  gateOpen: boolean;
 }
 
 /** What a worker's life has come to. */
@@ -75,7 +77,10 @@ export type ToRunner =
   | { type: "setup"; setup: RunnerSetup; blackBox: string }
   /** Starts a worker; one that runs under that id is stopped first. */
   | ({ type: "start"; run: number; spec: WorkerSpec } & StartOptions)
-  | { type: "stop"; id: string }
+  /** Stops a worker; `quiet`: after its connection has ended, so that nothing of it is heard. */
+  | { type: "stop"; id: string; quiet: boolean }
+  /** Whether workers may connect; those that are connected stay so. */
+  | { type: "gate"; open: boolean }
   /** Gives a worker what its config file says now. */
   | { type: "configure"; request: number; id: string; config: ConfigSpec; about: About }
   /** Engages all-stop, or clears it; answered when all workers have been told. */

@@ -46,6 +46,12 @@ class Runner {
   ) {
     this.#topics = new Topics(setup.prefix, setup.hostName);
     this.latch.set(setup.allStop);
+    this.gate(setup.gateOpen);
+  }
+
+  gate(open: boolean): void {
+    if (open) this.#gate.open();
+    else this.#gate.close();
   }
 
   #create({ spec, run, onGroup, seen }: Start): Life {
@@ -99,7 +105,10 @@ process.on("message", (message: ToRunner) => {
       return;
     }
     case "stop":
-      void runner?.then(({ seats }) => seats.stop(message.id));
+      void runner?.then(({ seats }) => seats.stop(message.id, message.quiet));
+      return;
+    case "gate":
+      void runner?.then((it) => it.gate(message.open));
       return;
     case "all_stop":
       void answer(message.request, allStop(message.engaged));

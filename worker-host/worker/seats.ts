@@ -52,15 +52,16 @@ export class Seats {
     await life.drain();
   }
 
-  async #vacate({ life, before }: Seat): Promise<void> {
-    if (before) await this.#vacate(before);
-    await life.stop();
+  async #vacate({ life, before }: Seat, quiet = false): Promise<void> {
+    if (before) await this.#vacate(before, quiet);
+    await life.stop(quiet);
   }
 
-  async stop(id: string): Promise<void> {
+  /** @param quiet after its connection has ended, so that nothing of it is heard */
+  async stop(id: string, quiet = false): Promise<void> {
     const seat = this.#seats.get(id);
     if (!seat) return;
-    await this.#vacate(seat);
+    await this.#vacate(seat, quiet);
     // Until then whoever comes next waits for it.
     if (this.#seats.get(id) === seat) this.#seats.delete(id);
   }

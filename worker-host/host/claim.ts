@@ -1,0 +1,227 @@
+import type { Logger } from "pino";
+import { type ClaimMessage, formatClaim, parseClaim } from "../contract/claim.ts";
+import { WorkerHostError } from "../contract/errors.ts";
+import { decodeText } from "../contract/payload.ts";
+import type { Topics } from "../contract/topics.ts";
+import type { Clock } from "../worker/clock.ts";
+import { ConnectGate } from "../worker/connect-gate.ts";
+import { Connection } from "../worker/connection.ts";
+import type { ConnectionProblem } from "../worker/mqtt-client.ts";
+import type { BrokerOptions, Message } from "../worker/wire.ts";
+
+export interface ClaimOptions {
+  broker: BrokerOptions;
+  topics: Topics;
+  log: Logger;
+  clock: Clock;
+  random: () => number;
+  newId: () => string;
+  /** How long another host has to answer, in ms. */
+  claimMs: number;
+  /** Wait where another host has the name. */
+  standby: boolean;
+  /** The broker is this host's own, so that nobody can have been there before it. */
+  sole: boolean;
+  /** Called when the name is ours, and when the connection that says so is lost. */
+  onActive: (active: boolean) => void;
+  /** Called where the name was ours, and is another host's now. */
+  onOusted: (error: WorkerHostError) => void;
+}
+
+/** How long a broker has to bring our own claim back. */
+const ECHO_MS = 5_000;
+/** How often one that waits asks again, at least: longer than it takes one that was cut off to come back. */
+const RETRY_MS = 5_000;
+
+/**
+ * `away`: there is no connection; `claiming`: our claim is on its way; `candidate`: it came back, and may be answered;
+ * `active`: the name is ours; `waiting`: it is another host's; `over`: stopped, or given up.
+ */
+type Phase = "away" | "claiming" | "candidate" | "active" | "waiting" | "over";
+
+/** One host's claim to its name, found out by live answers: a retained message may be old. */
+export class Claim {
+  readonly #connection: Connection;
+  readonly #me: string;
+  /** A second question, which nobody's answer matters to: what comes before its echo was said in time. */
+  #last = "";
+  #phase: Phase = "away";
+  /** The name was ours when we last knew. */
+  #wasActive = false;
+  /** It was another host's when we last knew. */
+  #waits = false;
+  /** That host went since we asked. */
+  #vacated = false;
+  #troubled = false;
+  /** Fulfils once the name is ours; rejects where it is another host's, and we don't wait. */
+  readonly won: Promise<void>;
+  #win = () => {};
+  #refuse: (error: WorkerHostError) => void = () => {};
+  #cancel = () => {};
+
+  constructor(private readonly options: ClaimOptions) {
+    const { topics, newId } = options;
+    this.#me = newId();
+    this.won = new Promise((resolve, reject) => {
+      this.#win = resolve;
+      this.#refuse = reject;
+    });
+    this.#connection = new Connection({
+      ...options,
+      // Without a will: a candidate that dies must not mark the active one offline.
+      clientId: `${topics.prefix.replaceAll("/", "-")}-${topics.hostName}-claim`,
+      gate: new ConnectGate(),
+      onUp: () => this.#up(),
+      onDown: (problem) => this.#down(problem),
+    });
+  }
+
+  /** The connection that it is made on. */
+  get connection(): Connection {
+    return this.#connection;
+  }
+
+  /** Whether the name is ours. */
+  get active(): boolean {
+    return this.#phase === "active";
+  }
+
+  /**
+   * Fulfils once the name is ours.
+   *
+   * @throws WorkerHostError `name_held` where it is another host's, and we don't wait
+   */
+  async start(): Promise<void> {
+    const { topics, sole } = this.options;
+    await this.#connection.subscribe(topics.claim, (message) => this.#hear(message));
+    await this.#connection.subscribe(topics.availability(topics.hostName), (message) => this.#watch(message));
+    void this.#connection.start();
+    if (sole) this.#activate();
+    await this.won;
+  }
+
+  /** Leaves the name to others. */
+  async stop(): Promise<void> {
+    this.#enter("over");
+    await this.#connection.stop();
+  }
+
+  #up(): void {
+    const { log, broker, sole } = this.options;
+    if (this.#troubled && !this.#wasActive) log.info(`connected to ${broker.url} again`);
+    this.#troubled = false;
+    if (sole) this.#say("reclaim", this.#me);
+    else if (this.#phase === "away") {
+      // Whoever had the name before the broker went has it again, even where it comes back later than we do.
+      if (this.#waits) this.#wait();
+      else this.#ask();
+    }
+  }
+
+  #down({ refused, text }: ConnectionProblem): void {
+    // Later on, the host's own connection tells of it.
+    if (!this.#wasActive) this.options.log[refused ? "error" : "warn"](`${text}; trying again until it works`);
+    this.#troubled = true;
+    if (this.options.sole || this.#phase === "over") return;
+    const { active } = this;
+    this.#enter("away");
+    if (active) this.options.onActive(false);
+  }
+
+  #ask(): void {
+    this.#enter("claiming");
+    this.#vacated = false;
+    this.#say(this.#wasActive ? "reclaim" : "claim", this.#me);
+    this.#expectEcho();
+  }
+
+  #expectEcho(): void {
+    const { log, clock, topics } = this.options;
+    this.#cancel = clock.after(ECHO_MS, () => {
+      log.warn(`${topics.claim}: nothing came back in ${ECHO_MS / 1000} s; may this user publish and subscribe there?`);
+      this.#ask();
+    });
+  }
+
+  #hear({ payload, retain }: Message): void {
+    const heard = parseClaim(payload);
+    if (!heard || retain) return;
+    const { word, id } = heard;
+    if (id === this.#me) {
+      if (word === "held") this.#held();
+      else if (this.#phase === "claiming") this.#listen();
+    } else if (id === this.#last) {
+      if (word === "claim" && this.#phase === "candidate") this.#activate();
+    } else if (word !== "held") this.#answer(word, id);
+  }
+
+  /** Our claim came back: all brokers hand messages on in one order, so that who asks later hears of us. */
+  #listen(): void {
+    const { clock, claimMs } = this.options;
+    this.#enter("candidate");
+    this.#cancel = clock.after(claimMs, () => {
+      // Where this process was held up, an answer may be here that it has not read yet.
+      this.#last = this.options.newId();
+      this.#say("claim", this.#last);
+      this.#expectEcho();
+    });
+  }
+
+  #answer(word: "claim" | "reclaim", id: string): void {
+    const asking = this.#phase === "claiming" || this.#phase === "candidate";
+    if (asking && word === "reclaim" && !this.#wasActive) this.#held();
+    else if (this.active || this.#phase === "candidate") this.#say("held", id);
+  }
+
+  #activate(): void {
+    const { log, topics, onActive } = this.options;
+    if (this.#waits) log.info(`no host runs under the name "${topics.hostName}" any more: taking over`);
+    this.#enter("active");
+    this.#wasActive = true;
+    this.#waits = false;
+    onActive(true);
+    this.#win();
+  }
+
+  #held(): void {
+    const { log, topics, broker, standby, sole, onOusted } = this.options;
+    if (sole || this.#phase === "away" || this.#phase === "waiting" || this.#phase === "over") return;
+    const who = `another host runs under the name "${topics.hostName}" at ${broker.url}`;
+    if (this.#wasActive) {
+      this.#enter("over");
+      onOusted(new WorkerHostError("name_held", `${who}: it took over while this one was cut off, so this one ends`));
+    } else if (!standby) {
+      this.#enter("over");
+      const ways = "stop it, name this one otherwise (--name), or let it wait (--standby)";
+      this.#refuse(new WorkerHostError("name_held", `${who}; ${ways}`));
+    } else if (this.#vacated) {
+      this.#ask();
+    } else {
+      if (!this.#waits) log.info(`${who}: waiting until it is gone`);
+      this.#wait();
+    }
+  }
+
+  #wait(): void {
+    const { clock, random } = this.options;
+    this.#enter("waiting");
+    this.#waits = true;
+    this.#cancel = clock.after(RETRY_MS * (1 + random() / 2), () => this.#ask());
+  }
+
+  /** What the name's availability says is no more than a reason to ask. */
+  #watch({ payload }: Message): void {
+    if (decodeText(payload) !== "offline") return;
+    if (this.#phase === "waiting") this.#ask();
+    else this.#vacated = true;
+  }
+
+  #enter(phase: Phase): void {
+    this.#cancel();
+    this.#phase = phase;
+  }
+
+  #say(word: ClaimMessage["word"], id: string): void {
+    void this.#connection.publish(this.options.topics.claim, formatClaim({ word, id }), { qos: 1 });
+  }
+}
