@@ -4,7 +4,7 @@ import { startBroker, type TestBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { workerSource } from "./harness/folder.ts";
 import { runCli, startHost } from "./harness/host.ts";
-import { PacketType, startProxy, topicOf, type Verdict } from "./harness/proxy.ts";
+import { type Frame, PacketType, startProxy, topicOf, type Verdict } from "./harness/proxy.ts";
 import { Happenings } from "./harness/wait.ts";
 
 const PING = workerSource("do_ping() { this.telemetry('pong', process.ppid); }");
@@ -129,6 +129,31 @@ test("after a restart of the broker, the one that was active stays it", async ()
   expect(client.texts(HOST_ONLINE)).toEqual(["online"]);
   await broker.stop();
   expect(await first.stop()).toEqual({ code: 0, signal: null });
+});
+
+test("after a restart of the broker, a standby that is back first leaves the name to the one that was active", async () => {
+  const broker = await startBroker();
+  const [near, far] = [await startProxy(broker.port), await startProxy(broker.port)];
+  const first = await startHost({ broker: far, props: LAB });
+  const second = await standby(near);
+  await second.logged(WAITING);
+  await Promise.all([far.stop(), near.stop()]);
+  await broker.stop();
+  const back = new Happenings<Frame>();
+  near.decide = (frame) => {
+    back.add(frame);
+    return "pass";
+  };
+  await broker.start();
+  const client = await TestClient.connect(broker.url);
+  await near.start();
+  await back.find(({ type }) => type === PacketType.SUBSCRIBE, "the standby's return");
+  // Time to ask for the name, if it would.
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  expect(client.texts(CLAIM)).toEqual([]);
+  await far.start();
+  await client.expect(ONLINE, "online");
+  expect(await answering(client)).toBe(first.pid);
 });
 
 test("a host whose name was taken over while it was cut off ends, and leaves the other one alone", async () => {
@@ -350,4 +375,20 @@ test("a prop can't have the host's own name", async () => {
   const words = '"attic" is reserved (worker_host, broadcast, cli, attic): name it otherwise, such as "my_attic"';
   await client.expect("halloween/attic/status/error", words);
   expect(runstates(client, "attic").map(({ state }) => state)).toEqual(["running"]);
+});
+
+test("an `offline` that comes late, as the will of one that had the name before, doesn't stand", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const host = await startHost({ broker, props: LAB });
+  for (const topic of [ONLINE, HOST_ONLINE]) {
+    await client.expect(topic, "online");
+    const again = client.expectNext(topic, "online");
+    await client.publish(topic, "offline", { retain: true });
+    await again;
+  }
+  await host.stop();
+  await client.barrier();
+  for (const topic of [ONLINE, HOST_ONLINE])
+    expect(client.texts(topic)).toEqual(["online", "offline", "online", "offline"]);
 });

@@ -74,8 +74,8 @@ test.each(CUTS)("$name: the command runs at most once, and never late", async ({
 
   for (const id of ["sender", "receiver"]) await client.expect(`halloween/${id}/status/availability`, "online");
   let armed = true;
-  // On the sender's connection, only what follows its own PUBLISH counts: the acknowledgement of `go` comes before.
-  let published = of === "receiver";
+  // Only what follows the command counts: other acknowledgements come before.
+  let published = false;
   proxy.decide = (frame) => {
     if (!armed || !frame.clientId.includes(`-${of}-`)) return "pass";
     const hit = matches(frame) && (published || isCommand(frame));

@@ -6,6 +6,7 @@ import { faultOfId, type Topics } from "../contract/topics.ts";
 import { type Clock, delay } from "../worker/clock.ts";
 import type { ConnectGate } from "../worker/connect-gate.ts";
 import { Connection } from "../worker/connection.ts";
+import { insistOn } from "../worker/insist.ts";
 import { Throttled } from "../worker/throttled.ts";
 import type { BrokerOptions, Message, MessageHandler, PublishOptions } from "../worker/wire.ts";
 import type { WorkerRecord } from "./records.ts";
@@ -96,6 +97,7 @@ export class Presence {
     const { topics } = this.options;
     const { hostName } = topics;
     await this.#connection.subscribe(topics.broadcast, (message) => this.#sawBroadcast(message));
+    await insistOn(topics.availability(hostName), this.#connection);
     this.#publish(topics.runstate(hostName), this.#runstate("running", this.#startedAt));
     this.#publish(topics.availability(hostName), "online");
     await this.#connection.start(protocolVersion);

@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import type { Clock } from "./clock.ts";
 import type { ConnectGate } from "./connect-gate.ts";
 import {
+  asBuffer,
   type ClientError,
   type ConnectionProblem,
   createClient,
@@ -171,6 +172,11 @@ export class Connection {
     }
   }
 
+  /** What was last published to `topic` with the retain flag. */
+  retained(topic: string): string | Uint8Array | undefined {
+    return this.#retained.get(topic)?.payload;
+  }
+
   /**
    * Calls `handler` for each message that matches `filter`, at QoS 1 at most, now and after every reconnect, until the function that it
    * gives is called. Fulfils when the broker has granted it, or at once while there is no connection.
@@ -271,9 +277,4 @@ export class Connection {
     this.#told = true;
     this.options.onDown?.(problem);
   }
-}
-
-function asBuffer(payload: string | Uint8Array): string | Buffer {
-  if (typeof payload === "string") return payload;
-  return Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
 }

@@ -287,6 +287,7 @@ export class Life implements ScopeOwner {
         topics.broadcast,
         this.#whileRunning((message) => this.#commands.receiveBroadcast(message)),
       ),
+      this.#wire.insist(),
     ]);
   }
 

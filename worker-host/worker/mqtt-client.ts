@@ -116,3 +116,9 @@ export function requestOf({ properties }: IPublishPacket): Pick<Message, "respon
   const { responseTopic, correlationData } = properties;
   return { responseTopic, ...(correlationData ? { correlationData } : {}) };
 }
+
+/** A payload as mqtt.js takes it. */
+export function asBuffer(payload: string | Uint8Array): string | Buffer {
+  if (typeof payload === "string") return payload;
+  return Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+}

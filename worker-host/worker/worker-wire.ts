@@ -1,5 +1,6 @@
 import { matchesFilter, type Topics } from "../contract/topics.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";
+import { insistOn } from "./insist.ts";
 import type { SubscribeOptions } from "./subscriptions.ts";
 import type { MessageHandler, PublishOptions, PublishResult, Wire } from "./wire.ts";
 
@@ -10,10 +11,10 @@ export interface WorkerWireOptions extends Omit<ConnectionOptions, "clientId" | 
   warn: (text: string) => void;
 }
 
-/** A worker's connection, and a second one for what it subscribes to that has its own commands in it. */
+/** A worker's connection, and a second one for what it subscribes to that has its own commands, or availability, in it. */
 export class WorkerWire implements Wire {
   readonly #connection: Connection;
-  /** On one connection, overlapping subscriptions could bring a command twice. */
+  /** On one connection, overlapping subscriptions could bring a message twice. */
   #listener: { connection: Connection; connected: Promise<void> } | undefined;
 
   constructor(private readonly options: WorkerWireOptions) {
@@ -36,7 +37,7 @@ export class WorkerWire implements Wire {
 
   async subscribe(filter: string, handler: MessageHandler): Promise<() => void> {
     const { id, topics } = this.options;
-    const own = [topics.command(id), topics.broadcast];
+    const own = [topics.command(id), topics.broadcast, topics.availability(id)];
     if (!own.some((topic) => matchesFilter(filter, topic))) return this.#connection.subscribe(filter, handler);
     this.#listener ??= this.#listen();
     const unsubscribe = await this.#listener.connection.subscribe(filter, handler);
@@ -47,6 +48,12 @@ export class WorkerWire implements Wire {
   /** Subscribes to what this worker is told to do. */
   async subscribeOwn(topic: string, handler: MessageHandler, options: SubscribeOptions = {}): Promise<void> {
     await this.#connection.subscribe(topic, handler, options);
+  }
+
+  /** Lets nobody else's `offline` stand for this worker's. */
+  async insist(): Promise<void> {
+    const { id, topics } = this.options;
+    await insistOn(topics.availability(id), this.#connection);
   }
 
   #listen(): { connection: Connection; connected: Promise<void> } {

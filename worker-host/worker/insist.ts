@@ -1,0 +1,14 @@
+import { decodeText } from "../contract/payload.ts";
+import type { Connection } from "./connection.ts";
+
+/**
+ * Says on the topic of a connection's availability what it said last, when somebody says `offline` there in its name: a
+ * broker finds out late that a connection is dead, and then publishes the will of one that has long been replaced.
+ */
+export async function insistOn(topic: string, connection: Connection): Promise<void> {
+  await connection.subscribe(topic, ({ payload, retain }) => {
+    const said = connection.retained(topic);
+    if (retain || said === undefined || said === "offline" || decodeText(payload) !== "offline") return;
+    void connection.publish(topic, said, { qos: 1, retain: true });
+  });
+}
