@@ -81,9 +81,7 @@ function openNight({ data, topics, log, presence, supervisor, onShowOver }: Safe
     file: join(data, "show_night.json"),
     log,
     onShowOver,
-    tell: (id, reason) => {
-      presence.publish(topics.lockOut(id), reason ?? "", RETAINED);
-      supervisor.lockOut(id, reason);
-    },
+    tell: (id, reason) => supervisor.lockOut(id, reason),
+    publish: (id, reason) => presence.publish(topics.lockOut(id), reason ?? "", RETAINED),
   });
 }

@@ -21,8 +21,10 @@ export interface ShowNightOptions {
   log: Logger;
   /** Edits are taken in again. */
   onShowOver: () => void;
-  /** Tells a prop that it takes no command but `stop`, or with no reason any command again. */
+  /** Tells a worker that it takes no command but `stop`, or with no reason any command again. */
   tell: (id: string, reason: string | undefined) => void;
+  /** Publishes the same for a board and for people, retained. */
+  publish: (id: string, reason: string | undefined) => void;
 }
 
 /** What the operator has set for the night: whether edits wait, and who is locked out. It outlives the host. */
@@ -53,7 +55,7 @@ export class ShowNight {
 
   /** Tells all that are locked out, at the start. */
   assert(): void {
-    for (const [id, reason] of this.lockOuts) this.options.tell(id, reason);
+    for (const [id, reason] of this.lockOuts) this.options.publish(id, reason);
   }
 
   /** @throws WorkerHostError `not_allowed` where something would change what runs while the show is on */
@@ -79,8 +81,7 @@ export class ShowNight {
     const fault = faultOfId(id);
     if (fault !== undefined) throw new WorkerHostError("invalid_id", fault);
     this.lockOuts.set(id, reason);
-    this.options.tell(id, reason);
-    await this.#write();
+    await this.#changed(id, reason);
   }
 
   /** @throws WorkerHostError `invalid_id` where it isn't locked out */
@@ -89,8 +90,17 @@ export class ShowNight {
       const all = [...this.lockOuts.keys()].join(", ") || "none is";
       throw new WorkerHostError("invalid_id", `"${id}" is not locked out; ${all}`);
     }
-    this.options.tell(id, undefined);
-    await this.#write();
+    await this.#changed(id, undefined);
+  }
+
+  /** What people see holds over a power cut: it is written first. */
+  async #changed(id: string, reason: string | undefined): Promise<void> {
+    this.options.tell(id, reason);
+    try {
+      await this.#write();
+    } finally {
+      this.options.publish(id, reason);
+    }
   }
 
   #write(): Promise<void> {
