@@ -1,11 +1,7 @@
-import { mkdir, readFile } from "node:fs/promises";
-import { dirname } from "node:path";
 import type { Logger } from "pino";
 import { describeError } from "../contract/errors.ts";
-import { jsonIn } from "../contract/payload.ts";
 import type { Clock } from "../worker/clock.ts";
-import { writeDurably } from "../worker/durable-file.ts";
-import { unlessMissing } from "../worker/unless-missing.ts";
+import { readJsonFile, writeJsonFile } from "./json-file.ts";
 
 /** What the latch's file holds. */
 export interface AllStopState {
@@ -74,7 +70,7 @@ export class AllStop {
     log.warn(state, "all-stop is engaged");
     const told = tell(true);
     return this.#inTurn(async () => {
-      await this.#write(state).catch((error: unknown) =>
+      await writeJsonFile(this.options.file, state).catch((error: unknown) =>
         fail(`all-stop is engaged, but would not be after a restart: ${describeError(error)}`),
       );
       this.#echoes++;
@@ -97,7 +93,7 @@ export class AllStop {
       // Somebody has engaged it since: they win.
       if (engagements !== this.#engagements) return this.#state;
       const next = this.#next(false, who);
-      await this.#write(next);
+      await writeJsonFile(this.options.file, next);
       if (engagements !== this.#engagements) return this.#state;
       this.#state = next;
       log.warn(next, "all-stop is cleared");
@@ -130,12 +126,6 @@ export class AllStop {
     return { engaged, ...who, since: new Date(this.options.clock.now()).toISOString() };
   }
 
-  async #write(state: AllStopState): Promise<void> {
-    const { file } = this.options;
-    await mkdir(dirname(file), { recursive: true });
-    await writeDurably(file, `${JSON.stringify(state)}\n`);
-  }
-
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#last.then(work);
     this.#last = done.catch(() => undefined);
@@ -147,16 +137,16 @@ export class AllStop {
 async function read({ file, clock, log }: Pick<AllStopOptions, "file" | "clock" | "log">): Promise<AllStopState> {
   const since = new Date(clock.now()).toISOString();
   try {
-    const text = await unlessMissing(readFile(file, "utf8"));
-    return text === undefined ? { engaged: false, by: "nobody", since } : parse(text, since);
+    const kept = await readJsonFile(file, (value) => parse(value, since));
+    return kept ?? { engaged: false, by: "nobody", since };
   } catch (error) {
     log.error(`${file} can't be read (${describeError(error)}): all-stop counts as engaged; all_clear writes it anew`);
     return { engaged: true, by: `${file}, which can't be read`, since };
   }
 }
 
-function parse(text: string, now: string): AllStopState {
-  const state = jsonIn(text) as Partial<AllStopState> | null | undefined;
+function parse(value: unknown, now: string): AllStopState {
+  const state = value as Partial<AllStopState> | null | undefined;
   if (typeof state?.engaged !== "boolean") throw new Error('it is no JSON with "engaged": true or false');
   const { engaged, by = "somebody", reason, since = now } = state;
   return { engaged, by, since, ...(reason === undefined ? {} : { reason }) };

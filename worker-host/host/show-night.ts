@@ -1,11 +1,7 @@
-import { mkdir, readFile } from "node:fs/promises";
-import { dirname } from "node:path";
 import type { Logger } from "pino";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
-import { jsonIn } from "../contract/payload.ts";
 import { faultOfId } from "../contract/topics.ts";
-import { writeDurably } from "../worker/durable-file.ts";
-import { unlessMissing } from "../worker/unless-missing.ts";
+import { readJsonFile, writeJsonFile } from "./json-file.ts";
 
 /** What its file holds. */
 interface Kept {
@@ -107,8 +103,7 @@ export class ShowNight {
     const { file } = this.options;
     const done = this.#last.then(async () => {
       const kept: Kept = { show: this.on, lockOuts: Object.fromEntries(this.lockOuts) };
-      await mkdir(dirname(file), { recursive: true });
-      await writeDurably(file, `${JSON.stringify(kept)}\n`);
+      await writeJsonFile(file, kept);
     });
     this.#last = done.catch(() => undefined);
     return done;
@@ -118,13 +113,15 @@ export class ShowNight {
 async function read({ file, log }: ShowNightOptions): Promise<Kept> {
   const none: Kept = { show: false, lockOuts: {} };
   try {
-    const text = await unlessMissing(readFile(file, "utf8"));
-    if (text === undefined) return none;
-    const { show, lockOuts } = (jsonIn(text) ?? {}) as Partial<Kept>;
-    if (typeof show !== "boolean" || typeof lockOuts !== "object") throw new Error("it is not what the host wrote");
-    return { show, lockOuts };
+    return (await readJsonFile(file, parse)) ?? none;
   } catch (error) {
     log.error(`${file} can't be read (${describeError(error)}): nobody is locked out, and edits are taken in`);
     return none;
   }
+}
+
+function parse(value: unknown): Kept {
+  const { show, lockOuts } = (value ?? {}) as Partial<Kept>;
+  if (typeof show !== "boolean" || typeof lockOuts !== "object") throw new Error("it is not what the host wrote");
+  return { show, lockOuts };
 }

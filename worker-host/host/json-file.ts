@@ -1,0 +1,21 @@
+import { mkdir, readFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { jsonIn } from "../contract/payload.ts";
+import { writeDurably } from "../worker/durable-file.ts";
+import { unlessMissing } from "../worker/unless-missing.ts";
+
+/**
+ * What a JSON file of the host's own holds, as `parse` takes it; `undefined` where there is none.
+ *
+ * @throws Error where it can't be read; whatever `parse` throws
+ */
+export async function readJsonFile<T>(file: string, parse: (value: unknown) => T): Promise<T | undefined> {
+  const text = await unlessMissing(readFile(file, "utf8"));
+  return text === undefined ? undefined : parse(jsonIn(text));
+}
+
+/** Writes one so that it survives a power cut once this fulfils. */
+export async function writeJsonFile(file: string, value: unknown): Promise<void> {
+  await mkdir(dirname(file), { recursive: true });
+  await writeDurably(file, `${JSON.stringify(value)}\n`);
+}
