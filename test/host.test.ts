@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { connect } from "node:net";
 import { expect, test } from "vitest";
 import type { HostDescription } from "../worker-host/contract/description.ts";
 import { startBroker } from "./harness/broker.ts";
@@ -94,6 +96,24 @@ test("the embedded broker loses nothing that is published in one go", async () =
     ["plain1", rounds],
     ["plain2", rounds],
   ]);
+});
+
+test("the embedded broker disconnects who begins to send more than 1 MiB in one packet", async () => {
+  const host = await startHost();
+  const url = await host.url();
+  const listener = await TestClient.connect(url, ["big/#"]);
+  const sender = await TestClient.connect(url, []);
+  for (const size of [1, 200, 20_000, 1_000_000]) await sender.publish("big/message", Buffer.alloc(size, 97));
+  for (const size of [1, 200, 20_000, 1_000_000]) await listener.expect("big/message", "a".repeat(size));
+
+  const socket = connect(await host.port(), "127.0.0.1");
+  await once(socket, "connect");
+  const closed = once(socket, "close");
+  // CONNECT, with 256 MB to come.
+  socket.write(Buffer.from([0x10, 0xff, 0xff, 0xff, 0x7f]));
+  await closed;
+  await host.logged(/^a client at .* was disconnected: it sent 268435455 bytes in one packet$/);
+  await listener.barrier();
 });
 
 test("npm start builds and runs it, with the shipped workers; a Ctrl-C's two signals end it in order", async () => {

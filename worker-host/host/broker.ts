@@ -5,6 +5,7 @@ import mqemitter from "mqemitter";
 import type { Logger } from "pino";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { BrokerOptions } from "../worker/wire.ts";
+import { boundPackets } from "./packet-bound.ts";
 
 export interface Credentials {
   username: string;
@@ -20,6 +21,9 @@ export interface EmbeddedBrokerOptions {
   credentials?: Credentials;
   log: Logger;
 }
+
+/** A client that sends more in one packet is disconnected. */
+const MAX_PACKET_BYTES = 1024 * 1024;
 
 /** The broker that comes with worker-host: MQTT 3.1.1, retained messages in memory. */
 export class EmbeddedBroker {
@@ -40,7 +44,12 @@ export class EmbeddedBroker {
   static async start({ port, lan, credentials, log }: EmbeddedBrokerOptions): Promise<EmbeddedBroker> {
     const aedes = await createAedes({ ...(credentials ? { credentials } : {}), log });
     // Nagle's algorithm would hold messages back for up to 44 ms.
-    const server = createServer({ noDelay: true }, aedes.handle);
+    const server = createServer({ noDelay: true }, (socket) => {
+      boundPackets(socket, MAX_PACKET_BYTES, (bytes) => {
+        log.warn(`a client at ${socket.remoteAddress} was disconnected: it sent ${bytes} bytes in one packet`);
+      });
+      aedes.handle(socket);
+    });
     const broker = new EmbeddedBroker(aedes, server, credentials);
     await broker.#listen(port, lan);
     return broker;
