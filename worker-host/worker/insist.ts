@@ -6,9 +6,16 @@ import type { Connection } from "./connection.ts";
  * broker finds out late that a connection is dead, and then publishes the will of one that has long been replaced.
  */
 export async function insistOn(topic: string, connection: Connection): Promise<void> {
+  // A broker may hand out the same message twice, where subscriptions overlap.
+  let saying = false;
   await connection.subscribe(topic, ({ payload, retain }) => {
     const said = connection.retained(topic);
-    if (retain || said === undefined || said === "offline" || decodeText(payload) !== "offline") return;
-    void connection.publish(topic, said, { qos: 1, retain: true });
+    const heard = decodeText(payload);
+    if (heard === said) saying = false;
+    if (retain || saying || said === undefined || said === "offline" || heard !== "offline") return;
+    saying = true;
+    void connection.publish(topic, said, { qos: 1, retain: true }).then((result) => {
+      if (result === "dropped") saying = false;
+    });
   });
 }
