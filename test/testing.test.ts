@@ -52,6 +52,21 @@ test("a worker runs by itself: commands, state, telemetry, replies, and time put
   await expect(lamp.call("dance")).rejects.toMatchObject({ code: "refused" });
 });
 
+test("all-stop is engaged and cleared by hand", async () => {
+  const lamp = await start();
+  expect(await lamp.state()).toBe("dark");
+  await lamp.send("glow");
+  expect(await lamp.state()).toBe("glowing");
+  await lamp.allStop();
+  expect(await lamp.state()).toBe("dark");
+  await expect(lamp.call("glow", 1)).rejects.toThrow(/"glow" refused: all-stop is engaged/);
+  await lamp.allStop(false);
+  const glowing = lamp.call("glow", 1);
+  expect(await lamp.state()).toBe("glowing");
+  await lamp.advance(1);
+  expect(await glowing).toBe("glowed");
+});
+
 test("what it hears, and what it sends to others", async () => {
   const lamp = await start({ id: "hall_lamp" });
   await lamp.publish("halloween/door/telemetry/open", true);
