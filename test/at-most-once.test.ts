@@ -13,8 +13,9 @@ async function start(config: Record<string, string> = {}) {
   const client = await TestClient.connect(broker.url);
   const host = await startHost({ broker, props: { "lab/backend/worker.ts": COUNTER, ...config } });
   const fire = async (id: string) => {
+    const reply = client.expectNext(`halloween/cli/reply/${id}`);
     await client.command("lab", { action: "fire", id, reply_to: `halloween/cli/reply/${id}` });
-    return JSON.parse(await client.expectNext(`halloween/cli/reply/${id}`)) as { status: string; error?: string };
+    return JSON.parse(await reply) as { status: string; error?: string };
   };
   return { broker, client, host, fire };
 }
