@@ -31,7 +31,7 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts", "props/*/backend/*.test.ts"],
-    exclude: [...configDefaults.exclude, "test/faults/**"],
+    exclude: [...configDefaults.exclude, "test/faults/**", "test/firmware/**"],
     pool: "forks",
     maxWorkers: 2,
     testTimeout: 30_000,

@@ -1,0 +1,8 @@
+import { defineConfig } from "vitest/config";
+import main from "./vitest.config.ts";
+
+/** The sketches, built for Linux; `npm run firmware:build` has built them before. */
+export default defineConfig({
+  ...main,
+  test: { ...main.test, include: ["test/firmware/*.test.ts"], exclude: [], testTimeout: 60_000 },
+});
