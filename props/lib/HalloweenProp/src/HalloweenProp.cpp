@@ -192,7 +192,9 @@ void HalloweenProp::interlock() {
     if (why == nullptr) outputs_[i]->unlock();
     else outputs_[i]->lock(why);
   }
-  if (why != nullptr) stop();
+  if (why == nullptr) return;
+  Serial.printf("everything off: %s\n", why);
+  stop();
 }
 
 void HalloweenProp::stop() {
