@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type Board, type BoardOptions, startBoard, type Trace } from "../harness/board.ts";
+import { type Board, type BoardOptions, startBoard, type Trace } from "../harness/sketch.ts";
 import { startBroker, type TestBroker } from "../harness/broker.ts";
 import { TestClient } from "../harness/client.ts";
 import { startProxy } from "../harness/proxy.ts";

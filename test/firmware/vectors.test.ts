@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { expect, test } from "vitest";
-import { program } from "../harness/board.ts";
+import { program } from "../harness/sketch.ts";
 import { bytesOf, VECTORS, wellFormed } from "../harness/command-vectors.ts";
 
 interface Read {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type Board, startBoard } from "../harness/board.ts";
+import { type Board, startBoard } from "../harness/sketch.ts";
 import { startBroker } from "../harness/broker.ts";
 import { TestClient } from "../harness/client.ts";
 

@@ -1,6 +1,7 @@
 #include "host.h"
 
 #include <cjson/cJSON.h>
+#include <fcntl.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -117,7 +118,7 @@ void reset(const char* reason) {
   for (const Pin& pin : pins) inputs += std::to_string(pin.input.load()) + ' ';
   setenv("HOST_INPUTS", inputs.c_str(), 1);
   // The broker sees the connection break, as it does when a chip resets.
-  for (int fd = 3; fd < 1024; ++fd) close(fd);
+  for (int fd = 3; fd < 1024; ++fd) fcntl(fd, F_SETFD, FD_CLOEXEC);
   execl("/proc/self/exe", "firmware", static_cast<char*>(nullptr));
   _exit(1);
 }

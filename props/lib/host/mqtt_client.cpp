@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -32,6 +33,9 @@ struct esp_mqtt_client {
   std::mutex mutex;  // guards uri and session
   std::string uri;
   mosquitto* session = nullptr;
+
+  std::mutex sending;  // guards unconfirmed
+  std::set<int> unconfirmed;
 
   std::atomic<State> state{State::Waits};
   std::atomic<bool> wanted{false};
@@ -67,6 +71,16 @@ void onConnect(mosquitto*, void* context, int code) {
 
 void onSubscribe(mosquitto*, void* context, int id, int, const int*) {
   clientOf(context).dispatch(MQTT_EVENT_SUBSCRIBED, id);
+}
+
+/// libmosquitto tells of QoS 0 too, esp-mqtt doesn't.
+void onPublish(mosquitto*, void* context, int id) {
+  esp_mqtt_client& client = clientOf(context);
+  {
+    const std::lock_guard<std::mutex> lock(client.sending);
+    if (client.unconfirmed.erase(id) == 0) return;
+  }
+  client.dispatch(MQTT_EVENT_PUBLISHED, id);
 }
 
 void onMessage(mosquitto*, void* context, const mosquitto_message* message) { clientOf(context).receive(*message); }
@@ -128,12 +142,17 @@ void esp_mqtt_client::receive(const mosquitto_message& message) {
 bool esp_mqtt_client::connect() {
   const std::lock_guard<std::mutex> lock(mutex);
   if (session != nullptr) mosquitto_destroy(session);
+  {
+    const std::lock_guard<std::mutex> lockSending(sending);
+    unconfirmed.clear();
+  }
   session = mosquitto_new(clientId.c_str(), true, this);
   mosquitto_threaded_set(session, true);
   mosquitto_int_option(session, MOSQ_OPT_TCP_NODELAY, 1);
   mosquitto_int_option(session, MOSQ_OPT_PROTOCOL_VERSION, MQTT_PROTOCOL_V311);
   mosquitto_connect_callback_set(session, onConnect);
   mosquitto_subscribe_callback_set(session, onSubscribe);
+  mosquitto_publish_callback_set(session, onPublish);
   mosquitto_message_callback_set(session, onMessage);
   if (!username.empty()) mosquitto_username_pw_set(session, username.c_str(), password.c_str());
   mosquitto_will_set(session, willTopic.c_str(), static_cast<int>(will.size()), will.data(), config.session.last_will.qos,
@@ -235,6 +254,8 @@ int esp_mqtt_client_publish(esp_mqtt_client_handle_t client, const char* topic, 
   if (client->state.load() != State::Connected) return -1;
   int id = 0;
   const int length = len > 0 || data == nullptr ? len : static_cast<int>(strlen(data));
+  const std::lock_guard<std::mutex> lock(client->sending);
   if (mosquitto_publish(client->session, &id, topic, length, data, qos, retain != 0) != MOSQ_ERR_SUCCESS) return -1;
+  if (qos > 0) client->unconfirmed.insert(id);
   return qos == 0 ? 0 : id;
 }

@@ -15,6 +15,7 @@ namespace {
 
 constexpr uint32_t WATCHDOG_MS = 5000;
 constexpr uint32_t REPORT_MS = 30000;
+constexpr uint32_t LEAVE_MS = 2000;
 
 Text textOf(const char* text) { return Text{text, strlen(text)}; }
 
@@ -166,12 +167,23 @@ void HalloweenProp::loop() {
   interlock();
   if (mailbox_.takeStop()) stop();
   greet();
-  attend();
-  tellState();
-  report();
-  readSerial();
-  if (!restart_) return;
-  stop();
+  if (!restart_) {
+    attend();
+    tellState();
+    report();
+    readSerial();
+  }
+  if (restart_) leave(now);
+}
+
+/// Restarts, once what was said before has arrived.
+void HalloweenProp::leave(uint32_t now) {
+  if (!leaves_) {
+    leaves_ = true;
+    leavesAt_ = now + LEAVE_MS;
+    stop();
+  }
+  if (wire_.isOnline() && !wire_.isQuiet() && !reached(now, leavesAt_)) return;
   wire_.leave();
   esp_restart();
 }
@@ -368,8 +380,8 @@ void HalloweenProp::reply(const Command& command, uint32_t since, const char* re
     if (json.whole()) wire_.publishTo(topic, Text{text, json.length()}, 1, false);
   }
   if (!restart_) return;
-  // It leaves nothing behind under its old id.
-  for (const char* const rest : {"status/availability", "state", "description"}) wire_.publish(rest, Text{}, 1, true);
+  // It leaves nothing behind under its old id; the availability goes last, since a worker may take the id over then.
+  for (const char* const rest : {"description", "state", "status/availability"}) wire_.publish(rest, Text{}, 1, true);
 }
 
 void HalloweenProp::tellState() {

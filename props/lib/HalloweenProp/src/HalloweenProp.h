@@ -125,6 +125,7 @@ class HalloweenProp {
   void reply(const Command& command, uint32_t since, const char* refusal);
   void report();
   void tellState();
+  void leave(uint32_t now);
   void readSerial();
   void note(const char* key, Throttle& throttle, const char* format, va_list arguments);
 
@@ -147,6 +148,8 @@ class HalloweenProp {
   bool abnormal_ = false;
   bool greeted_ = false;
   bool restart_ = false;
+  bool leaves_ = false;
+  uint32_t leavesAt_ = 0;
   bool begun_ = false;
   uint32_t linkedAt_ = 0;
   uint32_t reportAt_ = 0;

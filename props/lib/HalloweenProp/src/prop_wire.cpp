@@ -157,6 +157,7 @@ void Wire::onEvent(void* context, esp_event_base_t, int32_t id, void* data) {
   switch (static_cast<esp_mqtt_event_id_t>(id)) {
     case MQTT_EVENT_CONNECTED:
       wire.asked_.store(0);
+      wire.unconfirmed_.store(0);
       wire.session_.fetch_add(1);
       wire.connected_.store(true);
       break;
@@ -166,6 +167,9 @@ void Wire::onEvent(void* context, esp_event_base_t, int32_t id, void* data) {
       break;
     case MQTT_EVENT_SUBSCRIBED:
       wire.acks_.fetch_add(1);
+      break;
+    case MQTT_EVENT_PUBLISHED:
+      wire.unconfirmed_.fetch_sub(1);
       break;
     case MQTT_EVENT_DATA:
       wire.receive(event);
@@ -223,6 +227,7 @@ bool Wire::publish(const char* rest, Text payload, int qos, bool retain) {
 bool Wire::publishTo(const char* topic, Text payload, int qos, bool retain) {
   // While the client connects, publish() would hold up the loop for the whole network timeout.
   if (!connected_.load()) return false;
+  if (qos > 0) unconfirmed_.fetch_add(1);
   const char* const data = payload.empty() ? "" : payload.at;
   const int sent = esp_mqtt_client_publish(client_, topic, data, static_cast<int>(payload.length), qos, retain);
   // The next one would wait as long.

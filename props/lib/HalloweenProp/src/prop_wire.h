@@ -31,6 +31,8 @@ class Wire {
   /// Whether `topic` is `<prefix>/<id>/reply/…`.
   bool isReplyTopic(Text topic) const;
   const char* prefix() const { return settings_->prefix; }
+  /// Whether all that the broker has to confirm is confirmed. Who disconnects before that may take back what is on its way.
+  bool isQuiet() const { return unconfirmed_.load() <= 0; }
   /// Disconnects in good order: the will is not published.
   void leave();
 
@@ -51,6 +53,7 @@ class Wire {
   std::atomic<uint32_t> session_{0};
   std::atomic<int> asked_{0};
   std::atomic<int> acks_{0};
+  std::atomic<int> unconfirmed_{0};
   uint32_t subscribedIn_ = 0;
   Backoff backoff_{500, 30000};
   uint32_t retryAt_ = 0;
