@@ -1,74 +1,61 @@
-import { join } from "node:path";
-import type { Logger } from "pino";
 import { WorkerHostError } from "../contract/errors.ts";
-import type { Clock } from "../worker/clock.ts";
-import type { RunnerSetup, StartOptions } from "../worker/messages.ts";
+import type { FromRunner, RunnerSetup, StartOptions } from "../worker/messages.ts";
 import type { Bundler } from "./bundle.ts";
 import { noneOfThem, type Planned, specOf } from "./plan.ts";
 import { isOver, Records, type WorkerRecord } from "./records.ts";
 import { type Intensity, Restarts } from "./restarts.ts";
-import { type Checked, RunnerSlot } from "./runner-slot.ts";
-import type { Limits } from "./stall-guard.ts";
+import type { Checked, RunnerSlot } from "./runner-slot.ts";
+import { Slots, type SlotsOptions } from "./slots.ts";
+import type { Offender } from "./watched-runner.ts";
 
-export interface SupervisorOptions {
+export interface SupervisorOptions extends Omit<SlotsOptions, "onState" | "onDied"> {
   bundler: Bundler;
   /** The folder for what has to outlive a restart. */
   data: string;
-  log: Logger;
-  clock: Clock;
-  /** How a path is shown to people. */
-  show: (path: string) => string;
   /** Why a worker can't run here, where another host runs it. */
   elsewhere: (planned: Planned) => Promise<string | undefined>;
   /** Called at each change of a worker's runstate. */
   onChange: (worker: WorkerRecord) => void;
   /** Why a worker takes no command but `stop`. */
   lockedOut: (id: string) => string | undefined;
-  limits: Limits;
   intensity: Intensity;
   random: () => number;
-  /** A folder for what processes note of themselves. */
-  scratch: string;
   /** Calls `work` when all that was asked for before has been done. */
   inTurn: (work: () => Promise<void>) => Promise<void>;
   /** Tells people of something about a worker that still runs. */
   say: (id: string, key: "warn" | "error", text: string) => void;
-  /** Tells people of something about the host. */
-  warn: (text: string) => void;
 }
 
 /** Starts and stops workers: builds them, puts them into a runner, and knows how they are. */
 export class Supervisor {
   readonly records: Records;
-  readonly #shared: RunnerSlot;
-  readonly #own = new Map<string, RunnerSlot>();
+  readonly #slots: Slots;
   readonly #restarts: Restarts;
-  readonly #seen = new Map<string, string[]>();
-  #setup: RunnerSetup | undefined;
-  #processes = 0;
   #stopping = false;
 
   constructor(private readonly options: SupervisorOptions) {
     this.records = new Records(options);
     this.#restarts = new Restarts({ ...options, ...options.intensity });
-    this.#shared = this.#createSlot(options.limits);
+    this.#slots = new Slots({
+      ...options,
+      onState: (slot, message) => this.#onState(slot, message),
+      onDied: (slot, ids, reason, offender) => this.#onDied(slot, ids, reason, offender),
+    });
   }
 
   /** Starts the process of the workers ahead of them, since it takes a while to come up. */
   open(): void {
-    this.#shared.open();
+    this.#slots.shared.open();
   }
 
   /** Says what runners are to know; starts the workers that are built. */
   start(setup: RunnerSetup): void {
-    this.#setup = setup;
-    for (const slot of [this.#shared, ...this.#own.values()]) slot.setUp(setup);
+    this.#slots.setUp(setup);
   }
 
   /** Says whether workers may connect; those that are connected stay so. */
   gate(open: boolean): void {
-    if (this.#setup) this.#setup = { ...this.#setup, gateOpen: open };
-    for (const slot of [this.#shared, ...this.#own.values()]) slot.gate(open);
+    this.#slots.gate(open);
   }
 
   /** @throws WorkerHostError `invalid_id` where there is none of that id */
@@ -126,7 +113,7 @@ export class Supervisor {
   }
 
   async #launch(record: WorkerRecord, { patient = false, recover = false }: Partial<StartOptions>): Promise<void> {
-    const slot = this.#slotFor(record);
+    const slot = this.#slots.of(record);
     // Two connections must not share an id: it starts over there when it has ended here.
     if (record.slot && record.slot !== slot) await this.halt(record);
     if (!record.bundle || this.#stopping || (await this.#isElsewhere(record))) return;
@@ -152,7 +139,7 @@ export class Supervisor {
     const fault = planned.fault ?? (record.bundle ? undefined : await this.build(record));
     if (fault !== undefined) return { fault, warnings: [] };
     if (!record.bundle) return { warnings: [] };
-    return (record.slot ?? this.#shared).inspect(specOf(planned, record.bundle, this.options));
+    return (record.slot ?? this.#slots.shared).inspect(specOf(planned, record.bundle, this.options));
   }
 
   /** Ends a worker that another host runs too, without a word on its topics; `detail` says so. */
@@ -169,7 +156,7 @@ export class Supervisor {
     await this.records.ended(record);
     record.slot?.shareSeen();
     this.records.end(record, "stopped");
-    if (record.slot?.empty && record.slot !== this.#shared) await this.#drop(record.slot);
+    if (record.slot) await this.#slots.leave(record.slot);
     delete record.slot;
   }
 
@@ -178,7 +165,7 @@ export class Supervisor {
     await this.halt(record);
     if (record.bundle) await this.options.bundler.discard(record.bundle);
     this.records.remove(record.planned.id);
-    this.#seen.delete(record.planned.id);
+    this.#slots.forget(record.planned.id);
   }
 
   /** Tells a worker, where there is one, that it takes no command but `stop`; with no reason, that it does again. */
@@ -188,27 +175,26 @@ export class Supervisor {
 
   /** Tells all workers of all-stop; fulfils when they have been told. */
   async allStop(engaged: boolean): Promise<void> {
-    if (this.#setup) this.#setup = { ...this.#setup, allStop: engaged };
-    await Promise.all([this.#shared, ...this.#own.values()].map((slot) => slot.allStop(engaged)));
+    await this.#slots.allStop(engaged);
   }
 
   /** Ends the processes that nobody needs. */
   async rest(): Promise<void> {
     await this.options.bundler.rest();
-    if (this.#shared.empty) await this.#shared.close();
+    await this.#slots.rest();
   }
 
   /** Stops all workers, then their processes. */
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#restarts.cancelAll();
-    if (this.#setup) {
+    if (this.#slots.ready) {
       for (const { planned, slot } of this.records.all) slot?.stop(planned.id, false);
       const unborn = this.records.all.filter(({ slot, state }) => !slot && state === "starting");
       for (const record of unborn) this.records.end(record, "stopped", "stopped before it could start");
       await this.records.allEnded();
     }
-    await Promise.all([this.#shared, ...this.#own.values()].map((slot) => slot.close()));
+    await this.#slots.close();
     this.records.giveUp("stopped before it could start");
   }
 
@@ -216,7 +202,7 @@ export class Supervisor {
   kill(): void {
     this.#stopping = true;
     this.#restarts.cancelAll();
-    for (const slot of [this.#shared, ...this.#own.values()]) slot.kill();
+    this.#slots.kill();
   }
 
   /** Whether another host runs it: then it has failed here. */
@@ -233,47 +219,21 @@ export class Supervisor {
     this.records.end(record, "failed", fault);
   }
 
-  #slotFor({ planned: { id, isolation, maxMemoryMb }, secluded }: WorkerRecord): RunnerSlot {
-    if (isolation === "shared" && !secluded) return this.#shared;
-    const limits = { ...this.options.limits, ...(maxMemoryMb === undefined ? {} : { maxMemoryMb }) };
-    const own = this.#own.get(id);
-    if (own?.limits?.maxMemoryMb === limits.maxMemoryMb) return own;
-    const slot = this.#createSlot(limits, id);
-    this.#own.set(id, slot);
-    return slot;
+  #onState(slot: RunnerSlot, { id, run, state, detail, hopeless }: Extract<FromRunner, { type: "state" }>): void {
+    const record = this.records.get(id);
+    if (!record || record.slot !== slot) return;
+    const again = state === "failed" && run === record.run && !hopeless && !this.#stopping;
+    this.records.take(record, run, state, again ? `${detail}; ${this.#startAgain(record)}` : detail);
   }
 
-  async #drop(slot: RunnerSlot): Promise<void> {
-    for (const [id, own] of this.#own) if (own === slot) this.#own.delete(id);
-    await slot.close();
-  }
-
-  #createSlot(limits: Limits, own?: string): RunnerSlot {
-    const { scratch } = this.options;
-    const slot: RunnerSlot = new RunnerSlot({
-      ...this.options,
-      limits,
-      seen: this.#seen,
-      ...(own === undefined ? {} : { own }),
-      blackBox: () => join(scratch, `process-${this.#processes++}.last`),
-      onState: ({ id, run, state, detail, hopeless }) => {
-        const record = this.records.get(id);
-        if (!record || record.slot !== slot) return;
-        const again = state === "failed" && run === record.run && !hopeless && !this.#stopping;
-        this.records.take(record, run, state, again ? `${detail}; ${this.#startAgain(record)}` : detail);
-      },
-      onDied: (ids, reason, offender) => {
-        const here = this.records.all.filter((one) => one.slot === slot);
-        for (const record of here) {
-          const { id } = record.planned;
-          if (ids.includes(id)) this.records.become(record, "starting", `its process died (${reason})`);
-          else if (id === offender?.id) this.#offended(record, offender.text);
-          else if (!isOver(record)) this.records.end(record, "stopped", `its process died (${reason})`);
-        }
-      },
-    });
-    if (this.#setup) slot.setUp(this.#setup);
-    return slot;
+  #onDied(slot: RunnerSlot, ids: string[], reason: string, offender?: Offender): void {
+    const here = this.records.all.filter((one) => one.slot === slot);
+    for (const record of here) {
+      const { id } = record.planned;
+      if (ids.includes(id)) this.records.become(record, "starting", `its process died (${reason})`);
+      else if (id === offender?.id) this.#offended(record, offender.text);
+      else if (!isOver(record)) this.records.end(record, "stopped", `its process died (${reason})`);
+    }
   }
 
   /** It ended its process: it gets one of its own, so that it can't do so to others again. */

@@ -1,0 +1,116 @@
+import { join } from "node:path";
+import type { Logger } from "pino";
+import type { Clock } from "../worker/clock.ts";
+import type { FromRunner, RunnerSetup } from "../worker/messages.ts";
+import type { WorkerRecord } from "./records.ts";
+import { RunnerSlot } from "./runner-slot.ts";
+import type { Limits } from "./stall-guard.ts";
+import type { Offender } from "./watched-runner.ts";
+
+export interface SlotsOptions {
+  log: Logger;
+  clock: Clock;
+  /** How a path is shown to people. */
+  show: (path: string) => string;
+  limits: Limits;
+  /** A folder for what processes note of themselves. */
+  scratch: string;
+  /** Tells people of something about the host. */
+  warn: (text: string) => void;
+  /** A process said what has become of a worker. */
+  onState: (slot: RunnerSlot, message: Extract<FromRunner, { type: "state" }>) => void;
+  /** As of `RunnerSlot`. */
+  onDied: (slot: RunnerSlot, ids: string[], reason: string, offender?: Offender) => void;
+}
+
+/** The processes that workers run in: one that most of them share, and those that one of them has for itself. */
+export class Slots {
+  readonly shared: RunnerSlot;
+  readonly #own = new Map<string, RunnerSlot>();
+  readonly #seen = new Map<string, string[]>();
+  #setup: RunnerSetup | undefined;
+  #processes = 0;
+
+  constructor(private readonly options: SlotsOptions) {
+    this.shared = this.#create(options.limits);
+  }
+
+  /** Whether workers may start. */
+  get ready(): boolean {
+    return this.#setup !== undefined;
+  }
+
+  get #all(): RunnerSlot[] {
+    return [this.shared, ...this.#own.values()];
+  }
+
+  /** Says what runners are to know; starts the workers that are built. */
+  setUp(setup: RunnerSetup): void {
+    this.#setup = setup;
+    for (const slot of this.#all) slot.setUp(setup);
+  }
+
+  /** Says whether workers may connect; those that are connected stay so. */
+  gate(open: boolean): void {
+    if (this.#setup) this.#setup = { ...this.#setup, gateOpen: open };
+    for (const slot of this.#all) slot.gate(open);
+  }
+
+  /** Tells all workers of all-stop; fulfils when they have been told. */
+  async allStop(engaged: boolean): Promise<void> {
+    if (this.#setup) this.#setup = { ...this.#setup, allStop: engaged };
+    await Promise.all(this.#all.map((slot) => slot.allStop(engaged)));
+  }
+
+  /** Where a worker is to run. */
+  of({ planned: { id, isolation, maxMemoryMb }, secluded }: WorkerRecord): RunnerSlot {
+    if (isolation === "shared" && !secluded) return this.shared;
+    const limits = { ...this.options.limits, ...(maxMemoryMb === undefined ? {} : { maxMemoryMb }) };
+    const own = this.#own.get(id);
+    if (own?.limits?.maxMemoryMb === limits.maxMemoryMb) return own;
+    const slot = this.#create(limits, id);
+    this.#own.set(id, slot);
+    return slot;
+  }
+
+  /** A worker has left a process; one of its own ends. */
+  async leave(slot: RunnerSlot): Promise<void> {
+    if (!slot.empty || slot === this.shared) return;
+    for (const [id, own] of this.#own) if (own === slot) this.#own.delete(id);
+    await slot.close();
+  }
+
+  /** Nobody asks any more which commands a worker has run. */
+  forget(id: string): void {
+    this.#seen.delete(id);
+  }
+
+  /** Ends the process that nobody needs. */
+  async rest(): Promise<void> {
+    if (this.shared.empty) await this.shared.close();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#all.map((slot) => slot.close()));
+  }
+
+  /** Ends all of them at once. */
+  kill(): void {
+    for (const slot of this.#all) slot.kill();
+  }
+
+  #create(limits: Limits, own?: string): RunnerSlot {
+    const { scratch, onState, onDied } = this.options;
+    const slot: RunnerSlot = new RunnerSlot({
+      ...this.options,
+      limits,
+      seen: this.#seen,
+      ...(own === undefined ? {} : { own }),
+      blackBox: () => join(scratch, `process-${this.#processes++}.last`),
+      onState: (message) => onState(slot, message),
+      onDied: (ids, reason, offender) => onDied(slot, ids, reason, offender),
+    });
+    if (this.#setup) slot.setUp(this.#setup);
+    return slot;
+  }
+}
