@@ -26,6 +26,20 @@ export function parseRunstate(payload: Uint8Array): Omit<RunstatePayload, "detai
   return { state: state as Runstate, since, host };
 }
 
+/** A longer description is not read. */
+const LONGEST_DESCRIPTION = 65_536;
+const LONGEST_CHIP = 100;
+
+/** What kind of board says this of itself, such as `esp32`; `undefined` where it isn't a board's description. */
+export function parseBoard(payload: Uint8Array): string | undefined {
+  if (payload.length > LONGEST_DESCRIPTION) return undefined;
+  const { board } = (jsonIn(decodeText(payload) ?? "") ?? {}) as Partial<Record<string, unknown>>;
+  return typeof board === "string" && board !== "" && board.length <= LONGEST_CHIP ? board : undefined;
+}
+
+/** Whether a board is there, as the broker shows it; `missing`: it has firmware, but was never seen. */
+export type BoardState = "online" | "offline" | "missing";
+
 /** What a host says of one of its workers, in its description. */
 export interface WorkerSummary {
   id: string;
@@ -42,6 +56,14 @@ export interface WorkerSummary {
   detail?: string;
   /** Why it takes no command but `stop`, where somebody locked it out. */
   locked_out?: string;
+  /** How the prop's board is, `<id>_hw`, where it has one. */
+  board?: BoardState;
+}
+
+/** What a host says of a prop that has firmware and no worker: it is a board alone. */
+export interface BoardSummary {
+  id: string;
+  availability: BoardState;
 }
 
 /** The payload of `<p>/worker_host/description`. */
@@ -51,6 +73,8 @@ export interface HostDescription {
   name: string;
   version: string;
   workers: WorkerSummary[];
+  /** The props that are a board alone. */
+  boards?: BoardSummary[];
   /** Edits wait until it is over. */
   show?: true;
   /** What the host can be told; there some moments after its start. */
@@ -124,6 +148,6 @@ export interface WorkerDescription {
   telemetry?: Record<string, TelemetryDescription>;
   /** For a worker with a schema: the schema, and what holds now, both without secrets. */
   config?: { schema: JsonSchema; values: unknown };
-  /** What a worker says besides. */
+  /** What a worker says besides; `board` is said by boards alone. */
   [fact: string]: unknown;
 }

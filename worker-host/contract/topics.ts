@@ -52,6 +52,17 @@ export function isPeer(id: string): boolean {
   return ID.test(id) && id.length <= MAX_PEER_LENGTH && id !== "broadcast" && id !== "cli";
 }
 
+/** The id that the board of a prop has beside its worker. */
+export function boardIdOf(id: string): string {
+  return `${id}_hw`;
+}
+
+/** The id of the prop whose board has this id; `undefined` where it is no such id. */
+export function propOfBoard(boardId: string): string | undefined {
+  const id = boardId.replace(/_hw$/, "");
+  return id === boardId || id === "" ? undefined : id;
+}
+
 /** Why `name` can't be a host's, in words; `undefined` where it can. */
 export function faultOfName(name: string): string | undefined {
   if (ID.test(name) && (name === HOST_NAME || !RESERVED_IDS.has(name))) return undefined;
@@ -225,6 +236,11 @@ export class Topics {
   /** The filter of all availabilities. */
   get availabilities(): string {
     return this.availability("+");
+  }
+
+  /** The filter of all descriptions. */
+  get descriptions(): string {
+    return this.description("+");
   }
 
   /** Whether what is published to `topic` is said by the prop or the board itself: no command, nor a host's word for it. */

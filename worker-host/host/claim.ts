@@ -24,6 +24,8 @@ export interface ClaimOptions {
   sole: boolean;
   /** Called when the name is ours, and when the connection that says so is lost. */
   onActive: (active: boolean) => void;
+  /** Called each time that the connection has come up, and when it is lost. */
+  onConnected: (up: boolean) => void;
   /** Called where the name was ours, and is another host's now. */
   onOusted: (error: WorkerHostError) => void;
 }
@@ -94,7 +96,8 @@ export class Claim {
   async start(): Promise<void> {
     const { topics, sole } = this.options;
     await this.#connection.subscribe(topics.claim, (message) => this.#hear(message));
-    await this.#connection.subscribe(topics.availability(topics.hostName), (message) => this.#watch(message));
+    // The same filter as for the boards: of two that overlap, each would bring the message.
+    await this.#connection.subscribe(topics.availabilities, (message) => this.#watch(message));
     void this.#connection.start();
     if (sole) this.#activate();
     await this.won;
@@ -107,7 +110,8 @@ export class Claim {
   }
 
   #up(): void {
-    const { log, broker, sole } = this.options;
+    const { log, broker, sole, onConnected } = this.options;
+    onConnected(true);
     if (this.#troubled && !this.#wasActive) log.info(`connected to ${broker.url} again`);
     this.#troubled = false;
     if (sole) this.#say("reclaim", this.#me);
@@ -122,6 +126,7 @@ export class Claim {
     // Later on, the host's own connection tells of it.
     if (!this.#wasActive) this.options.log[refused ? "error" : "warn"](`${text}; trying again until it works`);
     this.#troubled = true;
+    this.options.onConnected(false);
     if (this.options.sole || this.#phase === "over") return;
     const { active } = this;
     this.#enter("away");
@@ -210,8 +215,9 @@ export class Claim {
   }
 
   /** What the name's availability says is no more than a reason to ask. */
-  #watch({ payload }: Message): void {
-    if (decodeText(payload) !== "offline") return;
+  #watch({ topic, payload }: Message): void {
+    const { topics } = this.options;
+    if (topic !== topics.availability(topics.hostName) || decodeText(payload) !== "offline") return;
     if (this.#phase === "waiting") this.#ask();
     else this.#vacated = true;
   }

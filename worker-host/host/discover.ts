@@ -18,6 +18,15 @@ export interface Found {
   fault?: string;
   /** Why it is not to run. */
   skipped?: string;
+  /** Its prop has firmware, and so a board. */
+  firmware?: true;
+}
+
+/** What there is on disk. */
+export interface Discovered {
+  found: Found[];
+  /** The ids of props that have firmware and no worker: each is a board alone. */
+  boards: string[];
 }
 
 export interface DiscoverOptions {
@@ -31,16 +40,30 @@ const EXTENSIONS = "{ts,mts,js,mjs}";
 const PORTING_GUIDE = "docs/porting-from-python.md";
 
 /** Looks for workers on disk; runs and loads nothing. */
-export async function discover(options: DiscoverOptions): Promise<Found[]> {
-  const [props, builtins] = await Promise.all([discoverProps(options), discoverBuiltins(options)]);
-  return [...props, ...builtins];
+export async function discover(options: DiscoverOptions): Promise<Discovered> {
+  const [props, builtins, sketches] = await Promise.all([
+    discoverProps(options),
+    discoverBuiltins(options),
+    glob("*/firmware/*.ino", { cwd: options.props, ignore: ["_*/**"] }),
+  ]);
+  const withFirmware = new Set(sketches.map(folderOf));
+  const workers = new Set(props.map(({ id }) => id));
+  return {
+    found: [...props.map((one): Found => (withFirmware.has(one.id) ? { ...one, firmware: true } : one)), ...builtins],
+    boards: [...withFirmware].filter((id) => !workers.has(id)).sort(),
+  };
+}
+
+/** The prop's folder of a file in it. */
+function folderOf(file: string): string {
+  return file.split("/")[0] ?? "";
 }
 
 async function discoverProps({ props, show }: DiscoverOptions): Promise<Found[]> {
   const files = await glob("*/backend/*", { cwd: props, ignore: ["_*/**"] });
   const folders = new Map<string, string[]>();
   for (const file of files.sort()) {
-    const id = file.split("/")[0] ?? "";
+    const id = folderOf(file);
     folders.set(id, [...(folders.get(id) ?? []), basename(file)]);
   }
   return [...folders].flatMap(([id, names]) => foundInProp(id, join(props, id, "backend"), names, show));

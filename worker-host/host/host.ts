@@ -1,49 +1,28 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Logger } from "pino";
 import type { WorkerSummary } from "../contract/description.ts";
-import type { WorkerHostError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
-import type { Clock } from "../worker/clock.ts";
 import { ConnectGate } from "../worker/connect-gate.ts";
-import type { LogOptions } from "../worker/log.ts";
 import type { BrokerOptions } from "../worker/wire.ts";
 import type { AllStopState } from "./all-stop.ts";
 import type { EmbeddedBroker } from "./broker.ts";
 import { Bundler } from "./bundle.ts";
 import { CommandDesk } from "./command-desk.ts";
 import { pathFrom } from "./discover.ts";
+import type { HostOptions } from "./host-options.ts";
 import { LiveReload } from "./live-reload.ts";
 import { startOwnBroker } from "./own-broker.ts";
 import type { Plan } from "./plan.ts";
 import { Presence } from "./presence.ts";
 import { logChange } from "./records.ts";
 import { Safety } from "./safety.ts";
-import type { Settings } from "./settings.ts";
 import { Standing } from "./standing.ts";
 import { Supervisor } from "./supervisor.ts";
 import { survey } from "./survey.ts";
 
 /** How long after the start the host gets ready for commands, if none comes before. */
 const LOAD_COMMANDS_MS = 1_000;
-
-/** What a host is handed from the edge. */
-export interface HostOptions {
-  settings: Settings;
-  version: string;
-  /** Paths are shown to people as from here. */
-  cwd: string;
-  env: Readonly<Record<string, string | undefined>>;
-  log: Logger;
-  logOptions: LogOptions;
-  clock: Clock;
-  random: () => number;
-  /** A fresh id for a command, or for a host. */
-  newId: () => string;
-  /** Called where another host took the name over: the workers are ended, and the host is to be too. */
-  onOusted: (error: WorkerHostError) => void;
-}
 
 /** What is brought up in turn once there is a broker. */
 interface Parts {
@@ -203,12 +182,17 @@ export class Host {
       say: (id, key, text) => this.#say(id, key, text),
       warn: (text) => this.#say(this.#topics.hostName, "warn", text),
       lockedOut: (id) => this.#safety?.night.lockedOut(id),
+      boardOf: (planned) => this.#standing?.boardOf(planned),
     });
   }
 
   #say(id: string, key: "warn" | "error", text: string): void {
     this.options.log[key]({ worker: id }, text);
     this.#presence?.say(id, key, text);
+  }
+
+  #fail(text: string): void {
+    this.#say(this.#topics.hostName, "error", text);
   }
 
   #createPresence(broker: BrokerOptions, supervisor: Supervisor): Presence {
@@ -221,6 +205,7 @@ export class Host {
       worker: (id) => supervisor.records.get(id),
       describe: () => ({
         workers: supervisor.records.summaries(),
+        ...(this.#standing?.boards.length ? { boards: this.#standing.boards } : {}),
         ...(this.#safety?.night.show ? { show: true } : {}),
         ...(this.#desk ? { commands: this.#desk.commands.describe() } : {}),
       }),
@@ -236,6 +221,7 @@ export class Host {
       gate: this.#gate,
       presence,
       supervisor,
+      fail: (text) => this.#fail(text),
     });
   }
 
@@ -248,7 +234,7 @@ export class Host {
       presence,
       supervisor,
       onShowOver: () => live.resume(),
-      fail: (text) => this.#say(this.#topics.hostName, "error", text),
+      fail: (text) => this.#fail(text),
     });
   }
 
@@ -258,6 +244,7 @@ export class Host {
       supervisor,
       watched: [settings.props, settings.builtins, settings.settingsFile, join(settings.props, "../package.json")],
       survey: () => this.#survey(),
+      onPlan: (plan) => this.#standing?.take(plan),
       log,
       clock,
       show: this.#show,

@@ -11,6 +11,8 @@ export interface LiveReloadOptions extends ReconcileOptions {
   watched: readonly string[];
   /** Looks at what is on disk. */
   survey: () => Promise<Plan>;
+  /** Called with each plan before it is taken in. */
+  onPlan: (plan: Plan) => void;
   log: Logger;
   clock: Clock;
   /** How a path is shown to people. */
@@ -45,8 +47,9 @@ export class LiveReload {
 
   /** Takes a first plan in. */
   begin(first: Plan): Promise<void> {
-    const { supervisor } = this.options;
+    const { supervisor, onPlan } = this.options;
     this.#warn(first);
+    onPlan(first);
     return this.inTurn(async () => {
       await Promise.all(first.workers.map((planned) => supervisor.add(planned)));
       await supervisor.rest();
@@ -117,9 +120,10 @@ export class LiveReload {
 
   async #reconcile(look: Look): Promise<Changes> {
     if (this.#stopped) return { added: [], removed: [], changed: [], refused: [] };
-    const { supervisor, survey, clock, log } = this.options;
+    const { supervisor, survey, onPlan, clock, log } = this.options;
     const plan = await survey();
     this.#warn(plan);
+    onPlan(plan);
     const changes = await reconcile(plan.workers, look, this.options);
     this.#watchInputs();
     this.#cancelRest();

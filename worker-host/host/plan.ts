@@ -40,6 +40,8 @@ export interface Planned {
   fault?: string;
   /** Why it is not to run. */
   skipped?: string;
+  /** Its prop has firmware, and so a board. */
+  firmware?: true;
 }
 
 export interface PlanOptions extends SelectOptions, ReadOptions {
@@ -50,11 +52,13 @@ export interface PlanOptions extends SelectOptions, ReadOptions {
 /** What should run: the workers in the order of their ids, and what a person has to be told. */
 export interface Plan {
   workers: Planned[];
+  /** The ids of props that have firmware and no worker: each is a board alone. */
+  boards: string[];
   warnings: string[];
 }
 
 /** Reads the config of each worker that was found, and says which workers come of it. */
-export async function plan(found: Found[], options: PlanOptions): Promise<Plan> {
+export async function plan(found: Found[], options: PlanOptions): Promise<Omit<Plan, "boards">> {
   const expanded = (await Promise.all(found.map((one) => expand(one, options)))).flat();
   const named = expanded.map((one) => notTheHost(one, options.name));
   const { chosen, warnings } = select(named, options);
@@ -69,7 +73,7 @@ function notTheHost(worker: Planned, name: string): Planned {
 }
 
 async function expand(found: Found, options: PlanOptions): Promise<Planned[]> {
-  const { id, file, dir, kind, fault, skipped } = found;
+  const { id, file, dir, kind, fault, skipped, firmware } = found;
   const source = readSource(found, options);
   const base: Planned = {
     id,
@@ -82,6 +86,7 @@ async function expand(found: Found, options: PlanOptions): Promise<Planned[]> {
     isolation: "shared",
     ...(fault === undefined ? {} : { fault }),
     ...(skipped === undefined ? {} : { skipped }),
+    ...(firmware === undefined ? {} : { firmware }),
   };
   if (fault !== undefined || skipped !== undefined || !Object.hasOwn(base.config.values, "worker")) return [base];
   try {

@@ -23,7 +23,7 @@ export interface PresenceOptions {
   /** Called at every connect, once all is restored. */
   onUp: () => void;
   /** What runs here, and what the host can be told, as it is now. */
-  describe: () => Pick<HostDescription, "workers" | "show" | "commands">;
+  describe: () => Pick<HostDescription, "workers" | "boards" | "show" | "commands">;
   /** A worker of this host. */
   worker: (id: string) => WorkerRecord | undefined;
 }

@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { Runstate, WorkerSummary } from "../contract/description.ts";
+import type { BoardState, Runstate, WorkerSummary } from "../contract/description.ts";
 import type { Clock } from "../worker/clock.ts";
 import type { Bundle } from "./bundle.ts";
 import { type Planned, summaryOf } from "./plan.ts";
@@ -24,7 +24,7 @@ export interface WorkerRecord {
   refused?: Planned;
   /** It held up or ended the process that it shared: it has one of its own until its code changes. */
   secluded: boolean;
-  /** Another host runs it: its topics are that one's. */
+  /** Its id is another host's, or a board's: its topics are that one's. */
   elsewhere?: boolean;
   /** Somebody stopped it: it starts when somebody says so. */
   held: boolean;
@@ -42,6 +42,8 @@ export interface RecordsOptions {
   show: (path: string) => string;
   /** Why a worker takes no command but `stop`. */
   lockedOut: (id: string) => string | undefined;
+  /** How a prop's board is, where it has one. */
+  boardOf: (planned: Planned) => BoardState | undefined;
   /** Called at each change of a worker's runstate. */
   onChange: (worker: WorkerRecord) => void;
 }
@@ -87,11 +89,13 @@ export class Records {
     const { show } = this.options;
     return this.all.map(({ planned, state, detail }) => {
       const lockedOut = this.options.lockedOut(planned.id);
+      const board = this.options.boardOf(planned);
       return {
         ...summaryOf(planned, show),
         state,
         ...(detail ? { detail } : {}),
         ...(lockedOut === undefined ? {} : { locked_out: lockedOut }),
+        ...(board === undefined ? {} : { board }),
       };
     });
   }

@@ -1,12 +1,15 @@
 import type { Logger } from "pino";
+import type { BoardState, BoardSummary } from "../contract/description.ts";
 import type { WorkerHostError } from "../contract/errors.ts";
-import type { Topics } from "../contract/topics.ts";
+import { boardIdOf, propOfBoard, type Topics } from "../contract/topics.ts";
 import type { Clock } from "../worker/clock.ts";
 import type { ConnectGate } from "../worker/connect-gate.ts";
+import { Throttled } from "../worker/throttled.ts";
 import type { BrokerOptions } from "../worker/wire.ts";
+import { Boards } from "./boards.ts";
 import { Claim } from "./claim.ts";
 import { Neighbours } from "./neighbours.ts";
-import type { Planned } from "./plan.ts";
+import type { Plan, Planned } from "./plan.ts";
 import type { Presence } from "./presence.ts";
 import { isOver, type WorkerRecord } from "./records.ts";
 import type { Supervisor } from "./supervisor.ts";
@@ -27,17 +30,27 @@ export interface StandingOptions {
   supervisor: Supervisor;
   /** Called where another host took the name over, when the workers are ended. */
   onOusted: (error: WorkerHostError) => void;
+  /** Tells people that something is wrong. */
+  fail: (text: string) => void;
 }
 
-/** Where a host stands among the others on its broker: whether its name is its own, and which worker is another's. */
+/**
+ * Where a host stands among the others on its broker: whether its name is its own, and which id is another host's, or a
+ * board's.
+ */
 export class Standing {
   readonly #claim: Claim;
   readonly #neighbours: Neighbours;
+  readonly #boards: Boards;
+  readonly #errors: Throttled;
+  /** The props that are a board alone. */
+  #alone: ReadonlySet<string> = new Set();
   readonly #givenUp: Promise<void>;
   #giveUp = () => {};
 
   constructor(private readonly options: StandingOptions) {
-    const { settings, gate, presence, supervisor, onOusted } = options;
+    const { settings, gate, presence, supervisor, onOusted, clock, fail } = options;
+    this.#errors = new Throttled(clock, fail);
     this.#givenUp = new Promise((resolve) => {
       this.#giveUp = resolve;
     });
@@ -48,6 +61,10 @@ export class Standing {
         if (active) gate.open();
         else gate.close();
         supervisor.gate(active);
+      },
+      onConnected: (up) => {
+        if (up) this.#boards.up();
+        else this.#boards.down();
       },
       onOusted: (error) => {
         supervisor.kill();
@@ -65,6 +82,18 @@ export class Standing {
       onStay: (id) => {
         const record = this.#running(id);
         if (record) presence.tell(record);
+      },
+    });
+    this.#boards = new Boards({
+      ...options,
+      wire: this.#claim.connection,
+      onAppeared: (id) => {
+        if (this.#running(id))
+          this.#errors.say(`a board came online as "${id}", whose worker runs here: ${rename(id)}`);
+      },
+      onFree: (id) => supervisor.retry(id),
+      onChange: (id) => {
+        if (this.#alone.has(id) || supervisor.records.get(propOfBoard(id) ?? "")) presence.describe();
       },
     });
   }
@@ -86,14 +115,40 @@ export class Standing {
    */
   async start(): Promise<void> {
     await this.#neighbours.start();
+    await this.#boards.start();
     await this.#claim.start();
   }
 
-  /** Why a worker can't run here, where another host runs it; not known before this host has its name. */
+  /** Why a worker can't run here, where its id is another host's or a board's; not known before this host has its name. */
   async elsewhere(planned: Planned): Promise<string | undefined> {
+    const { id } = planned;
     await Promise.race([this.#claim.won, this.#givenUp]);
-    const name = await this.#neighbours.hostOf(planned.id);
-    return name === undefined ? undefined : explain(planned, name);
+    const name = await this.#neighbours.hostOf(id);
+    if (name !== undefined) return explain(planned, name);
+    // While it runs here, it is the one that is online.
+    if (this.options.supervisor.records.get(id)?.ended === false) return undefined;
+    const taken = await Promise.race([this.#boards.has(id), this.#givenUp]);
+    if (!taken) return undefined;
+    if (this.#boards.isBoard(id)) return `a board has the id "${id}": ${rename(id)}, then this worker starts`;
+    return `something answers under the id "${id}" that doesn't say it is a board: give it another id, such as ${boardIdOf(id)}, then this worker starts`;
+  }
+
+  /** How a prop's board is, where it has one. */
+  boardOf({ id, firmware }: Planned): BoardState | undefined {
+    const boardId = boardIdOf(id);
+    if (this.options.supervisor.records.get(boardId)) return undefined;
+    return this.#boards.stateOf(boardId) ?? (firmware ? "missing" : undefined);
+  }
+
+  /** The props that are a board alone, and how each is. */
+  get boards(): BoardSummary[] {
+    return [...this.#alone].map((id) => ({ id, availability: this.#boards.stateOf(id) ?? "missing" }));
+  }
+
+  /** Takes in what is on disk. */
+  take({ boards }: Plan): void {
+    this.#alone = new Set(boards);
+    this.options.presence.describe();
   }
 
   /** Nobody waits for the name any more. */
@@ -110,6 +165,10 @@ export class Standing {
     const record = this.options.supervisor.records.get(id);
     return record && !isOver(record) ? record : undefined;
   }
+}
+
+function rename(id: string): string {
+  return `rename it with "worker-host board rename ${id} ${boardIdOf(id)}"`;
 }
 
 function explain({ id, kind }: Planned, name: string): string {

@@ -2,22 +2,18 @@ import { WorkerHostError } from "../contract/errors.ts";
 import type { FromRunner, RunnerSetup, StartOptions } from "../worker/messages.ts";
 import type { Bundler } from "./bundle.ts";
 import { noneOfThem, type Planned, specOf } from "./plan.ts";
-import { isOver, Records, type WorkerRecord } from "./records.ts";
+import { isOver, Records, type RecordsOptions, type WorkerRecord } from "./records.ts";
 import { type Intensity, Restarts } from "./restarts.ts";
 import type { Checked, RunnerSlot } from "./runner-slot.ts";
 import { Slots, type SlotsOptions } from "./slots.ts";
 import type { Offender } from "./watched-runner.ts";
 
-export interface SupervisorOptions extends Omit<SlotsOptions, "onState" | "onDied"> {
+export interface SupervisorOptions extends RecordsOptions, Omit<SlotsOptions, "onState" | "onDied"> {
   bundler: Bundler;
   /** The folder for what has to outlive a restart. */
   data: string;
-  /** Why a worker can't run here, where another host runs it. */
+  /** Why a worker can't run here, where its id is another host's or a board's. */
   elsewhere: (planned: Planned) => Promise<string | undefined>;
-  /** Called at each change of a worker's runstate. */
-  onChange: (worker: WorkerRecord) => void;
-  /** Why a worker takes no command but `stop`. */
-  lockedOut: (id: string) => string | undefined;
   intensity: Intensity;
   random: () => number;
   /** Calls `work` when all that was asked for before has been done. */
@@ -75,8 +71,21 @@ export class Supervisor {
   async bringUp(record: WorkerRecord): Promise<void> {
     const { planned } = record;
     if (planned.skipped !== undefined) return this.records.end(record, "skipped", planned.skipped);
-    const fault = planned.fault ?? (await this.build(record));
-    // Its topics are not ours to say anything on where another host runs it.
+    await this.#begin(record, planned.fault ?? (await this.build(record)));
+  }
+
+  /** Starts a worker whose id was another's, from what it was built of then. */
+  retry(id: string): void {
+    void this.options.inTurn(async () => {
+      const record = this.records.get(id);
+      if (record?.state !== "failed" || !record.elsewhere) return;
+      await this.#begin(record, record.planned.fault ?? (record.bundle ? undefined : await this.build(record)));
+    });
+  }
+
+  async #begin(record: WorkerRecord, fault: string | undefined): Promise<void> {
+    const { planned } = record;
+    // Its topics are not ours to say anything on where its id is another's.
     if (await this.#isElsewhere(record)) return;
     if (planned.fault === undefined)
       for (const warning of warningsOf(planned)) this.options.say(planned.id, "warn", warning);
@@ -142,7 +151,7 @@ export class Supervisor {
     return (record.slot ?? this.#slots.shared).inspect(specOf(planned, record.bundle, this.options));
   }
 
-  /** Ends a worker that another host runs too, without a word on its topics; `detail` says so. */
+  /** Ends a worker whose id is another's too, without a word on its topics; `detail` says so. */
   async giveWay(record: WorkerRecord, detail: string): Promise<void> {
     record.elsewhere = true;
     if (!record.ended) await this.halt(record, true);
@@ -205,7 +214,7 @@ export class Supervisor {
     this.#slots.kill();
   }
 
-  /** Whether another host runs it: then it has failed here. */
+  /** Whether its id is another's: then it has failed here. */
   async #isElsewhere(record: WorkerRecord): Promise<boolean> {
     const detail = await this.options.elsewhere(record.planned);
     if (this.#stopping) return true;

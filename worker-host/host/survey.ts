@@ -1,3 +1,4 @@
+import { faultOfId } from "../contract/topics.ts";
 import { discover } from "./discover.ts";
 import { discoverPackages } from "./packages.ts";
 import { type Plan, type PlanOptions, plan } from "./plan.ts";
@@ -10,8 +11,14 @@ export interface SurveyOptions extends PlanOptions {
 
 /** Looks at what is on disk, and says what should run; runs and loads nothing. */
 export async function survey(options: SurveyOptions): Promise<Plan> {
-  const beside = await discover(options);
+  const { found: beside, boards } = await discover(options);
   const { found, warnings } = discoverPackages(options);
   const planned = await plan([...beside, ...found], options);
-  return { ...planned, warnings: [...planned.warnings, ...warnings] };
+  return {
+    ...planned,
+    boards: boards.filter(
+      (id) => faultOfId(id, options.name) === undefined && planned.workers.every((worker) => worker.id !== id),
+    ),
+    warnings: [...planned.warnings, ...warnings],
+  };
 }

@@ -100,6 +100,7 @@ export class Description {
   #check(given: Facts, code: ErrorCode, where: string): Facts {
     const ours = Object.keys(given).find((key) => OURS.includes(key));
     if (ours) throw new WorkerHostError(code, `${where}: "${ours}" is said by the host: leave it out`);
+    if ("board" in given) throw new WorkerHostError(code, `${where}: "board" is said by boards: name it otherwise`);
     const checked = validate(facts, given, factsJson);
     // It has no asynchronous checks.
     const faults = checked instanceof Promise ? [] : checked.faults;

@@ -1,0 +1,22 @@
+import type { Logger } from "pino";
+import type { WorkerHostError } from "../contract/errors.ts";
+import type { Clock } from "../worker/clock.ts";
+import type { LogOptions } from "../worker/log.ts";
+import type { Settings } from "./settings.ts";
+
+/** What a host is handed from the edge. */
+export interface HostOptions {
+  settings: Settings;
+  version: string;
+  /** Paths are shown to people as from here. */
+  cwd: string;
+  env: Readonly<Record<string, string | undefined>>;
+  log: Logger;
+  logOptions: LogOptions;
+  clock: Clock;
+  random: () => number;
+  /** A fresh id for a command, or for a host. */
+  newId: () => string;
+  /** Called where another host took the name over: the workers are ended, and the host is to be too. */
+  onOusted: (error: WorkerHostError) => void;
+}
