@@ -34,8 +34,8 @@ async function fourAtATime<Case>(cases: readonly Case[], run: (each: Case) => Pr
 
 describe("help", () => {
   test("each has an example", async () => {
-    await fourAtATime(["", "run", "list", "send"], async (command) => {
-      const { code, stdout, stderr } = await runCli(command ? [command, "--help"] : ["--help"]);
+    await fourAtATime(["", "run", "list", "send", "board rename"], async (command) => {
+      const { code, stdout, stderr } = await runCli([...command.split(" ").filter(Boolean), "--help"]);
       expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
       expect(stdout).toMatch(new RegExp(`^Usage: worker-host ${command}`));
       expect(stdout).toMatch(new RegExp(`\\nExample:\\n  worker-host ${command}.+\\n`));
@@ -52,7 +52,7 @@ const NOT_UNDERSTOOD: [string[], RegExp][] = [
   [["--mqtt-hots", "x"], /unknown option '--mqtt-hots'.*\n.*Did you mean --mqtt-host\?/],
   [["send", "fogger", "start", "--nope"], /unknown option '--nope'/],
   [["lst"], /there is no command "lst"; did you mean "worker-host list"\?/],
-  [["dance"], /there is no command "dance"; there are: run, list, send/],
+  [["dance"], /there is no command "dance"; there are: run, list, send, .*board/],
   [["--broker-port", "1", "list"], /the command comes first, then its options: worker-host list --…/],
   [["list", "fogger"], /too many arguments for 'list'/],
   [["send"], /missing required argument 'id'/],
@@ -61,6 +61,12 @@ const NOT_UNDERSTOOD: [string[], RegExp][] = [
   [["send", "fogger", "start", "--json", "{x: 1}"], /--json \{x: 1\}: not JSON .*single quotes/],
   [["send", "fogger", "start", "3000", "--json", "1"], /either arguments or --json, not both/],
   [["send", "fogger", "start", "--json"], /option '--json <value>' argument missing/],
+  [["board", "rename", "fogger"], /missing required argument 'new-id'/],
+  [["board", "rename", "fog.ger", "fogger_hw"], /"fog\.ger" is no prop's id: expected letters/],
+  [["board", "rename", "fogger", "fogger hw"], /"fogger hw" can't be an id: .* such as "fogger_hw"/],
+  [["board", "rename", "fogger", "broadcast"], /"broadcast" is reserved/],
+  [["board", "rename", "fogger", "fogger"], /the board has the id "fogger" already: give another/],
+  [["board", "renmae"], /unknown command 'renmae'.*\n.*Did you mean rename\?/],
   [["--log-level", "loud"], /--log-level: expected one of trace, .*got "loud"/],
 ];
 
@@ -95,10 +101,10 @@ describe("list", () => {
     );
     const { heartbeat: _, ...rows } = rowsOf(stdout);
     expect(rows).toEqual({
-      id: ["runstate", "file", "config", "remark"],
-      broken: ["skipped", "props/broken/backend/worker.ts", "-", "in WORKER_PROPS_DISABLE"],
-      fogger: ["would load", "props/fogger/backend/worker.ts", "props/fogger/backend/config.yaml"],
-      old: ["skipped", "props/old/backend/worker.py", "-", expect.stringContaining("docs/porting-from-python.md")],
+      id: ["runstate", "board", "file", "config", "remark"],
+      broken: ["skipped", "-", "props/broken/backend/worker.ts", "-", "in WORKER_PROPS_DISABLE"],
+      fogger: ["would load", "-", "props/fogger/backend/worker.ts", "props/fogger/backend/config.yaml"],
+      old: ["skipped", "-", "props/old/backend/worker.py", "-", expect.stringContaining("docs/porting-from-python.md")],
     });
 
     const json = await runCli([...args, "--json"], { cwd });
@@ -130,10 +136,17 @@ describe("list", () => {
     expect(Object.keys(rows)).toEqual(["id", "broken", "fogger", "old"]);
     expect(rows.fogger).toEqual([
       "running",
+      "-",
       expect.stringMatching(/fogger\/backend\/worker\.ts$/),
       expect.stringMatching(/fogger\/backend\/config\.yaml$/),
     ]);
-    expect(rows.broken).toEqual(["failed", expect.anything(), "-", expect.stringContaining("exports no class Worker")]);
+    expect(rows.broken).toEqual([
+      "failed",
+      "-",
+      expect.anything(),
+      "-",
+      expect.stringContaining("exports no class Worker"),
+    ]);
 
     const json = await runCli([...args, "--json", "--running"]);
     const workers = JSON.parse(json.stdout) as WorkerSummary[];

@@ -2,19 +2,21 @@ import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { fileURLToPath } from "node:url";
-import { Command, CommanderError, Option } from "commander";
-import { closestMatch } from "leven";
+import { Command, CommanderError } from "commander";
 import { allStop, describeAllStop } from "./cli/all-stop.ts";
 import { banner, lanHints } from "./cli/banner.ts";
+import { renameBoard } from "./cli/board.ts";
 import { check } from "./cli/check.ts";
 import { list } from "./cli/list.ts";
 import { createNew } from "./cli/new.ts";
-import { send } from "./cli/send.ts";
+import { type Flags, forConnecting, settingsIn, withSettings } from "./cli/options.ts";
+import { type Outcome, send } from "./cli/send.ts";
 import { tellHost } from "./cli/tell-host.ts";
+import { unknownCommand } from "./cli/unknown-command.ts";
 import { describeError, WorkerHostError } from "./contract/errors.ts";
 import { pathFrom } from "./host/discover.ts";
 import { Host } from "./host/host.ts";
-import { resolveSettings, SETTINGS, type SettingDefinition, type Settings } from "./host/settings.ts";
+import { resolveSettings, type Settings } from "./host/settings.ts";
 import { systemClock } from "./worker/clock.ts";
 import { createLogger } from "./worker/log.ts";
 
@@ -26,16 +28,9 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
   version: string;
 };
 
-type Flags = Record<string, string | boolean>;
-
 function settingsFrom(flags: Flags): Settings {
   return resolveSettings({
-    flags: new Map(
-      SETTINGS.flatMap(({ key, flag }) => {
-        const value = flags[new Option(flag).attributeName()];
-        return value === undefined ? [] : [[key, value]];
-      }),
-    ),
+    flags: settingsIn(flags),
     env: process.env,
     cwd: process.cwd(),
     shippedBuiltins: fileURLToPath(new URL("../builtin-workers", import.meta.url)),
@@ -113,31 +108,10 @@ function fail(error: unknown): never {
   process.exit(error instanceof WorkerHostError && error.code === "invalid_settings" ? 2 : 1);
 }
 
-function withSettings(command: Command, wanted: (setting: SettingDefinition) => boolean): Command {
-  for (const setting of SETTINGS.filter(wanted) as readonly SettingDefinition[]) {
-    const { flag, description, env, fallback } = setting;
-    command.addOption(new Option(flag, `${description} (${env}${fallback ? `; default: ${fallback}` : ""})`));
-  }
-  return command;
-}
-
-const forConnecting = ({ key }: SettingDefinition) =>
-  key.startsWith("mqtt_") || key === "broker_port" || key === "data";
-
-/** What isn't a command comes to `run` as its argument, since that is the default. */
-function unknownCommand(word: string): WorkerHostError {
-  const names = program.commands.map((command) => command.name());
-  if (names.includes(word)) {
-    return new WorkerHostError(
-      "invalid_settings",
-      `the command comes first, then its options: worker-host ${word} --…`,
-    );
-  }
-  const meant = closestMatch(word, names, { maxDistance: 2 });
-  return new WorkerHostError(
-    "invalid_settings",
-    `there is no command "${word}"; ${meant ? `did you mean "worker-host ${meant}"?` : `there are: ${names.join(", ")}`}`,
-  );
+/** Says what came of a command line, and ends with its exit code. */
+function finish({ code, text }: Outcome): never {
+  (code === 0 ? console.log : console.error)(text);
+  process.exit(code);
 }
 
 const program = new Command("worker-host")
@@ -152,7 +126,12 @@ withSettings(program.command("run", { isDefault: true }), () => true)
   .addHelpText("after", "\nExample:\n  worker-host run --props ~/haunt/props --mqtt-host 192.168.1.10")
   .allowExcessArguments(true)
   .action((flags: Flags, { args: [word] }: Command) => {
-    if (word !== undefined) throw unknownCommand(word);
+    // What isn't a command comes here as an argument, since this one is the default.
+    if (word !== undefined)
+      throw unknownCommand(
+        word,
+        program.commands.map((command) => command.name()),
+      );
     return run(flags);
   });
 
@@ -198,8 +177,7 @@ withSettings(program.command("send"), forConnecting)
       clock: systemClock,
       random: Math.random,
     });
-    (outcome.code === 0 ? console.log : console.error)(outcome.text);
-    process.exit(outcome.code);
+    finish(outcome);
   });
 
 const ALL_STOP = [
@@ -216,8 +194,7 @@ for (const { name, action, what } of ALL_STOP) {
       const reason = words.length > 0 ? { reason: words.join(" ") } : {};
       const options = { action, ...reason, newId: randomUUID, clock: systemClock, random: Math.random };
       const outcome = await allStop(settingsFrom(flags), options);
-      (outcome.code === 0 ? console.log : console.error)(outcome.text);
-      process.exit(outcome.code);
+      finish(outcome);
     });
 }
 
@@ -237,8 +214,7 @@ function addTelling(line: string, what: string, example: string, tell: (args: st
         describe: () => said,
         otherwise: (error) => error.message,
       });
-      (outcome.code === 0 ? console.log : console.error)(outcome.text);
-      process.exit(outcome.code);
+      finish(outcome);
     });
 }
 
@@ -271,6 +247,22 @@ addTelling("release <id>", "end a prop's lock-out", "release fogger", ([id]) => 
   args: id,
   said: `${id} takes commands again`,
 }));
+
+const board = program
+  .command("board")
+  .description("what a board can be told")
+  .addHelpText("after", "\nExample:\n  worker-host board rename fogger fogger_hw");
+
+withSettings(board.command("rename"), forConnecting)
+  .description("give a board another id, and wait until it is online under that")
+  .argument("<id>", "the board's id")
+  .argument("<new-id>", "the one that it is to have")
+  .addHelpText("after", "\nExample:\n  worker-host board rename fogger fogger_hw")
+  .action(async (id: string, newId: string, flags: Flags) => {
+    const newCommandId = randomUUID;
+    const dependencies = { newCommandId, clock: systemClock, random: Math.random, say: console.log };
+    finish(await renameBoard(settingsFrom(flags), { id, newId, ...dependencies }));
+  });
 
 withSettings(program.command("new"), ({ key }) => key === "props" || key === "mqtt_prefix")
   .description("write a prop to begin with")

@@ -1,4 +1,4 @@
-import type { HostDescription, WorkerSummary } from "../contract/description.ts";
+import type { BoardSummary, HostDescription, WorkerSummary } from "../contract/description.ts";
 import { decodeText, jsonIn } from "../contract/payload.ts";
 import { Topics } from "../contract/topics.ts";
 import { pathFrom } from "../host/discover.ts";
@@ -27,9 +27,10 @@ export interface ListOutcome {
   notes: string[];
 }
 
-/** A worker as it is listed; `would load` where no host runs. */
-interface Row extends Omit<WorkerSummary, "state"> {
-  state: WorkerSummary["state"] | "would load";
+/** A worker as it is listed; `would load` where no host runs. A prop without one is a `board` alone. */
+interface Row extends Omit<WorkerSummary, "state" | "file"> {
+  state: WorkerSummary["state"] | "would load" | "board";
+  file?: string;
 }
 
 /** Asks the running host for its workers; where none answers, looks for what would load. */
@@ -61,8 +62,13 @@ async function ask(settings: Settings, options: ListOptions): Promise<{ workers:
 
 /** `undefined` where somebody else wrote on the host's topic. */
 function workersIn(text: string): { workers: Row[] } | undefined {
-  const workers = (jsonIn(text) as Partial<HostDescription> | null | undefined)?.workers;
-  return Array.isArray(workers) ? { workers } : undefined;
+  const { workers, boards } = (jsonIn(text) ?? {}) as Partial<HostDescription>;
+  if (!Array.isArray(workers)) return undefined;
+  return { workers: [...workers, ...(Array.isArray(boards) ? boards.map(asRow) : [])] };
+}
+
+function asRow({ id, availability }: BoardSummary): Row {
+  return { id, state: "board", board: availability };
 }
 
 function retained(connection: Connection, topic: string): Promise<string | undefined> {
@@ -96,8 +102,8 @@ function format(rows: Row[], json: boolean): string {
   if (json) return JSON.stringify(rows, null, 2);
   if (rows.length === 0) return "no worker";
   const cells = [
-    ["id", "runstate", "file", "config", "remark"],
-    ...rows.map((row) => [row.id, row.state, row.file, row.config ?? "-", remarkOn(row)]),
+    ["id", "runstate", "board", "file", "config", "remark"],
+    ...rows.map((row) => [row.id, row.state, row.board ?? "-", row.file ?? "-", row.config ?? "-", remarkOn(row)]),
   ];
   const widths = cells[0]?.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0))) ?? [];
   return cells

@@ -1,0 +1,137 @@
+import { parseBoard, parseRunstate } from "../contract/description.ts";
+import { WorkerHostError } from "../contract/errors.ts";
+import { decodeText } from "../contract/payload.ts";
+import { assertTarget, faultOfId, Topics } from "../contract/topics.ts";
+import { isThere } from "../host/is-there.ts";
+import type { Settings } from "../host/settings.ts";
+import { CallError, Calls } from "../worker/calls.ts";
+import { within } from "../worker/clock.ts";
+import type { Connection } from "../worker/connection.ts";
+import type { Message } from "../worker/wire.ts";
+import { type ClientDependencies, connect } from "./client.ts";
+import type { Outcome } from "./send.ts";
+
+export interface RenameOptions extends ClientDependencies {
+  id: string;
+  newId: string;
+  /** A fresh id for a command. */
+  newCommandId: () => string;
+  /** Tells people how far it is. */
+  say: (text: string) => void;
+}
+
+/** How long a broker has to send what it retains. */
+const SHOW_MS = 1_000;
+/** How long a board has to write down its id and to say so. */
+const REPLY_MS = 5_000;
+/** How long it has to be there again. */
+const RETURN_MS = 30_000;
+
+/** Has a board take another id, and waits until it is there under that. */
+export async function renameBoard(settings: Settings, options: RenameOptions): Promise<Outcome> {
+  const { id, newId } = options;
+  const fault = faultOfTarget(id) ?? faultOfId(newId, settings.name);
+  if (fault !== undefined) throw new WorkerHostError("invalid_settings", fault);
+  if (id === newId) throw new WorkerHostError("invalid_settings", `the board has the id "${id}" already: give another`);
+  const client = await connect(settings, options);
+  if ("problem" in client) return { code: 1, text: `not renamed: ${client.problem}` };
+  const { connection } = client;
+  const topics = new Topics(settings.prefix, settings.name);
+  try {
+    return await new Renaming(connection, topics, options).run();
+  } finally {
+    await connection.stop();
+  }
+}
+
+function faultOfTarget(id: string): string | undefined {
+  try {
+    assertTarget(id);
+    return undefined;
+  } catch (error) {
+    if (error instanceof WorkerHostError) return error.message;
+    throw error;
+  }
+}
+
+/** One board's way from one id to another. */
+class Renaming {
+  /** What the broker shows of the new id's availability. */
+  readonly #shown: Promise<Uint8Array>;
+  /** Fulfils when somebody comes online under the new id. */
+  readonly #back: Promise<void>;
+  #show: (payload: Uint8Array) => void = () => {};
+  #isBack = () => {};
+
+  constructor(
+    private readonly wire: Connection,
+    private readonly topics: Topics,
+    private readonly options: RenameOptions,
+  ) {
+    this.#shown = new Promise((resolve) => {
+      this.#show = resolve;
+    });
+    this.#back = new Promise((resolve) => {
+      this.#isBack = resolve;
+    });
+  }
+
+  async run(): Promise<Outcome> {
+    const { wire, topics } = this;
+    const { id, newId, clock, say } = this.options;
+    await wire.subscribe(topics.availability(newId), (message) => this.#hear(message));
+    const obstacle = await this.#obstacle();
+    if (obstacle !== undefined) return { code: 1, text: `not renamed: ${obstacle}` };
+    try {
+      await this.#send();
+    } catch (error) {
+      if (error instanceof CallError) return { code: 1, text: `not renamed: ${error.message}` };
+      throw error;
+    }
+    say(`${id} takes the id ${newId}, and starts again`);
+    if (await within(clock, RETURN_MS, this.#back)) return { code: 0, text: `${newId} is online` };
+    return { code: 1, text: `${newId} did not come online in ${RETURN_MS / 1000} s: look at its power and network` };
+  }
+
+  #hear({ payload, retain }: Message): void {
+    if (retain) this.#show(payload);
+    else if (decodeText(payload) === "online") this.#isBack();
+  }
+
+  /** Why nothing is sent. */
+  async #obstacle(): Promise<string | undefined> {
+    const { wire, topics } = this;
+    const { id, newId, clock, newCommandId } = this.options;
+    const [description, runstate, shown] = await Promise.all([
+      this.#retained(topics.description(id)),
+      this.#retained(topics.runstate(id)),
+      within(clock, SHOW_MS, this.#shown),
+    ]);
+    if (description === undefined) return `nothing on the broker describes itself as "${id}"`;
+    if (parseBoard(description) === undefined) {
+      const host = runstate && parseRunstate(runstate)?.host;
+      const what = host ? `it is a worker of the host "${host}"` : 'its description has no "board"';
+      return `"${id}" is no board: ${what}`;
+    }
+    if (shown === undefined || decodeText(shown.value) !== "online") return undefined;
+    const there = await isThere(newId, { wire, topics, clock, newId: newCommandId, asker: "cli" });
+    return there === false ? undefined : `"${newId}" is taken: something answers under it`;
+  }
+
+  async #send(): Promise<void> {
+    const { wire, topics } = this;
+    const { id, newId, clock, newCommandId } = this.options;
+    const calls = new Calls({ id: "cli", topics, wire, clock, newId: newCommandId });
+    await calls.call({ target: id, action: "rename", args: newId, timeoutMs: REPLY_MS });
+  }
+
+  /** What the broker retains on a topic; `undefined` where that is nothing. */
+  async #retained(topic: string): Promise<Uint8Array | undefined> {
+    let show: (payload: Uint8Array) => void = () => {};
+    const shown = new Promise<Uint8Array>((resolve) => {
+      show = resolve;
+    });
+    await this.wire.subscribe(topic, ({ payload }) => show(payload));
+    return (await within(this.options.clock, SHOW_MS, shown))?.value;
+  }
+}

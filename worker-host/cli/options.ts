@@ -1,0 +1,29 @@
+import { type Command, Option } from "commander";
+import { SETTINGS, type SettingDefinition } from "../host/settings.ts";
+
+/** What commander makes of the options that were given. */
+export type Flags = Record<string, string | boolean>;
+
+/** The settings among them, by their keys. */
+export function settingsIn(flags: Flags): Map<string, string | boolean> {
+  return new Map(
+    SETTINGS.flatMap(({ key, flag }) => {
+      const value = flags[new Option(flag).attributeName()];
+      return value === undefined ? [] : [[key, value]];
+    }),
+  );
+}
+
+/** Gives a command an option for each setting that is wanted. */
+export function withSettings(command: Command, wanted: (setting: SettingDefinition) => boolean): Command {
+  for (const setting of SETTINGS.filter(wanted) as readonly SettingDefinition[]) {
+    const { flag, description, env, fallback } = setting;
+    command.addOption(new Option(flag, `${description} (${env}${fallback ? `; default: ${fallback}` : ""})`));
+  }
+  return command;
+}
+
+/** Whether a command that only sends something needs that setting. */
+export function forConnecting({ key }: SettingDefinition): boolean {
+  return key.startsWith("mqtt_") || key === "broker_port" || key === "data";
+}
