@@ -103,6 +103,15 @@ test("a declared key is retained; what is declared wrongly is told", async () =>
   await expect(startWorker(Liar)).rejects.toThrow(/describe: "commands" is said by the host: leave it out/);
 });
 
+test("a worker can't say that it is a board", async () => {
+  class Pretender extends BaseWorker {
+    override async start() {
+      this.describe({ board: "esp32" });
+    }
+  }
+  await expect(startWorker(Pretender)).rejects.toThrow(/describe: "board" is said by boards: name it otherwise/);
+});
+
 test("a call waits as long as its target gives that command, and a grace; without a description 30 s", async () => {
   class Caller extends BaseWorker {
     async do_ask(action: string) {

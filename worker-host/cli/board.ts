@@ -1,10 +1,11 @@
+import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
 import { parseBoard, parseRunstate } from "../contract/description.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { decodeText } from "../contract/payload.ts";
+import { parseReply } from "../contract/reply.ts";
 import { assertTarget, faultOfId, Topics } from "../contract/topics.ts";
 import { isThere } from "../host/is-there.ts";
 import type { Settings } from "../host/settings.ts";
-import { CallError, Calls } from "../worker/calls.ts";
 import { within } from "../worker/clock.ts";
 import type { Connection } from "../worker/connection.ts";
 import type { Message } from "../worker/wire.ts";
@@ -62,6 +63,8 @@ class Renaming {
   readonly #back: Promise<void>;
   #show: (payload: Uint8Array) => void = () => {};
   #isBack = () => {};
+  /** A worker runs under the board's id, too. */
+  #isShared = false;
 
   constructor(
     private readonly wire: Connection,
@@ -82,12 +85,8 @@ class Renaming {
     await wire.subscribe(topics.availability(newId), (message) => this.#hear(message));
     const obstacle = await this.#obstacle();
     if (obstacle !== undefined) return { code: 1, text: `not renamed: ${obstacle}` };
-    try {
-      await this.#send();
-    } catch (error) {
-      if (error instanceof CallError) return { code: 1, text: `not renamed: ${error.message}` };
-      throw error;
-    }
+    const failure = await this.#send();
+    if (failure !== undefined) return { code: 1, text: `not renamed: ${failure}` };
     say(`${id} takes the id ${newId}, and starts again`);
     if (await within(clock, RETURN_MS, this.#back)) return { code: 0, text: `${newId} is online` };
     return { code: 1, text: `${newId} did not come online in ${RETURN_MS / 1000} s: look at its power and network` };
@@ -107,10 +106,11 @@ class Renaming {
       this.#retained(topics.runstate(id)),
       within(clock, SHOW_MS, this.#shown),
     ]);
+    const worker = runstate && parseRunstate(runstate);
+    this.#isShared = worker?.state === "running";
     if (description === undefined) return `nothing on the broker describes itself as "${id}"`;
     if (parseBoard(description) === undefined) {
-      const host = runstate && parseRunstate(runstate)?.host;
-      const what = host ? `it is a worker of the host "${host}"` : 'its description has no "board"';
+      const what = worker ? `it is a worker of the host "${worker.host}"` : 'its description has no "board"';
       return `"${id}" is no board: ${what}`;
     }
     if (shown === undefined || decodeText(shown.value) !== "online") return undefined;
@@ -118,11 +118,31 @@ class Renaming {
     return there === false ? undefined : `"${newId}" is taken: something answers under it`;
   }
 
-  async #send(): Promise<void> {
+  /** Sends the command; gives why it was not done. */
+  async #send(): Promise<string | undefined> {
     const { wire, topics } = this;
     const { id, newId, clock, newCommandId } = this.options;
-    const calls = new Calls({ id: "cli", topics, wire, clock, newId: newCommandId });
-    await calls.call({ target: id, action: "rename", args: newId, timeoutMs: REPLY_MS });
+    const commandId = newCommandId();
+    const replyTo = topics.reply("cli", commandId);
+    let refusal: string | undefined;
+    let settle: (refusal: string | undefined) => void = () => {};
+    const settled = new Promise<string | undefined>((resolve) => {
+      settle = resolve;
+    });
+    await wire.subscribe(replyTo, ({ payload }) => {
+      const reply = parseReply(payload);
+      if (!reply) return;
+      refusal = reply.status === "ok" ? undefined : (reply.error ?? "no reason given");
+      // A worker that has the id too knows no such command, and says so.
+      if (refusal === undefined || !this.#isShared) settle(refusal);
+    });
+    const payload = formatCommand("rename", newId, commandId, replyTo);
+    const sent = await wire.publish(topics.command(id), payload, { qos: 1, expiryS: COMMAND_EXPIRY_S });
+    if (sent === "dropped") return "the broker did not take the command";
+    if (sent === "unheard") return `nobody takes commands for ${id}: is it running?`;
+    const back = this.#back.then(() => undefined);
+    const answer = await within(clock, REPLY_MS, Promise.race([settled, back]));
+    return answer ? answer.value : (refusal ?? `no reply in ${REPLY_MS / 1000} s`);
   }
 
   /** What the broker retains on a topic; `undefined` where that is nothing. */

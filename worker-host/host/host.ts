@@ -135,6 +135,8 @@ export class Host {
   /** Stops the workers, says so, and closes the broker last. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    // Before whoever is asking for an id is told to give up.
+    this.#supervisor?.startNoMore();
     this.#standing?.giveUp();
     this.#cancelLoading();
     this.#safety?.stop();

@@ -94,13 +94,15 @@ export class Presence {
 
   /** Connects, with the MQTT that the broker is known to speak. Fulfils once connected. */
   async start(protocolVersion: 5 | 4): Promise<void> {
-    const { topics } = this.options;
+    const { topics, clock } = this.options;
     const { hostName } = topics;
-    await this.#connection.subscribe(topics.broadcast, (message) => this.#sawBroadcast(message));
-    await insistOn(topics.availability(hostName), this.#connection);
+    const connection = this.#connection;
+    await connection.subscribe(topics.broadcast, (message) => this.#sawBroadcast(message));
+    const beside = [topics.description(hostName)];
+    await insistOn({ availability: topics.availability(hostName), beside, connection, clock });
     this.#publish(topics.runstate(hostName), this.#runstate("running", this.#startedAt));
     this.#publish(topics.availability(hostName), "online");
-    await this.#connection.start(protocolVersion);
+    await connection.start(protocolVersion);
     this.#connect();
     this.#beat();
   }

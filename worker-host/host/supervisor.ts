@@ -193,10 +193,15 @@ export class Supervisor {
     await this.#slots.rest();
   }
 
-  /** Stops all workers, then their processes. */
-  async stop(): Promise<void> {
+  /** From now on no worker starts. */
+  startNoMore(): void {
     this.#stopping = true;
     this.#restarts.cancelAll();
+  }
+
+  /** Stops all workers, then their processes. */
+  async stop(): Promise<void> {
+    this.startNoMore();
     if (this.#slots.ready) {
       for (const { planned, slot } of this.records.all) slot?.stop(planned.id, false);
       const unborn = this.records.all.filter(({ slot, state }) => !slot && state === "starting");
@@ -209,8 +214,7 @@ export class Supervisor {
 
   /** Ends everything at once. */
   kill(): void {
-    this.#stopping = true;
-    this.#restarts.cancelAll();
+    this.startNoMore();
     this.#slots.kill();
   }
 

@@ -50,10 +50,11 @@ export class WorkerWire implements Wire {
     await this.#connection.subscribe(topic, handler, options);
   }
 
-  /** Lets nobody else's `offline` stand for this worker's. */
+  /** Lets nobody else's `offline` stand for this worker's, nor that somebody cleared what it retains. */
   async insist(): Promise<void> {
-    const { id, topics } = this.options;
-    await insistOn(topics.availability(id), this.#connection);
+    const { id, topics, clock } = this.options;
+    const beside = [topics.state(id), topics.description(id)];
+    await insistOn({ availability: topics.availability(id), beside, connection: this.#connection, clock });
   }
 
   #listen(): { connection: Connection; connected: Promise<void> } {
