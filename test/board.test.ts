@@ -131,6 +131,20 @@ test("a worker runs on beside a board that appears under its id; that is said on
   expect(JSON.parse(client.texts(RUNSTATE).at(-1) ?? "")).toMatchObject({ state: "running" });
 });
 
+test("a host that is stopped while it waits for an answer ends at once, and doesn't start the worker", async () => {
+  const broker = await startBroker();
+  const board = await FakeBoard.start(broker.url, "fogger", { ping: "never" });
+  const client = await TestClient.connect(broker.url);
+  const host = await startHost({ broker, props: FOGGER, dontWait: true });
+  await client.expect("halloween/fogger/cmd", /"ping"/);
+  expect(await host.stop()).toEqual({ code: 0, signal: null });
+  await client.barrier();
+  expect(client.texts("halloween/fogger/cmd").length).toBe(1);
+  expect(client.texts(AVAILABILITY)).toEqual(["online"]);
+  expect(client.texts("halloween/fogger/description").length).toBe(1);
+  expect(board.actions).toEqual(["ping"]);
+});
+
 test("a worker that waits for its id starts though the board left while the broker was away", async () => {
   const broker = await startBroker({ persistent: true });
   const board = await FakeBoard.start(broker.url, "fogger");
