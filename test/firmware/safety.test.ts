@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { type Board, type BoardOptions, startBoard, type Trace } from "../harness/sketch.ts";
 import { startBroker, type TestBroker } from "../harness/broker.ts";
 import { TestClient } from "../harness/client.ts";
 import { startProxy } from "../harness/proxy.ts";
+import { type Board, type BoardOptions, startBoard, type Trace } from "../harness/sketch.ts";
 
 const VALVE = 26;
 const PUMP = 26;

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { expect, test } from "vitest";
-import { program } from "../harness/sketch.ts";
 import { bytesOf, VECTORS, wellFormed } from "../harness/command-vectors.ts";
+import { program } from "../harness/sketch.ts";
 
 interface Read {
   refused?: string;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { type Board, startBoard } from "../harness/sketch.ts";
 import { startBroker } from "../harness/broker.ts";
 import { TestClient } from "../harness/client.ts";
+import { type Board, startBoard } from "../harness/sketch.ts";
 
 const SKETCHES = [
   ["coffin_jumper", "coffin_jumper_hw"],

@@ -17,12 +17,14 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
 
   readonly board = `${this.id}_hw`;
   #armed = false;
+  #boardState = "";
   #scares = 0;
   #show?: Task;
 
   override async start() {
     await super.start();
     this.state = "idle";
+    await this.watchState(this.board, (state) => this.onBoard(state));
     const topic = this.config.trigger_topic;
     if (topic) await this.subscribe(topic, ({ text, retain }) => this.onMotion(text === "1", retain));
     else await this.watch(this.board, "pir", (value, { retain }) => this.onMotion(value === 1, retain));
@@ -33,32 +35,48 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     if (somebody && !retain && this.state === "armed") await this.perform(this.scare);
   }
 
-  @command({ description: "Let the next motion scare" })
-  do_arm() {
-    this.#armed = true;
-    if (this.state === "idle") this.rest();
+  /** A board that restarted, or was told so past us, is not armed any more. */
+  onBoard(state: string) {
+    this.#boardState = state;
+    if (!this.#armed || (state !== "disarmed" && state !== "fault")) return;
+    this.disarm();
+    this.status("warn", `disarmed, since the state of ${this.board} is ${state}`);
   }
 
-  @command({ description: "Let no motion scare; a scare under way ends" })
-  do_disarm() {
+  @command({ description: "Arm the board, and let the next motion scare" })
+  async do_arm() {
+    if (this.#boardState === "fault") throw new Error(`${this.board} is at fault: look at it, then send it "reset"`);
+    this.#armed = true;
+    if (this.state === "idle") this.rest();
+    await this.command(this.board, "arm");
+  }
+
+  @command({ description: "Let nothing move; a scare under way ends" })
+  async do_disarm() {
+    this.disarm();
+    await this.command(this.board, "disarm");
+  }
+
+  disarm() {
     this.#armed = false;
     this.#show?.cancel();
     this.rest();
   }
 
   @command({
-    description: "Make the lid alone jump, armed or not; a scare under way ends",
+    description: "Make the lid alone jump, while it is armed; a scare under way ends",
     args: duration().optional(),
     widget: { type: "button", label: "Jump", confirm: true },
   })
   async do_jump(ms = this.config.jump_ms) {
+    if (!this.#armed) throw new Error('it is disarmed: send "arm" first');
     if (ms > this.config.max_on_ms) throw new RangeError(`at most ${this.config.max_on_ms} ms, got ${ms}`);
     await this.perform(() => this.jump(ms));
   }
 
-  @command({ description: "As disarm, and tell the board to stop whatever it is doing" })
+  @command({ description: "As disarm, at once" })
   async do_stop() {
-    this.do_disarm();
+    this.disarm();
     await this.command(this.board, "stop");
   }
 
@@ -79,12 +97,10 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     await this.sleep(this.config.cooldown_s * 1000);
   }
 
-  jump(ms: number) {
-    return this.hold(
-      ms,
-      () => this.command(this.board, "jump", ms),
-      () => this.command(this.board, "stop"),
-    );
+  /** The board ends it by itself; a `stop` would disarm it. */
+  async jump(ms: number) {
+    await this.command(this.board, "jump", ms);
+    await this.sleep(ms);
   }
 
   cue({ ids, action, ms }: z.infer<typeof target>) {
