@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError } from "commander";
 import { allStop, describeAllStop } from "./cli/all-stop.ts";
@@ -11,7 +12,9 @@ import { list } from "./cli/list.ts";
 import { createNew } from "./cli/new.ts";
 import { type Flags, forConnecting, settingsIn, withSettings } from "./cli/options.ts";
 import { type Outcome, send } from "./cli/send.ts";
+import { Simulation } from "./cli/simulation.ts";
 import { tellHost } from "./cli/tell-host.ts";
+import { ALL_STOP_COMMANDS, TELLINGS } from "./cli/tellings.ts";
 import { unknownCommand } from "./cli/unknown-command.ts";
 import { describeError, WorkerHostError } from "./contract/errors.ts";
 import { pathFrom } from "./host/discover.ts";
@@ -37,8 +40,8 @@ function settingsFrom(flags: Flags): Settings {
   });
 }
 
-async function run(flags: Flags): Promise<void> {
-  const settings = settingsFrom(flags);
+/** Gives the host, once its workers are settled; none where it was told to stop before that. */
+async function run(settings: Settings): Promise<Host | undefined> {
   const forPeople = process.stdout.isTTY;
   const logOptions = { level: settings.logLevel, pretty: forPeople };
   const log = await createLogger(logOptions);
@@ -62,13 +65,35 @@ async function run(flags: Flags): Promise<void> {
     throw error;
   }
   await host.settle();
-  if (stopping()) return;
+  if (stopping()) return undefined;
   const count = (state: string) => host.workers.filter((worker) => worker.state === state).length;
   log.info({ running: count("running"), failed: count("failed"), skipped: count("skipped") }, "ready");
   const hints = settings.embedded.lan ? lanHints(host, settings, addresses(), forPeople) : [];
   if (forPeople) console.log(banner(host, settings, version, hints).join("\n"));
   else for (const hint of hints) log.info(hint);
   if (host.allStop?.engaged) log.warn(describeAllStop(host.allStop));
+  return host;
+}
+
+/** Runs the sketches beside the host; a line that is typed is a key of one of them, or a command. */
+async function simulate(names: string[], settings: Settings): Promise<void> {
+  const simulation = new Simulation({ ...settings, env: process.env, names, say: console.log });
+  await simulation.prepare();
+  const host = await run(settings);
+  if (!host?.broker) return;
+  const { broker } = host;
+  simulation.start(broker, settings.prefix, settings.tlsFiles.ca);
+  const keys = simulation.help().map((line) => `  ${line}`);
+  console.log(
+    ["", "  Type one of these, or a command such as coffin_jumper arm, and press Enter:", ...keys, ""].join("\n"),
+  );
+  const sending = { wait: false, newId: randomUUID, clock: systemClock, random: Math.random };
+  for await (const line of createInterface({ input: process.stdin })) {
+    const [id = "", action, ...args] = line.trim().split(/\s+/);
+    if (id === "" || simulation.press(id)) continue;
+    if (action === undefined) console.log(`"${id}" is no key and no command; a command is such as: coffin_jumper arm`);
+    else console.log((await send({ ...settings, external: broker }, { ...sending, id, action, args })).text);
+  }
 }
 
 /** Gives a function that says whether a signal has come. */
@@ -132,8 +157,14 @@ withSettings(program.command("run", { isDefault: true }), () => true)
         word,
         program.commands.map((command) => command.name()),
       );
-    return run(flags);
+    return run(settingsFrom(flags)).then(() => undefined);
   });
+
+withSettings(program.command("simulate"), () => true)
+  .description("run the workers, and the props' sketches on this machine, without any hardware")
+  .argument("[ids...]", "only the sketches of these props; all if not given")
+  .addHelpText("after", "\nExample:\n  worker-host simulate coffin_jumper fogger")
+  .action((ids: string[], flags: Flags) => simulate(ids, settingsFrom(flags)));
 
 withSettings(program.command("list"), () => true)
   .description("list the workers: those of the running host, or else what would load")
@@ -180,12 +211,7 @@ withSettings(program.command("send"), forConnecting)
     finish(outcome);
   });
 
-const ALL_STOP = [
-  { name: "all-stop", action: "all_stop", what: "stop every prop, and let nothing move until all-clear" },
-  { name: "all-clear", action: "all_clear", what: "end all-stop; starts nothing by itself" },
-] as const;
-
-for (const { name, action, what } of ALL_STOP) {
+for (const { name, action, what } of ALL_STOP_COMMANDS) {
   withSettings(program.command(name), forConnecting)
     .description(what)
     .argument("[reason...]", "why, for whoever looks")
@@ -198,14 +224,12 @@ for (const { name, action, what } of ALL_STOP) {
     });
 }
 
-/** A command line that tells the host to do something. */
-function addTelling(line: string, what: string, example: string, tell: (args: string[]) => Telling): void {
+for (const { line, what, example, tell } of TELLINGS) {
   withSettings(program.command(line), forConnecting)
     .description(what)
     .addHelpText("after", `\nExample:\n  worker-host ${example}`)
     .action(async (...given: [...(string | string[])[], Flags, Command]) => {
-      const args = given.slice(0, -2).flat() as string[];
-      const { said, ...telling } = tell(args);
+      const { said, ...telling } = tell(given.slice(0, -2).flat() as string[]);
       const outcome = await tellHost(settingsFrom(given.at(-2) as Flags), {
         ...telling,
         newId: randomUUID,
@@ -217,36 +241,6 @@ function addTelling(line: string, what: string, example: string, tell: (args: st
       finish(outcome);
     });
 }
-
-/** What the host is told, and what is said when it has done so. */
-interface Telling {
-  action: string;
-  args: unknown;
-  said: string;
-}
-
-addTelling("show <on|off>", "while the show is on, edits wait and nothing is reloaded", "show on", ([word]) => ({
-  action: "show",
-  args: word,
-  said: word === "on" ? "the show is on: edits wait" : "the show is off: edits are taken in",
-}));
-
-addTelling(
-  "lock-out <id> [reason...]",
-  "have a prop take no command but stop until it is released",
-  "lock-out fogger the hose leaks",
-  ([id, ...words]) => ({
-    action: "lock_out",
-    args: { id, ...(words.length > 0 ? { reason: words.join(" ") } : {}) },
-    said: `${id} is locked out until "worker-host release ${id}"`,
-  }),
-);
-
-addTelling("release <id>", "end a prop's lock-out", "release fogger", ([id]) => ({
-  action: "release",
-  args: id,
-  said: `${id} takes commands again`,
-}));
 
 const board = program
   .command("board")

@@ -119,6 +119,7 @@ export function startBoard(sketch: string, { broker, millis, env = {} }: BoardOp
       MQTT_HOST: "127.0.0.1",
       MQTT_PORT: String(broker.port),
       HOST_NVS: nvs,
+      HOST_STDIN: "hold",
       ...(millis === undefined ? {} : { HOST_MILLIS: String(millis) }),
       ...env,
     },

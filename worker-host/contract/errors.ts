@@ -7,6 +7,7 @@ export type ErrorCode =
   | "reserved_topic"
   | "load_failed"
   | "invalid_config"
+  | "not_built"
   | "not_written"
   | "not_allowed"
   | "port_in_use"

@@ -83,4 +83,12 @@ void host::provision() {
   put("MQTT_PASSWORD", "password");
   put("MQTT_PREFIX", "prefix");
   put("PROP_ID", "id");
+  const char* const ca = getenv("MQTT_CA");
+  if (FILE* const file = ca == nullptr ? nullptr : fopen(ca, "r")) {
+    char text[4096];
+    const size_t length = fread(text, 1, sizeof text - 1, file);
+    text[length] = '\0';
+    fclose(file);
+    settings.putString("ca", text);
+  }
 }

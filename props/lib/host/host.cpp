@@ -77,6 +77,9 @@ void listen() {
   size_t size = 0;
   while (getline(&line, &size, stdin) >= 0) obey(line);
   free(line);
+  // Whoever started it is gone.
+  const char* const held = getenv("HOST_STDIN");
+  if (held != nullptr && strcmp(held, "hold") == 0) _exit(0);
 }
 
 }  // namespace

@@ -205,7 +205,7 @@ void HalloweenProp::interlock() {
     else outputs_[i]->lock(why);
   }
   if (why == nullptr) return;
-  Serial.printf("everything off: %s\n", why);
+  if (begun_) Serial.printf("everything off: %s\n", why);
   stop();
 }
 

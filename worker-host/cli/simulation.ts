@@ -1,0 +1,190 @@
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { existsSync, mkdirSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
+import { promisify } from "node:util";
+import fastGlob from "fast-glob";
+import { parse } from "yaml";
+import { z } from "zod";
+import { messageOf, WorkerHostError } from "../contract/errors.ts";
+import { jsonIn } from "../contract/payload.ts";
+import type { BrokerOptions } from "../worker/wire.ts";
+
+/** `simulation.yaml` beside a sketch: what its pins are called, and what can be done to its inputs. */
+const description = z.strictObject({
+  outputs: z.record(z.string(), z.string()).default({}),
+  /** What the inputs show at the start: 0 or 1, by pin. */
+  initial: z.record(z.string(), z.number().int().min(0).max(1)).default({}),
+  /** By the key to press. */
+  inputs: z
+    .record(
+      z.string().length(1),
+      z.strictObject({
+        pin: z.number().int().nonnegative(),
+        says: z.string(),
+        /** So long it lasts; it stays until it is pressed again, if not given. */
+        ms: z.number().positive().optional(),
+      }),
+    )
+    .default({}),
+});
+
+interface Sketch {
+  /** The name of its prop. */
+  name: string;
+  firmware: string;
+  pins: z.infer<typeof description>;
+}
+
+export interface SimulationOptions {
+  /** The folder of the props. */
+  props: string;
+  /** For what each board keeps. */
+  data: string;
+  env: NodeJS.ProcessEnv;
+  /** The sketches to run; all if empty. */
+  names: string[];
+  say: (text: string) => void;
+}
+
+interface Board {
+  sketch: Sketch;
+  child: ChildProcess;
+  /** What its inputs show. */
+  inputs: Map<number, number>;
+}
+
+const run = promisify(execFile);
+const NEEDS = "simulate builds the sketches for this machine: sudo apt install g++ make libmosquitto-dev libcjson-dev";
+
+/** The sketches of the props, as programs on this machine. */
+export class Simulation {
+  #sketches: Sketch[] = [];
+  readonly #boards: Board[] = [];
+
+  constructor(private readonly options: SimulationOptions) {}
+
+  /**
+   * Finds and builds them.
+   *
+   * @throws WorkerHostError `invalid_settings` where there is no such sketch, `not_built` where it can't be built
+   */
+  async prepare(): Promise<void> {
+    const { props, names } = this.options;
+    const files = await fastGlob.glob("*/firmware/firmware.ino", { cwd: props });
+    const known = files.map((file) => file.split("/")[0] ?? file).sort();
+    const strange = names.find((name) => !known.includes(name));
+    if (strange !== undefined || known.length === 0) {
+      const there = known.join(", ") || "none";
+      const what = strange === undefined ? "no sketch" : `no sketch "${strange}"`;
+      throw new WorkerHostError("invalid_settings", `${what} in ${props}/*/firmware/firmware.ino; there are: ${there}`);
+    }
+    const wanted = names.length > 0 ? names : known;
+    this.#sketches = await Promise.all(wanted.map((name) => this.#read(name)));
+    await this.#build(wanted);
+  }
+
+  async #read(name: string): Promise<Sketch> {
+    const firmware = join(this.options.props, name, "firmware");
+    const file = join(firmware, "simulation.yaml");
+    if (!existsSync(file)) return { name, firmware, pins: description.parse({}) };
+    const read = description.safeParse(parse(await readFile(file, "utf8")) ?? {});
+    if (read.success) return { name, firmware, pins: read.data };
+    throw new WorkerHostError("invalid_settings", `${file}: ${z.prettifyError(read.error)}`);
+  }
+
+  async #build(names: string[]): Promise<void> {
+    const { props, env, say } = this.options;
+    say(`building ${names.join(", ")} …`);
+    try {
+      await run("make", ["-s", "-C", join(props, "lib/host"), ...names], { env, maxBuffer: 2 ** 24 });
+    } catch (cause) {
+      const said = (cause as { stderr?: string }).stderr?.trim() || messageOf(cause);
+      throw new WorkerHostError("not_built", `${said}\n${NEEDS}`, { cause });
+    }
+  }
+
+  /** Starts the boards on a broker that is there. */
+  start(broker: BrokerOptions, prefix: string, ca: string | undefined): void {
+    const { data, props, env, say } = this.options;
+    if (!/^mqtts?:/.test(broker.url)) {
+      throw new WorkerHostError("invalid_settings", `boards speak mqtt:// or mqtts://, not ${broker.url}`);
+    }
+    for (const sketch of this.#sketches) {
+      const nvs = join(data, "firmware", sketch.name);
+      mkdirSync(dirname(nvs), { recursive: true });
+      const child = spawn(join(dirname(props), "build/firmware/none", sketch.name), [], {
+        env: {
+          PATH: env.PATH,
+          MQTT_URL: broker.url,
+          MQTT_PREFIX: prefix,
+          ...(broker.username === undefined ? {} : { MQTT_USERNAME: broker.username }),
+          ...(broker.password === undefined ? {} : { MQTT_PASSWORD: broker.password }),
+          ...(ca === undefined ? {} : { MQTT_CA: ca }),
+          HOST_NVS: nvs,
+          // It ends when we do, however we end.
+          HOST_STDIN: "hold",
+        },
+        stdio: ["pipe", "pipe", "inherit"],
+        // A Ctrl-C is for us: they are told to stop by their workers first.
+        detached: true,
+      });
+      const board: Board = { sketch, child, inputs: new Map() };
+      this.#boards.push(board);
+      child.on("error", (error) => say(`${sketch.name}: ${error.message}`));
+      child.on("exit", (code, signal) => say(`${sketch.name} ended (${code ?? signal})`));
+      child.stdin?.on("error", () => {});
+      if (child.stdout) createInterface({ input: child.stdout }).on("line", (line) => this.#hear(board, line));
+      for (const [pin, value] of Object.entries(sketch.pins.initial)) set(board, Number(pin), value);
+    }
+  }
+
+  /** What can be pressed, a line each. */
+  help(): string[] {
+    return this.#sketches.flatMap(({ name, pins }) =>
+      Object.entries(pins.inputs).map(([key, { says }]) => `${key}  ${name}: ${says}`),
+    );
+  }
+
+  /** Does what a key stands for; false where it stands for nothing. */
+  press(key: string): boolean {
+    for (const board of this.#boards) {
+      const input = new Map(Object.entries(board.sketch.pins.inputs)).get(key);
+      if (!input) continue;
+      const before = board.inputs.get(input.pin) ?? 0;
+      const now = before === 0 ? 1 : 0;
+      set(board, input.pin, now);
+      this.options.say(`${board.sketch.name}: ${input.says}${now === 0 ? ", no more" : ""}`);
+      if (input.ms !== undefined && now === 1) setTimeout(() => set(board, input.pin, 0), input.ms).unref();
+      return true;
+    }
+    return false;
+  }
+
+  #hear({ sketch }: Board, line: string): void {
+    const { pin, value, serial, uart, hex, reset, error } = (jsonIn(line) ?? {}) as Record<string, unknown>;
+    const said =
+      typeof pin === "number" && typeof value === "number"
+        ? `${new Map(Object.entries(sketch.pins.outputs)).get(String(pin)) ?? `pin ${pin}`} ${levelOf(value)}`
+        : typeof serial === "string"
+          ? serial.trim()
+          : typeof hex === "string"
+            ? `serial port ${uart}: ${hex}`
+            : typeof reset === "string"
+              ? `restarts (${reset})`
+              : typeof error === "string"
+                ? error
+                : "";
+    if (said !== "") this.options.say(`${sketch.name}: ${said}`);
+  }
+}
+
+function levelOf(value: number): string {
+  return value === 0 ? "off" : value === 1 ? "on" : `on, ${value} of 255`;
+}
+
+function set(board: Board, pin: number, value: number): void {
+  board.inputs.set(pin, value);
+  board.child.stdin?.write(`${JSON.stringify({ pin, value })}\n`);
+}

@@ -1,0 +1,48 @@
+/** What the host is told, and what is said when it has done so. */
+export interface Telling {
+  action: string;
+  args: unknown;
+  said: string;
+}
+
+/** A command line that tells the host to do something. */
+export interface TellingCommand {
+  line: string;
+  what: string;
+  example: string;
+  tell: (args: string[]) => Telling;
+}
+
+export const TELLINGS: TellingCommand[] = [
+  {
+    line: "show <on|off>",
+    what: "while the show is on, edits wait and nothing is reloaded",
+    example: "show on",
+    tell: ([word]) => ({
+      action: "show",
+      args: word,
+      said: word === "on" ? "the show is on: edits wait" : "the show is off: edits are taken in",
+    }),
+  },
+  {
+    line: "lock-out <id> [reason...]",
+    what: "have a prop take no command but stop until it is released",
+    example: "lock-out fogger the hose leaks",
+    tell: ([id, ...words]) => ({
+      action: "lock_out",
+      args: { id, ...(words.length > 0 ? { reason: words.join(" ") } : {}) },
+      said: `${id} is locked out until "worker-host release ${id}"`,
+    }),
+  },
+  {
+    line: "release <id>",
+    what: "end a prop's lock-out",
+    example: "release fogger",
+    tell: ([id]) => ({ action: "release", args: id, said: `${id} takes commands again` }),
+  },
+];
+
+export const ALL_STOP_COMMANDS = [
+  { name: "all-stop", action: "all_stop", what: "stop every prop, and let nothing move until all-clear" },
+  { name: "all-clear", action: "all_clear", what: "end all-stop; starts nothing by itself" },
+] as const;
