@@ -27,7 +27,7 @@ async function simulate(args: string[] = []) {
     await exit;
   });
   const type = (line: string) => child.stdin.write(`${line}\n`);
-  const says = (text: RegExp) => said.find((line) => text.test(line), String(text), 60_000);
+  const says = (text: RegExp) => said.find((line) => text.test(line), String(text), 20_000);
   return { client, child, exit, type, says };
 }
 
@@ -39,6 +39,7 @@ test("a haunt without hardware: it says what to press, and pressing it does what
     await client.expect(`halloween/${id}_hw/status/availability`, "online");
   }
   await client.expect("halloween/panic_button/state", "ready");
+  await client.expect("halloween/fogger_hw/state", "idle");
   type("coffin_jumper arm");
   await client.expect("halloween/coffin_jumper_hw/state", "armed");
   type("c");
