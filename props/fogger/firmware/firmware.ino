@@ -38,7 +38,7 @@ void setup() {
   pinMode(READY_PIN, INPUT_PULLUP);
   board.command("start", "Fog for a while, in ms", start, {prop::duration("ms", 1, 10000, 3000)}, prop::MOVES);
   board.command("set_mode", "off: take no start, such as while it is refilled; ready: take them again", setMode,
-                {prop::word("mode", "ready|off", 0)});
+                {prop::oneOf("mode", "ready|off", 0)});
   board.declare("heater_ready", "boolean", "Whether it is warm enough to fog");
   board.declare("mode", "string", "The answer to set_mode");
   board.stateFrom(state);

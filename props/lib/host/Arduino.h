@@ -20,6 +20,9 @@
 #define INPUT_PULLDOWN 0x09
 #define SERIAL_8N1 0x800001c
 
+// The core has it too, as a trap for whoever calls something so.
+#define word(...) makeWord(__VA_ARGS__)
+
 void setup();
 void loop();
 

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "Arduino.h"
+#include "driver/gpio.h"
 #include "esp_random.h"
 #include "esp_system.h"
 
@@ -147,6 +148,11 @@ void pinMode(uint8_t pin, uint8_t mode) {
 void digitalWrite(uint8_t pin, uint8_t value) {
   if (pins[pin % host::PINS].output.exchange(value) == value) return;
   host::trace("\"pin\":" + std::to_string(pin) + ",\"value\":" + std::to_string(value));
+}
+
+esp_err_t gpio_set_level(gpio_num_t pin, uint32_t level) {
+  digitalWrite(static_cast<uint8_t>(pin), static_cast<uint8_t>(level));
+  return ESP_OK;
 }
 
 int digitalRead(uint8_t number) {

@@ -73,8 +73,8 @@ constexpr ArgSpec duration(const char* name, double least, double most, double o
   return {name, ArgSpec::Kind::Duration, least, most, otherwise, nullptr};
 }
 
-/// One of some words: `word("mode", "ready|off", 0)`.
-constexpr ArgSpec word(const char* name, const char* words, double otherwise) {
+/// One of some words: `oneOf("mode", "ready|off", 0)`.
+constexpr ArgSpec oneOf(const char* name, const char* words, double otherwise) {
   return {name, ArgSpec::Kind::Word, 0, 0, otherwise, words};
 }
 

@@ -1,6 +1,7 @@
 #include "prop_output.h"
 
 #include <Arduino.h>
+#include <driver/gpio.h>
 
 namespace prop {
 
@@ -17,8 +18,9 @@ Output::Output(uint8_t pin, const Limits& limits, Wiring wiring)
     : pin_(pin), wiring_(wiring), guard_(limits, &Output::write, this) {}
 
 void Output::begin() {
-  // The level comes before the direction, so that the pin is never driven the wrong way.
-  digitalWrite(pin_, wiring_ == Wiring::ActiveLow ? HIGH : LOW);
+  // The level comes before the direction, so that the pin is never driven the wrong way. The core's digitalWrite() does
+  // nothing before pinMode().
+  gpio_set_level(static_cast<gpio_num_t>(pin_), wiring_ == Wiring::ActiveLow ? 1 : 0);
   pinMode(pin_, OUTPUT);
   if (wiring_ == Wiring::Pwm) ledcAttach(pin_, PWM_HZ, PWM_BITS);
   guard_.stop(millis());
