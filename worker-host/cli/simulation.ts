@@ -96,6 +96,10 @@ export class Simulation {
 
   async #build(names: string[]): Promise<void> {
     const { props, env, say } = this.options;
+    if (!existsSync(join(props, "lib/host/Makefile"))) {
+      const what = `no ${join(props, "lib/host")}, which builds sketches for this machine`;
+      throw new WorkerHostError("not_built", `${what}: copy props/lib from worker-host's repository to it`);
+    }
     say(`building ${names.join(", ")} …`);
     try {
       await run("make", ["-s", "-C", join(props, "lib/host"), ...names], { env, maxBuffer: 2 ** 24 });

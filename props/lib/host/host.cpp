@@ -145,14 +145,20 @@ void pinMode(uint8_t pin, uint8_t mode) {
   host::trace("\"pin\":" + std::to_string(pin) + ",\"mode\":" + (mode == OUTPUT ? "\"output\"" : "\"input\""));
 }
 
-void digitalWrite(uint8_t pin, uint8_t value) {
-  if (pins[pin % host::PINS].output.exchange(value) == value) return;
-  host::trace("\"pin\":" + std::to_string(pin) + ",\"value\":" + std::to_string(value));
+esp_err_t gpio_set_level(gpio_num_t pin, uint32_t level) {
+  if (pins[pin % host::PINS].output.exchange(level) != level) {
+    host::trace("\"pin\":" + std::to_string(pin) + ",\"value\":" + std::to_string(level));
+  }
+  return ESP_OK;
 }
 
-esp_err_t gpio_set_level(gpio_num_t pin, uint32_t level) {
-  digitalWrite(static_cast<uint8_t>(pin), static_cast<uint8_t>(level));
-  return ESP_OK;
+void digitalWrite(uint8_t pin, uint8_t value) {
+  // As in the core 3.x: what is no output yet is not written.
+  if (pins[pin % host::PINS].mode.load() != OUTPUT) {
+    host::trace("\"error\":\"pin " + std::to_string(pin) + " is not set as GPIO: call pinMode() first\"");
+    return;
+  }
+  gpio_set_level(pin, value);
 }
 
 int digitalRead(uint8_t number) {
@@ -164,8 +170,7 @@ int digitalRead(uint8_t number) {
 bool ledcAttach(uint8_t, uint32_t, uint8_t) { return true; }
 
 bool ledcWrite(uint8_t pin, uint32_t duty) {
-  digitalWrite(pin, static_cast<uint8_t>(duty));
-  return true;
+  return gpio_set_level(pin, duty) == ESP_OK;
 }
 
 void HardwareSerial::begin(unsigned long, uint32_t, int8_t, int8_t) {}
