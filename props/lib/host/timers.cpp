@@ -41,7 +41,9 @@ void watch() {
   for (;;) {
     usleep(5000);
     if (!watched.load() || !host::faults.watchdog.load()) continue;
-    if (host::nowUs() - fedUs.load() > timeoutMs.load() * 1000ULL) host::reset("task_watchdog");
+    // Read before the time, so that it never lies ahead of it.
+    const uint64_t fed = fedUs.load();
+    if (host::nowUs() - fed > timeoutMs.load() * 1000ULL) host::reset("task_watchdog");
   }
 }
 
