@@ -30,8 +30,7 @@ async function startCoffin(options: Partial<BoardOptions> = {}): Promise<Bench> 
 async function startFogger(options: Partial<BoardOptions> = {}): Promise<Bench> {
   const broker = await startBroker();
   const client = await TestClient.connect(broker.url);
-  const board = startBoard("fogger", { broker, ...options });
-  board.set(READY, 0);
+  const board = startBoard("fogger", { broker, inputs: { [READY]: 0 }, ...options });
   await client.expect(`halloween/${FOGGER}/state`, "idle");
   return { broker, client, board };
 }
@@ -118,8 +117,9 @@ describe("what is on goes off", () => {
     await client.command(COFFIN, "arm");
     await client.command(COFFIN, "jump");
     await client.expect(`halloween/${COFFIN}/status/warn`, /jump refused: it was reset in the middle of something/);
+    const armed = client.expectNext(`halloween/${COFFIN}/state`, "armed");
     await client.command(COFFIN, "reset");
-    await client.expectNext(`halloween/${COFFIN}/state`, "armed");
+    await armed;
     await jump(bench, 100);
   });
 
@@ -150,10 +150,10 @@ describe("what is on goes off", () => {
     const bench = await startFogger();
     await fog(bench);
     const off = bench.board.pinTurns(PUMP, 0);
+    const idle = bench.client.expectNext(`halloween/${FOGGER}/state`, "idle");
     await bench.client.publish("halloween/broadcast/cmd", "set_mode off");
     await bench.client.publish("halloween/broadcast/cmd", "stop");
-    await off;
-    await bench.client.expectNext(`halloween/${FOGGER}/state`, "idle");
+    await Promise.all([off, idle]);
   });
 
   test("by a lock-out, until it is released", async () => {
@@ -454,8 +454,7 @@ describe("the panic button", () => {
   test("asks for all-stop until the latch is engaged, stops the boards itself, and shows the latch", async () => {
     const broker = await startBroker();
     const client = await TestClient.connect(broker.url);
-    const board = startBoard("panic_button", { broker });
-    board.set(BUTTON, 0);
+    const board = startBoard("panic_button", { broker, inputs: { [BUTTON]: 0 } });
     await client.expect("halloween/panic_button/state", "ready");
     board.set(BUTTON, 1);
     await client.expect("halloween/worker_host/cmd", "all_stop the panic button");
@@ -463,13 +462,13 @@ describe("the panic button", () => {
     await client.expectNext("halloween/worker_host/cmd", "all_stop the panic button");
     await client.publish("halloween/worker_host/status/all_stop", "engaged", { retain: true });
     await client.expect("halloween/panic_button/state", "engaged");
-    expect(board.pin(LAMP)).toBe(1);
+    await board.shows(LAMP, 1);
     const off = board.pinTurns(LAMP, 0);
     board.set(BUTTON, 0);
     await client.expect("halloween/panic_button/telemetry/pressed", "false");
+    const ready = client.expectNext("halloween/panic_button/state", "ready");
     await client.publish("halloween/worker_host/status/all_stop", "clear", { retain: true });
-    await off;
-    await client.expectNext("halloween/panic_button/state", "ready");
+    await Promise.all([off, ready]);
   });
 
   test("takes a broken wire for pressed", async () => {

@@ -25,11 +25,9 @@ async function startHaunt(): Promise<Haunt> {
   const broker = await startBroker();
   const client = await TestClient.connect(broker.url);
   const [coffin, fogger, shaker, button] = ["coffin_jumper", "fogger", "grave_shaker", "panic_button"].map((sketch) =>
-    startBoard(sketch, { broker }),
+    // The heater is warm, nobody presses the button, and nobody is in front of the coffin.
+    startBoard(sketch, { broker, inputs: { 27: 0 } }),
   ) as [Board, Board, Board, Board];
-  // The heater is warm, and nobody presses.
-  fogger.set(27, 0);
-  button.set(27, 0);
   const host = await startHost({ broker, builtins: "shipped", args: ["--props", join(ROOT, "props")] });
   await client.expect("halloween/fogger_hw/state", "idle");
   await client.expect("halloween/panic_button/state", "ready");
@@ -83,7 +81,7 @@ test("the panic button in the middle of it: everything is off, and stays so unti
   await Promise.all(off);
   await client.expect("halloween/worker_host/status/all_stop", "engaged");
   await client.expect("halloween/panic_button/state", "engaged");
-  await button.pinIs(26, 1);
+  await button.shows(26, 1);
   await client.expect("halloween/coffin_jumper/state", "idle");
   coffin.set(PIR, 0);
   await client.expect("halloween/coffin_jumper_hw/telemetry/pir", "0");

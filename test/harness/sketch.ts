@@ -31,6 +31,8 @@ export interface BoardOptions {
   broker: Pick<TestBroker, "port">;
   /** What millis() starts from. */
   millis?: number;
+  /** What its inputs show at the start. */
+  inputs?: Record<number, 0 | 1>;
   env?: Record<string, string>;
 }
 
@@ -82,12 +84,12 @@ export class Board {
     return 0;
   }
 
-  /** The first time, past or to come, that an output is set so. */
-  pinIs(pin: number, value: number): Promise<Trace> {
-    return this.trace.find((line) => line.pin === pin && line.value === value, `pin ${pin} at ${value}`);
+  /** Fulfils when an output is set so, if it is not already. */
+  async shows(pin: number, value: number): Promise<void> {
+    if (this.pin(pin) !== value) await this.pinTurns(pin, value);
   }
 
-  /** As `pinIs`, to come only. */
+  /** The next time that an output is set so. */
   pinTurns(pin: number, value: number): Promise<Trace> {
     return this.trace.next((line) => line.pin === pin && line.value === value, `pin ${pin} turned to ${value}`);
   }
@@ -111,7 +113,7 @@ export class Board {
 }
 
 /** Starts a sketch for one test, and ends it with the test. */
-export function startBoard(sketch: string, { broker, millis, env = {} }: BoardOptions): Board {
+export function startBoard(sketch: string, { broker, millis, inputs = {}, env = {} }: BoardOptions): Board {
   const nvs = env.HOST_NVS ?? makeFolder();
   const child = spawn(program(sketch), [], {
     env: {
@@ -120,6 +122,9 @@ export function startBoard(sketch: string, { broker, millis, env = {} }: BoardOp
       MQTT_PORT: String(broker.port),
       HOST_NVS: nvs,
       HOST_STDIN: "hold",
+      HOST_INPUTS: Object.entries(inputs)
+        .map(([pin, value]) => `${pin}=${value}`)
+        .join(" "),
       ...(millis === undefined ? {} : { HOST_MILLIS: String(millis) }),
       ...env,
     },

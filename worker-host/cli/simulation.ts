@@ -127,6 +127,9 @@ export class Simulation {
           ...(broker.password === undefined ? {} : { MQTT_PASSWORD: broker.password }),
           ...(ca === undefined ? {} : { MQTT_CA: ca }),
           HOST_NVS: nvs,
+          HOST_INPUTS: Object.entries(sketch.pins.initial)
+            .map(([pin, value]) => `${pin}=${value}`)
+            .join(" "),
           // It ends when we do, however we end.
           HOST_STDIN: "hold",
         },
@@ -134,13 +137,13 @@ export class Simulation {
         // A Ctrl-C is for us: they are told to stop by their workers first.
         detached: true,
       });
-      const board: Board = { sketch, child, inputs: new Map() };
+      const initial = Object.entries(sketch.pins.initial).map(([pin, value]): [number, number] => [Number(pin), value]);
+      const board: Board = { sketch, child, inputs: new Map(initial) };
       this.#boards.push(board);
       child.on("error", (error) => say(`${sketch.name}: ${error.message}`));
       child.on("exit", (code, signal) => say(`${sketch.name} ended (${code ?? signal})`));
       child.stdin?.on("error", () => {});
       if (child.stdout) createInterface({ input: child.stdout }).on("line", (line) => this.#hear(board, line));
-      for (const [pin, value] of Object.entries(sketch.pins.initial)) set(board, Number(pin), value);
     }
   }
 

@@ -83,6 +83,16 @@ void listen() {
   if (held != nullptr && strcmp(held, "hold") == 0) _exit(0);
 }
 
+/// HOST_INPUTS: what the inputs show at the start, such as "27=0 32=1".
+void setInputs() {
+  const char* at = getenv("HOST_INPUTS");
+  int pin, value, length;
+  while (at != nullptr && sscanf(at, " %d=%d%n", &pin, &value, &length) == 2) {
+    if (pin >= 0 && pin < PINS) pins[pin].input.store(value);
+    at += length;
+  }
+}
+
 }  // namespace
 
 uint64_t nowUs() {
@@ -119,7 +129,10 @@ void reset(const char* reason) {
   setenv("HOST_RESET_REASON", reason, 1);
   // What is wired to the inputs stays as it is.
   std::string inputs;
-  for (const Pin& pin : pins) inputs += std::to_string(pin.input.load()) + ' ';
+  for (int pin = 0; pin < PINS; ++pin) {
+    const int value = pins[pin].input.load();
+    if (value >= 0) inputs += std::to_string(pin) + '=' + std::to_string(value) + ' ';
+  }
   setenv("HOST_INPUTS", inputs.c_str(), 1);
   // The broker sees the connection break, as it does when a chip resets.
   for (int fd = 3; fd < 1024; ++fd) fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -237,12 +250,7 @@ int main() {
   if (ms != nullptr && getenv("HOST_RESET_REASON") == nullptr) {
     host::offsetMs.store(static_cast<uint32_t>(strtoul(ms, nullptr, 10)));
   }
-  const char* inputs = getenv("HOST_INPUTS");
-  for (host::Pin& pin : pins) {
-    char* end = nullptr;
-    if (inputs != nullptr) pin.input.store(static_cast<int>(strtol(inputs, &end, 10)));
-    inputs = end;
-  }
+  host::setInputs();
   if (getenv("HOST_RESET_REASON") == nullptr) host::provision();
   host::startTimers();
   host::startWatchdog();
