@@ -24,6 +24,7 @@ const NOT_RUN: [command: RegExp, reason: string][] = [
   [/^MQTT_HOST=\S+ npm start$/, "there is no broker at that address"],
   [/^npx worker-host$/, "the program, not a command"],
   [/^npx worker-host (new prop <id>|check)$/, "new.test.ts and check.test.ts run them"],
+  [/^npx worker-host simulate$/, "it needs a compiler: test/firmware/simulate.test.ts runs it"],
 ];
 
 /** One thing that the README has its reader do or see, in its order. */

@@ -1,8 +1,10 @@
+import { execFile } from "node:child_process";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import { BROKER, startBroker, type TestBroker } from "../harness/broker.ts";
 import { TestClient } from "../harness/client.ts";
-import { ROOT, startHost, type TestHost } from "../harness/host.ts";
+import { BIN, ROOT, startHost, type TestHost } from "../harness/host.ts";
 import { type Board, startBoard } from "../harness/sketch.ts";
 
 const PIR = 27;
@@ -149,3 +151,26 @@ test.runIf(BROKER === "mosquitto")(
     expect([coffin.pin(VALVE), fogger.pin(PUMP), shaker.pin(MOTOR)]).toEqual([0, 0, 0]);
   },
 );
+
+test("a board under its worker's id: named, renamed on the command line, and then both are there", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  startBoard("fogger", { broker, inputs: { 27: 0 }, env: { PROP_ID: "fogger" } });
+  await client.expect("halloween/fogger/state", "idle");
+  const host = await startHost({ broker, args: ["--props", join(ROOT, "props"), "--props-allow", "fogger"] });
+  const words = "worker-host board rename fogger fogger_hw";
+  await client.expect("halloween/worker_host/status/error", new RegExp(words));
+  const rename = promisify(execFile)(process.execPath, [BIN, "board", "rename", "fogger", "fogger_hw"], {
+    env: { PATH: process.env.PATH, MQTT_HOST: "127.0.0.1", MQTT_PORT: String(broker.port) },
+  });
+  await client.expect("halloween/fogger_hw/status/availability", "online");
+  expect((await rename).stdout).toMatch(/fogger_hw/);
+  await client.seen.find(
+    () => /"running"/.test(client.texts("halloween/fogger/status/runstate").at(-1) ?? ""),
+    "the worker running",
+  );
+  const fogging = client.expectNext("halloween/fogger_hw/state", "fogging");
+  await client.command("fogger", "start 200");
+  await fogging;
+  await host.stop();
+});

@@ -11,7 +11,7 @@ const SKETCHES = [
 ] as const;
 
 /** The fogger is warm, and nobody presses the panic button; an open contact would count as that. */
-const AT_REST = { 27: 0 };
+const AT_REST: Record<number, 0 | 1> = { 27: 0 };
 
 async function start(sketch: string, id: string): Promise<{ client: TestClient; board: Board }> {
   const broker = await startBroker();
