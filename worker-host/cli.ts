@@ -1,31 +1,24 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError } from "commander";
-import { allStop, describeAllStop } from "./cli/all-stop.ts";
-import { banner, lanHints } from "./cli/banner.ts";
+import { allStop } from "./cli/all-stop.ts";
 import { renameBoard } from "./cli/board.ts";
 import { check } from "./cli/check.ts";
+import type { Edges } from "./cli/edges.ts";
 import { list } from "./cli/list.ts";
 import { createNew } from "./cli/new.ts";
 import { type Flags, forConnecting, settingsIn, withSettings } from "./cli/options.ts";
 import { type Outcome, send } from "./cli/send.ts";
-import { Simulation } from "./cli/simulation.ts";
+import { addServing } from "./cli/serve.ts";
 import { tellHost } from "./cli/tell-host.ts";
 import { ALL_STOP_COMMANDS, TELLINGS } from "./cli/tellings.ts";
-import { unknownCommand } from "./cli/unknown-command.ts";
 import { describeError, WorkerHostError } from "./contract/errors.ts";
 import { pathFrom } from "./host/discover.ts";
-import { Host } from "./host/host.ts";
 import { resolveSettings, type Settings } from "./host/settings.ts";
 import { systemClock } from "./worker/clock.ts";
 import { createLogger } from "./worker/log.ts";
-
-const FORCE_AFTER_MS = 5_000;
-/** npm hands a Ctrl-C on to its child, which the terminal has told already. */
-const ECHO_MS = 300;
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   version: string;
@@ -38,87 +31,6 @@ function settingsFrom(flags: Flags): Settings {
     cwd: process.cwd(),
     shippedBuiltins: fileURLToPath(new URL("../builtin-workers", import.meta.url)),
   });
-}
-
-/** Gives the host, once its workers are settled; none where it was told to stop before that. */
-async function run(settings: Settings): Promise<Host | undefined> {
-  const forPeople = process.stdout.isTTY;
-  const logOptions = { level: settings.logLevel, pretty: forPeople };
-  const log = await createLogger(logOptions);
-  const host = new Host({
-    settings,
-    version,
-    cwd: process.cwd(),
-    env: process.env,
-    log,
-    logOptions,
-    clock: systemClock,
-    random: Math.random,
-    newId: randomUUID,
-    onOusted: (error) => void host.kill().finally(() => fail(error)),
-  });
-  const stopping = stopOnSignals(host, (text) => log.info(text));
-  try {
-    await host.start();
-  } catch (error) {
-    await host.kill();
-    throw error;
-  }
-  await host.settle();
-  if (stopping()) return undefined;
-  const count = (state: string) => host.workers.filter((worker) => worker.state === state).length;
-  log.info({ running: count("running"), failed: count("failed"), skipped: count("skipped") }, "ready");
-  const hints = settings.embedded.lan ? lanHints(host, settings, addresses(), forPeople) : [];
-  if (forPeople) console.log(banner(host, settings, version, hints).join("\n"));
-  else for (const hint of hints) log.info(hint);
-  if (host.allStop?.engaged) log.warn(describeAllStop(host.allStop));
-  return host;
-}
-
-/** Runs the sketches beside the host; a line that is typed is a key of one of them, or a command. */
-async function simulate(names: string[], settings: Settings): Promise<void> {
-  const simulation = new Simulation({ ...settings, env: process.env, names, say: console.log });
-  await simulation.prepare();
-  const host = await run(settings);
-  if (!host?.broker) return;
-  const { broker } = host;
-  simulation.start(broker, settings.prefix, settings.tlsFiles.ca);
-  const keys = simulation.help().map((line) => `  ${line}`);
-  console.log(
-    ["", "  Type one of these, or a command such as coffin_jumper arm, and press Enter:", ...keys, ""].join("\n"),
-  );
-  const sending = { wait: false, newId: randomUUID, clock: systemClock, random: Math.random };
-  for await (const line of createInterface({ input: process.stdin })) {
-    const [id = "", action, ...args] = line.trim().split(/\s+/);
-    if (id === "" || simulation.press(id)) continue;
-    if (action === undefined) console.log(`"${id}" is no key and no command; a command is such as: coffin_jumper arm`);
-    else console.log((await send({ ...settings, external: broker }, { ...sending, id, action, args })).text);
-  }
-}
-
-/** Gives a function that says whether a signal has come. */
-function stopOnSignals(host: Host, say: (text: string) => void): () => boolean {
-  let stoppingSince: number | undefined;
-  const force = (why: string) => {
-    say(`${why}: ending the workers by force`);
-    void host.kill().finally(() => process.exit(1));
-  };
-  const onSignal = (signal: NodeJS.Signals) => {
-    if (stoppingSince !== undefined) {
-      if (systemClock.now() - stoppingSince > ECHO_MS) force(`a second ${signal}`);
-      return;
-    }
-    stoppingSince = systemClock.now();
-    say(`${signal}: stopping; once more to force it`);
-    systemClock.after(FORCE_AFTER_MS, () => force(`not stopped in ${FORCE_AFTER_MS / 1000} s`));
-    host.stop().then(
-      () => process.exit(0),
-      (error: unknown) => fail(error),
-    );
-  };
-  process.on("SIGINT", onSignal);
-  process.on("SIGTERM", onSignal);
-  return () => stoppingSince !== undefined;
 }
 
 function addresses(): string[] {
@@ -146,25 +58,28 @@ const program = new Command("worker-host")
   .exitOverride()
   .showHelpAfterError("(--help says what there is)");
 
-withSettings(program.command("run", { isDefault: true }), () => true)
-  .description("run the workers until stopped (the default)")
-  .addHelpText("after", "\nExample:\n  worker-host run --props ~/haunt/props --mqtt-host 192.168.1.10")
-  .allowExcessArguments(true)
-  .action((flags: Flags, { args: [word] }: Command) => {
-    // What isn't a command comes here as an argument, since this one is the default.
-    if (word !== undefined)
-      throw unknownCommand(
-        word,
-        program.commands.map((command) => command.name()),
-      );
-    return run(settingsFrom(flags)).then(() => undefined);
-  });
+const edges: Edges = {
+  version,
+  cwd: process.cwd(),
+  env: process.env,
+  clock: systemClock,
+  random: Math.random,
+  newId: randomUUID,
+  input: process.stdin,
+  forPeople: process.stdout.isTTY,
+  addresses,
+  settingsFrom,
+  say: (text) => console.log(text),
+  note: (text) => console.error(text),
+  onSignal: (handler) => {
+    process.on("SIGINT", handler);
+    process.on("SIGTERM", handler);
+  },
+  exit: (code) => process.exit(code),
+  fail,
+};
 
-withSettings(program.command("simulate"), () => true)
-  .description("run the workers, and the props' sketches on this machine, without any hardware")
-  .argument("[ids...]", "only the sketches of these props; all if not given")
-  .addHelpText("after", "\nExample:\n  worker-host simulate coffin_jumper fogger")
-  .action((ids: string[], flags: Flags) => simulate(ids, settingsFrom(flags)));
+addServing(program, edges);
 
 withSettings(program.command("list"), () => true)
   .description("list the workers: those of the running host, or else what would load")

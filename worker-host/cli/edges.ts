@@ -1,0 +1,28 @@
+import type { Settings } from "../host/settings.ts";
+import type { Clock } from "../worker/clock.ts";
+import type { Flags } from "./options.ts";
+
+/** What a command line has to do with the world: `cli.ts` alone touches the process, and hands this on. */
+export interface Edges {
+  version: string;
+  cwd: string;
+  env: NodeJS.ProcessEnv;
+  clock: Clock;
+  random: () => number;
+  newId: () => string;
+  input: NodeJS.ReadableStream;
+  /** Whether a person reads what is said. */
+  forPeople: boolean;
+  /** The IPv4 addresses of this machine, without its own. */
+  addresses: () => string[];
+  /** @throws WorkerHostError `invalid_settings` */
+  settingsFrom: (flags: Flags) => Settings;
+  /** Prints a line. */
+  say: (text: string) => void;
+  /** Prints a line that is no part of the result. */
+  note: (text: string) => void;
+  onSignal: (handler: (signal: NodeJS.Signals) => void) => void;
+  exit: (code: number) => never;
+  /** Says what went wrong, and ends. */
+  fail: (error: unknown) => never;
+}

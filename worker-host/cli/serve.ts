@@ -1,0 +1,105 @@
+import { createInterface } from "node:readline";
+import type { Command } from "commander";
+import { Host } from "../host/host.ts";
+import type { Settings } from "../host/settings.ts";
+import { createLogger } from "../worker/log.ts";
+import { describeAllStop } from "./all-stop.ts";
+import { banner, lanHints } from "./banner.ts";
+import type { Edges } from "./edges.ts";
+import { type Flags, withSettings } from "./options.ts";
+import { send } from "./send.ts";
+import { Simulation } from "./simulation.ts";
+import { unknownCommand } from "./unknown-command.ts";
+
+const FORCE_AFTER_MS = 5_000;
+/** npm hands a Ctrl-C on to its child, which the terminal has told already. */
+const ECHO_MS = 300;
+
+/** The commands that run until they are stopped. */
+export function addServing(program: Command, edges: Edges): void {
+  withSettings(program.command("run", { isDefault: true }), () => true)
+    .description("run the workers until stopped (the default)")
+    .addHelpText("after", "\nExample:\n  worker-host run --props ~/haunt/props --mqtt-host 192.168.1.10")
+    .allowExcessArguments(true)
+    .action(async (flags: Flags, { args: [word] }: Command) => {
+      // What isn't a command comes here as an argument, since this one is the default.
+      const known = program.commands.map((command) => command.name());
+      if (word !== undefined) throw unknownCommand(word, known);
+      await serve(edges.settingsFrom(flags), edges);
+    });
+
+  withSettings(program.command("simulate"), () => true)
+    .description("run the workers, and the props' sketches on this machine, without any hardware")
+    .argument("[ids...]", "only the sketches of these props; all if not given")
+    .addHelpText("after", "\nExample:\n  worker-host simulate coffin_jumper fogger")
+    .action((ids: string[], flags: Flags) => simulate(ids, edges.settingsFrom(flags), edges));
+}
+
+/** Gives the host, once its workers are settled; none where it was told to stop before that. */
+async function serve(settings: Settings, edges: Edges): Promise<Host | undefined> {
+  const { version, cwd, env, clock, random, newId, forPeople, addresses, say, fail } = edges;
+  const logOptions = { level: settings.logLevel, pretty: forPeople };
+  const log = await createLogger(logOptions);
+  const onOusted = (error: unknown) => void host.kill().finally(() => fail(error));
+  const host: Host = new Host({
+    ...{ settings, version, cwd, env, log, logOptions, clock, random, newId, onOusted },
+  });
+  const stopping = stopOnSignals(host, edges, (text) => log.info(text));
+  try {
+    await host.start();
+  } catch (error) {
+    await host.kill();
+    throw error;
+  }
+  await host.settle();
+  if (stopping()) return undefined;
+  const count = (state: string) => host.workers.filter((worker) => worker.state === state).length;
+  log.info({ running: count("running"), failed: count("failed"), skipped: count("skipped") }, "ready");
+  const hints = settings.embedded.lan ? lanHints(host, settings, addresses(), forPeople) : [];
+  if (forPeople) say(banner(host, settings, version, hints).join("\n"));
+  else for (const hint of hints) log.info(hint);
+  if (host.allStop?.engaged) log.warn(describeAllStop(host.allStop));
+  return host;
+}
+
+/** Runs the sketches beside the host; a line that is typed is a key of one of them, or a command. */
+async function simulate(names: string[], settings: Settings, edges: Edges): Promise<void> {
+  const { env, clock, random, newId, input, say } = edges;
+  const simulation = new Simulation({ ...settings, env, names, say });
+  await simulation.prepare();
+  const host = await serve(settings, edges);
+  if (!host?.broker) return;
+  const { broker } = host;
+  simulation.start(broker, settings.prefix, settings.tlsFiles.ca);
+  const keys = simulation.help().map((line) => `  ${line}`);
+  say(["", "  Type one of these, or a command such as coffin_jumper arm, and press Enter:", ...keys, ""].join("\n"));
+  for await (const line of createInterface({ input })) {
+    const [id = "", action, ...args] = line.trim().split(/\s+/);
+    if (id === "" || simulation.press(id)) continue;
+    if (action === undefined) say(`"${id}" is no key and no command; a command is such as: coffin_jumper arm`);
+    else
+      say(
+        (await send({ ...settings, external: broker }, { wait: false, newId, clock, random, id, action, args })).text,
+      );
+  }
+}
+
+/** Gives a function that says whether a signal has come. */
+function stopOnSignals(host: Host, { clock, exit, fail, onSignal }: Edges, say: (text: string) => void): () => boolean {
+  let stoppingSince: number | undefined;
+  const force = (why: string) => {
+    say(`${why}: ending the workers by force`);
+    void host.kill().finally(() => exit(1));
+  };
+  onSignal((signal) => {
+    if (stoppingSince !== undefined) {
+      if (clock.now() - stoppingSince > ECHO_MS) force(`a second ${signal}`);
+      return;
+    }
+    stoppingSince = clock.now();
+    say(`${signal}: stopping; once more to force it`);
+    clock.after(FORCE_AFTER_MS, () => force(`not stopped in ${FORCE_AFTER_MS / 1000} s`));
+    host.stop().then(() => exit(0), fail);
+  });
+  return () => stoppingSince !== undefined;
+}
