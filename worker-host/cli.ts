@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError } from "commander";
+import { addAccess } from "./cli/access.ts";
 import { allStop } from "./cli/all-stop.ts";
 import { renameBoard } from "./cli/board.ts";
 import { check } from "./cli/check.ts";
@@ -80,6 +81,7 @@ const edges: Edges = {
 };
 
 addServing(program, edges);
+addAccess(program, edges);
 
 withSettings(program.command("list"), () => true)
   .description("list the workers: those of the running host, or else what would load")

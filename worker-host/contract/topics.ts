@@ -173,6 +173,11 @@ export class Topics {
     readonly hostName = HOST_NAME,
   ) {}
 
+  /** The filter of all under the prefix. */
+  get all(): string {
+    return `${this.prefix}/#`;
+  }
+
   /** A command to one prop. */
   command(id: string): string {
     return `${this.prefix}/${id}/cmd`;

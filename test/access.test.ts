@@ -1,0 +1,344 @@
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { cpSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import mqtt, { type MqttClient } from "mqtt";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { BROKER, canConnect, freePort } from "./harness/broker.ts";
+import { makeFolder } from "./harness/folder.ts";
+import { cleanEnvironment, runCli, startHost } from "./harness/host.ts";
+
+const run = promisify(execFile);
+
+/** `worker-host access …` in a folder. */
+async function access(cwd: string, ...args: string[]) {
+  return runCli(["access", ...args], { cwd });
+}
+
+/** A folder with a user of each role; their passwords by name. */
+async function makeAccess(): Promise<{ cwd: string; passwords: Map<string, string> }> {
+  const cwd = makeFolder();
+  expect((await access(cwd, "init")).code).toBe(0);
+  const passwords = new Map<string, string>();
+  for (const [name, role, ...more] of [
+    ["fogger_hw", "board"],
+    ["lamp", "board"],
+    ["ext", "worker", "--also", "readwrite zigbee2mqtt/#"],
+    ["gate", "operator"],
+    ["wall", "viewer"],
+  ] as const) {
+    const { code, stdout } = await access(cwd, "add", name, "--role", role, ...more);
+    expect(code).toBe(0);
+    passwords.set(name, stdout.trim());
+  }
+  const env = readFileSync(join(cwd, ".env"), "utf8");
+  passwords.set("worker_host", /^MQTT_PASSWORD=(.+)$/m.exec(env)?.[1] ?? "");
+  return { cwd, passwords };
+}
+
+/** mosquitto with the files as they are mounted, but for ports and folders. */
+async function startMosquitto(cwd: string): Promise<{ port: number; tlsPort: number; pid: number }> {
+  const [port, tlsPort] = [await freePort(), await freePort()];
+  const [mounted, data] = [join(cwd, "access/mosquitto"), makeFolder()];
+  const config = readFileSync(join(mounted, "mosquitto.conf"), "utf8")
+    .replace(/^listener 1883$/m, `listener ${port} 127.0.0.1`)
+    .replace(/^listener 8883$/m, `listener ${tlsPort} 127.0.0.1`)
+    .replace(/^persistence_location .*$/m, `persistence_location ${data}/`)
+    .replaceAll("/mosquitto/access", mounted);
+  writeFileSync(join(data, "mosquitto.conf"), `user root\n${config}`);
+  const child = spawn("mosquitto", ["-c", join(data, "mosquitto.conf")], { stdio: "ignore" });
+  const exited = once(child, "exit").then(() => true);
+  onTestFinished(async () => {
+    child.kill("SIGKILL");
+    await exited;
+  });
+  while (!(await canConnect(port))) {
+    const over = await Promise.race([exited, new Promise((resolve) => setTimeout(resolve, 10))]);
+    if (over) throw new Error("mosquitto did not start with these files");
+  }
+  return { port, tlsPort, pid: child.pid ?? 0 };
+}
+
+async function connect(port: number, username: string, password: string | undefined, will?: string) {
+  const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${port}`, {
+    ...{ username, protocolVersion: 4, reconnectPeriod: 0 },
+    ...(password === undefined ? {} : { password }),
+    ...(will === undefined
+      ? {}
+      : { will: { topic: will, payload: Buffer.from("will"), qos: 1 as const, retain: true } }),
+  });
+  client.on("error", () => {});
+  onTestFinished(() => {
+    client.end(true);
+  });
+  return client;
+}
+
+/** Whether what `from` publishes reaches `to`. */
+async function delivered(from: MqttClient, to: MqttClient, topic: string): Promise<boolean> {
+  const payload = `try ${Math.random()}`;
+  let seen = false;
+  const hear = (_: string, data: Buffer) => {
+    seen ||= data.toString() === payload;
+  };
+  to.on("message", hear);
+  await to.subscribeAsync(topic, { qos: 1 });
+  // mosquitto acknowledges once it has handed it out.
+  await from.publishAsync(topic, payload, { qos: 1 });
+  await barrier(to);
+  await to.unsubscribeAsync(topic);
+  to.off("message", hear);
+  return seen;
+}
+
+const P = "halloween";
+
+/** Who, what, which topic, and whether it goes through. */
+const TABLE: [user: string, does: "publish" | "subscribe", topic: string, goes: boolean][] = [
+  ...(["telemetry/x", "status/availability", "state", "description", "status/warn", "reply/1"] as const).map(
+    (rest) => ["fogger_hw", "publish", `${P}/fogger_hw/${rest}`, true] as [string, "publish", string, boolean],
+  ),
+  ["fogger_hw", "publish", `${P}/cli/reply/1`, true],
+  ["fogger_hw", "publish", `${P}/lamp/cmd`, false],
+  ["fogger_hw", "publish", `${P}/lamp/status/availability`, false],
+  ["fogger_hw", "publish", `${P}/fogger/cmd`, false],
+  ["fogger_hw", "publish", `${P}/broadcast/cmd`, false],
+  ["fogger_hw", "publish", `${P}/worker_host/cmd`, false],
+  ["fogger_hw", "publish", `${P}/worker_host/status/all_stop`, false],
+  ["fogger_hw", "publish", "elsewhere", false],
+  ["fogger_hw", "subscribe", `${P}/fogger_hw/cmd`, true],
+  ["fogger_hw", "subscribe", `${P}/fogger/cmd`, true],
+  ["fogger_hw", "subscribe", `${P}/broadcast/cmd`, true],
+  ["fogger_hw", "subscribe", `${P}/worker_host/status/all_stop`, true],
+  ["fogger_hw", "subscribe", `${P}/attic/status/all_stop`, true],
+  ["fogger_hw", "subscribe", `${P}/fogger_hw/status/lock_out`, true],
+  ["fogger_hw", "subscribe", `${P}/lamp/telemetry/x`, false],
+  ["fogger_hw", "subscribe", `${P}/lamp/cmd`, false],
+  ["fogger_hw", "subscribe", `${P}/cli/reply/1`, false],
+  ["lamp", "subscribe", `${P}/l/cmd`, false],
+  ["ext", "publish", `${P}/ext/telemetry/x`, true],
+  ["ext", "publish", `${P}/fogger/cmd`, true],
+  ["ext", "publish", `${P}/broadcast/cmd`, true],
+  ["ext", "publish", `${P}/cli/reply/1`, true],
+  ["ext", "publish", `${P}/fogger/telemetry/x`, false],
+  ["ext", "publish", `${P}/worker_host/status/all_stop`, false],
+  ["ext", "publish", "zigbee2mqtt/lamp/set", true],
+  ["ext", "subscribe", "zigbee2mqtt/lamp", true],
+  ["ext", "subscribe", `${P}/lamp/telemetry/x`, true],
+  ["gate", "publish", `${P}/fogger/cmd`, true],
+  ["gate", "publish", `${P}/worker_host/cmd`, true],
+  ["gate", "publish", `${P}/broadcast/cmd`, true],
+  ["gate", "publish", `${P}/fogger/telemetry/x`, false],
+  ["gate", "publish", `${P}/worker_host/status/all_stop`, false],
+  ["gate", "subscribe", `${P}/cli/reply/1`, true],
+  ["wall", "subscribe", `${P}/fogger/telemetry/x`, true],
+  ["wall", "subscribe", `${P}/worker_host/description`, true],
+  ["wall", "subscribe", "zigbee2mqtt/lamp", false],
+  ["wall", "publish", `${P}/fogger/cmd`, false],
+  ["wall", "publish", `${P}/wall/telemetry/x`, false],
+  ["wall", "publish", `${P}/cli/reply/1`, false],
+  ["worker_host", "publish", `${P}/fogger/status/runstate`, true],
+  ["worker_host", "publish", "homeassistant/device/x/config", true],
+  ["worker_host", "publish", "elsewhere", false],
+];
+
+describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosquitto", () => {
+  test("lets through what each role may, and nothing else", async () => {
+    const { cwd, passwords } = await makeAccess();
+    // One who may do everything, to publish to and to read from whom is tried.
+    const acl = join(cwd, "access/mosquitto/acl");
+    writeFileSync(acl, `${readFileSync(acl, "utf8")}\nuser all\ntopic readwrite #\n`);
+    await run("mosquitto_passwd", ["-b", join(cwd, "access/mosquitto/passwords"), "all", "secret"]);
+    const { port } = await startMosquitto(cwd);
+    const all = await connect(port, "all", "secret");
+    const clients = new Map<string, MqttClient>();
+    for (const [user] of TABLE) {
+      if (!clients.has(user)) clients.set(user, await connect(port, user, passwords.get(user)));
+    }
+    const wrong: string[] = [];
+    for (const [user, does, topic, goes] of TABLE) {
+      const client = clients.get(user) as MqttClient;
+      const came = await (does === "publish" ? delivered(client, all, topic) : delivered(all, client, topic));
+      if (came !== goes) wrong.push(`${user} ${does} ${topic}: ${came ? "went through" : "was dropped"}`);
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  test("publishes a will where its user may publish, and no other; retained messages are read by who may", async () => {
+    const { cwd, passwords } = await makeAccess();
+    const { port } = await startMosquitto(cwd);
+    const host = await connect(port, "worker_host", passwords.get("worker_host"));
+    const seen: string[] = [];
+    const willSeen = new Promise<void>((resolve) => {
+      host.on("message", (topic) => {
+        seen.push(topic);
+        resolve();
+      });
+    });
+    await host.subscribeAsync(`${P}/+/status/availability`, { qos: 1 });
+    for (const [user, topic] of [
+      ["fogger_hw", `${P}/lamp/status/availability`],
+      ["lamp", `${P}/lamp/status/availability`],
+    ] as const) {
+      const client = await connect(port, user, passwords.get(user), topic);
+      const closed = new Promise((resolve) => client.once("close", () => resolve(undefined)));
+      client.stream.destroy();
+      await closed;
+    }
+    const board = await connect(port, "fogger_hw", passwords.get("fogger_hw"));
+    const read: string[] = [];
+    board.on("message", (topic) => read.push(topic));
+    await host.publishAsync(`${P}/worker_host/status/all_stop`, "clear", { qos: 1, retain: true });
+    await board.subscribeAsync([`${P}/#`, `${P}/worker_host/status/all_stop`], { qos: 1 });
+    await barrier(board);
+    await willSeen;
+    expect(seen).toEqual([`${P}/lamp/status/availability`]);
+    expect([...new Set(read)]).toEqual([`${P}/worker_host/status/all_stop`]);
+  });
+
+  test("refuses nobody, a wrong password, and one who was removed, once it was told", async () => {
+    const { cwd, passwords } = await makeAccess();
+    const { port, pid } = await startMosquitto(cwd);
+    await expect(mqtt.connectAsync(`mqtt://127.0.0.1:${port}`, { reconnectPeriod: 0 })).rejects.toThrow(
+      /[Nn]ot authorized/,
+    );
+    await expect(connect(port, "lamp", "wrong")).rejects.toThrow(/[Nn]ot authorized|Bad user/);
+    const lamp = await connect(port, "lamp", passwords.get("lamp"));
+    lamp.end(true);
+    expect((await access(cwd, "remove", "lamp")).code).toBe(0);
+    process.kill(pid, "SIGHUP");
+    const refused = async () => {
+      const client = await connect(port, "lamp", passwords.get("lamp")).catch(() => undefined);
+      client?.end(true);
+      return client === undefined;
+    };
+    // It reads the files between two rounds of its loop.
+    while (!(await refused())) await new Promise((resolve) => setTimeout(resolve, 10));
+  });
+
+  test("serves TLS, the host and a renewed certificate included, and nobody is disconnected by that", async () => {
+    const { cwd, passwords } = await makeAccess();
+    expect((await access(cwd, "tls")).stdout).toMatch(/localhost, broker, 127\.0\.0\.1/);
+    const { tlsPort, pid } = await startMosquitto(cwd);
+    const env = {
+      MQTT_URL: `mqtts://127.0.0.1:${tlsPort}`,
+      MQTT_CA: join(cwd, "access/ca.crt"),
+      MQTT_USERNAME: "worker_host",
+      MQTT_PASSWORD: passwords.get("worker_host") ?? "",
+    };
+    const host = await startHost({ env, builtins: "shipped", args: [], props: {} });
+    const ca = readFileSync(join(cwd, "access/ca.crt"));
+    const client = await mqtt.connectAsync(env.MQTT_URL, {
+      ca,
+      username: "gate",
+      password: passwords.get("gate") ?? "",
+    });
+    onTestFinished(() => {
+      client.end(true);
+    });
+    let closed = false;
+    client.on("close", () => {
+      closed = true;
+    });
+    const before = readFileSync(join(cwd, "access/mosquitto/server.crt"), "utf8");
+    await access(cwd, "tls", "haunt.example.org");
+    expect(readFileSync(join(cwd, "access/mosquitto/server.crt"), "utf8")).not.toBe(before);
+    expect(readFileSync(join(cwd, "access/ca.crt"))).toEqual(ca);
+    process.kill(pid, "SIGHUP");
+    const named = async () => {
+      const options = { ca, servername: "haunt.example.org", username: "gate", password: passwords.get("gate") ?? "" };
+      const other = await mqtt.connectAsync(env.MQTT_URL, { ...options, reconnectPeriod: 0 }).catch(() => undefined);
+      other?.end(true);
+      return other !== undefined;
+    };
+    while (!(await named())) await new Promise((resolve) => setTimeout(resolve, 20));
+    await client.publishAsync(`${P}/heartbeat/cmd`, "ping", { qos: 1 });
+    expect(closed).toBe(false);
+    await host.stop();
+  });
+});
+
+/** Fulfils when what the broker had for a client before has arrived: it answers a connection's packets in their order. */
+async function barrier(client: MqttClient): Promise<void> {
+  await client.subscribeAsync(`barrier/${Math.random()}`, { qos: 1 });
+}
+
+describe("access", () => {
+  test("writes what is secret for its owner alone, and each password once", async () => {
+    const { cwd, passwords } = await makeAccess();
+    for (const [file, mode] of [
+      ["access", 0o700],
+      [".env", 0o600],
+      ["access/mosquitto", 0o755],
+    ] as const) {
+      expect(statSync(join(cwd, file)).mode & 0o777, file).toBe(mode);
+    }
+    const texts = ["users.yaml", "mosquitto/acl", "mosquitto/passwords", "mosquitto/mosquitto.conf"].map((name) =>
+      readFileSync(join(cwd, "access", name), "utf8"),
+    );
+    for (const password of passwords.values()) {
+      expect(password).toMatch(/^[A-Za-z0-9]{24}$/);
+      for (const text of texts) expect(text).not.toContain(password);
+    }
+    expect(texts[1]).not.toMatch(/^pattern/m);
+    expect(texts[2]?.split("\n").filter(Boolean)).toHaveLength(6);
+    expect(texts[2]).toMatch(/^fogger_hw:\$7\$101\$[A-Za-z0-9+/=]{16}\$[A-Za-z0-9+/=]{88}$/m);
+    const { stdout } = await access(cwd, "list");
+    expect(stdout).toMatch(/^ext +worker, and readwrite zigbee2mqtt\/#$/m);
+  });
+
+  test.runIf(BROKER === "mosquitto")("writes passwords that mosquitto_passwd reads back", async () => {
+    const { cwd } = await makeAccess();
+    const copy = join(makeFolder(), "passwords");
+    cpSync(join(cwd, "access/mosquitto/passwords"), copy);
+    await run("mosquitto_passwd", ["-D", copy, "fogger_hw"]);
+    await run("mosquitto_passwd", ["-b", copy, "gate", "another"]);
+    const users = readFileSync(copy, "utf8").split("\n").filter(Boolean);
+    expect(users.map((line) => line.split(":")[0])).toEqual(["ext", "gate", "lamp", "wall", "worker_host"]);
+  });
+
+  test("keeps what else is in .env", async () => {
+    const cwd = makeFolder({ ".env": "LOG_LEVEL=debug\nMQTT_PASSWORD=old\n" });
+    await access(cwd, "init");
+    const env = readFileSync(join(cwd, ".env"), "utf8");
+    expect(env).toMatch(/^LOG_LEVEL=debug$/m);
+    expect(env).not.toContain("old");
+    expect(env).toMatch(/^BROKER_ADDRESS=0\.0\.0\.0$/m);
+  });
+
+  test.each<[args: string[], code: number, says: RegExp]>([
+    [["init"], 2, /access has users already: "worker-host access list"/],
+    [["add", "gate"], 1, /there is a user "gate"/],
+    [["add", "worker_host"], 1, /"worker_host" is reserved/],
+    [["add", "broadcast"], 1, /"broadcast" is reserved/],
+    [["add", "fog machine"], 1, /can't be an id: .*such as "fog_machine"/],
+    [["add", "a:b"], 1, /can't be an id/],
+    [["add", "x\ny"], 1, /can't be an id/],
+    [["add", "x", "--role", "king"], 2, /Allowed choices are board, worker, operator, viewer, host/],
+    [["add", "x", "--also", "all #"], 2, /expected such as "read zigbee2mqtt\/#", got "all #"/],
+    [["add", "x", "--also", "read a#"], 1, /can't subscribe to "a#"/],
+    [["remove", "nobody"], 1, /no user "nobody"; there are: .*gate/],
+  ])("%j is refused, and changes nothing", async (args, code, says) => {
+    const cwd = makeFolder();
+    await access(cwd, "init");
+    await access(cwd, "add", "gate", "--role", "operator");
+    const before = readFileSync(join(cwd, "access/users.yaml"), "utf8");
+    const outcome = await access(cwd, ...args);
+    expect(outcome.stderr).toMatch(says);
+    expect(outcome.code).toBe(code);
+    expect(readFileSync(join(cwd, "access/users.yaml"), "utf8")).toBe(before);
+  });
+
+  test("a folder that is not there, or spoilt, is told", async () => {
+    const cwd = makeFolder();
+    expect((await access(cwd, "list")).stderr).toMatch(/no .*users\.yaml: begin with "worker-host access init"/);
+    await access(cwd, "init");
+    writeFileSync(join(cwd, "access/users.yaml"), "prefix: halloween\nusers: { x: { role: king } }\n");
+    expect((await access(cwd, "list")).stderr).toMatch(/users\.yaml: .*role/s);
+  });
+});
+
+test("the environment of the tests has no user of its own", () => {
+  expect(Object.keys(cleanEnvironment()).filter((name) => name.startsWith("MQTT_"))).toEqual([]);
+});

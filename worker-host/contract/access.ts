@@ -1,0 +1,56 @@
+import { BROKER_UPTIME, faultOfId, Topics } from "./topics.ts";
+
+/** What a user of the broker is there for. */
+export const ROLES = ["board", "worker", "operator", "viewer", "host"] as const;
+export type Role = (typeof ROLES)[number];
+
+export const ACCESSES = ["read", "write", "readwrite"] as const;
+export type Access = (typeof ACCESSES)[number];
+
+/** What a user may do with the topics of a filter. */
+export interface AccessRule {
+  access: Access;
+  filter: string;
+}
+
+/** Where Home Assistant looks for devices. */
+const HOME_ASSISTANT = "homeassistant/#";
+
+/** What a role may do; of a board and a worker, `name` is the id too. */
+export function rulesOf(role: Role, name: string, prefix: string): AccessRule[] {
+  const topics = new Topics(prefix);
+  const reads: AccessRule = { access: "read", filter: topics.all };
+  const own: AccessRule = { access: "readwrite", filter: topics.subtree(name) };
+  const commands: AccessRule = { access: "write", filter: topics.command("+") };
+  const replies: AccessRule = { access: "write", filter: topics.reply("+", "#") };
+  switch (role) {
+    case "board":
+      return [
+        own,
+        replies,
+        { access: "read", filter: topics.broadcast },
+        { access: "read", filter: new Topics(prefix, "+").allStop },
+        // A board obeys the `stop` of the worker beside it.
+        ...(name.endsWith("_hw") ? [{ access: "read", filter: topics.command(name.slice(0, -3)) } as const] : []),
+      ];
+    case "worker":
+      return [reads, own, commands, replies];
+    case "operator":
+      return [reads, commands];
+    case "viewer":
+      return [reads];
+    case "host":
+      return [
+        { access: "readwrite", filter: topics.all },
+        { access: "read", filter: BROKER_UPTIME },
+        { access: "readwrite", filter: HOME_ASSISTANT },
+      ];
+  }
+}
+
+/** Why `name` can't be a user's with that role, in words; `undefined` where it can. */
+export function faultOfUser(name: string, role: Role): string | undefined {
+  // A board's and a worker's is its id; the others' names have the same letters, so that they fit into mosquitto's files.
+  const fault = faultOfId(name);
+  return role === "host" && name === new Topics("").hostName ? undefined : fault;
+}

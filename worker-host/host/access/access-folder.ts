@@ -1,0 +1,112 @@
+import { existsSync } from "node:fs";
+import { chmod, mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { parse, stringify } from "yaml";
+import { z } from "zod";
+import { ACCESSES, faultOfUser, ROLES } from "../../contract/access.ts";
+import { messageOf, WorkerHostError } from "../../contract/errors.ts";
+import { assertTopicFilter } from "../../contract/topics.ts";
+import { writeDurably } from "../../worker/durable-file.ts";
+import { aclFile, brokerConfig } from "./mosquitto-files.ts";
+
+const user = z.strictObject({
+  role: z.enum(ROLES),
+  also: z.array(z.strictObject({ access: z.enum(ACCESSES), filter: z.string() })).optional(),
+});
+const users = z.strictObject({ prefix: z.string(), users: z.record(z.string(), user) });
+
+/** Somebody whom the broker lets in. */
+export type AccessUser = z.infer<typeof user>;
+
+/** Where mosquitto sees the folder for it in the container. */
+const MOUNTED = "/mosquitto/access";
+
+export interface AccessState {
+  prefix: string;
+  users: Map<string, AccessUser>;
+  /** Lines of mosquitto's password file, by user. */
+  passwords: Map<string, string>;
+}
+
+/**
+ * Who may do what on the broker: `users.yaml` says it, and mosquitto's own files, which the container sees, are made
+ * from it. The folder itself is for its owner alone.
+ */
+export class AccessFolder {
+  constructor(
+    readonly path: string,
+    private readonly shippedConfig: string,
+  ) {}
+
+  /** What mosquitto reads. */
+  get broker(): string {
+    return join(this.path, "mosquitto");
+  }
+
+  get exists(): boolean {
+    return existsSync(this.#users);
+  }
+
+  get hasCertificates(): boolean {
+    return existsSync(join(this.broker, "server.crt"));
+  }
+
+  get #users(): string {
+    return join(this.path, "users.yaml");
+  }
+
+  /** @throws WorkerHostError `invalid_settings` where there is none, or it can't be made sense of */
+  async read(): Promise<AccessState> {
+    if (!this.exists) {
+      throw new WorkerHostError("invalid_settings", `no ${this.#users}: begin with "worker-host access init"`);
+    }
+    const read = users.safeParse(this.#parsed(await readFile(this.#users, "utf8")));
+    if (!read.success) throw this.#fault(z.prettifyError(read.error));
+    for (const [name, { role, also = [] }] of Object.entries(read.data.users)) {
+      const fault = faultOfUser(name, role);
+      if (fault) throw this.#fault(`${name}: ${fault}`);
+      for (const { filter } of also) assertTopicFilter(filter);
+    }
+    const lines = (await readFile(join(this.broker, "passwords"), "utf8")).split("\n").filter(Boolean);
+    return {
+      prefix: read.data.prefix,
+      users: new Map(Object.entries(read.data.users)),
+      passwords: new Map(lines.map((line) => [line.split(":")[0] ?? "", line])),
+    };
+  }
+
+  /** Writes all files anew. A user's password is there before the user is let in. */
+  async write({ prefix, users, passwords }: AccessState): Promise<void> {
+    await mkdir(this.broker, { recursive: true });
+    await chmod(this.path, 0o700);
+    await chmod(this.broker, 0o755);
+    const sorted = new Map([...users].sort(([a], [b]) => (a < b ? -1 : 1)));
+    const lines = [...sorted.keys()].flatMap((name) => passwords.get(name) ?? []);
+    const head = '# Written by "worker-host access". Passwords are not in here.\n';
+    await this.#put("passwords", `${lines.join("\n")}\n`);
+    await this.#put("acl", aclFile(sorted, prefix));
+    await this.writeConfig();
+    await writeDurably(this.#users, head + stringify({ prefix, users: Object.fromEntries(sorted) }));
+  }
+
+  async writeConfig(): Promise<void> {
+    await this.#put("mosquitto.conf", brokerConfig(this.shippedConfig, MOUNTED, this.hasCertificates));
+  }
+
+  /** For whoever mosquitto runs as in its container; nobody else gets into the folder above. */
+  async #put(name: string, text: string): Promise<void> {
+    await writeDurably(join(this.broker, name), text, (file) => file.chmod(0o644));
+  }
+
+  #parsed(text: string): unknown {
+    try {
+      return parse(text);
+    } catch (error) {
+      throw this.#fault(messageOf(error));
+    }
+  }
+
+  #fault(why: string): WorkerHostError {
+    return new WorkerHostError("invalid_settings", `${this.#users}: ${why}`);
+  }
+}
