@@ -1,11 +1,12 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import mqtt, { type MqttClient } from "mqtt";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { BROKER, canConnect, freePort } from "./harness/broker.ts";
+import { compose } from "./harness/compose.ts";
 import { makeFolder } from "./harness/folder.ts";
 import { cleanEnvironment, runCli, startHost } from "./harness/host.ts";
 
@@ -215,6 +216,35 @@ describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosqu
     };
     // It reads the files between two rounds of its loop.
     while (!(await refused())) await new Promise((resolve) => setTimeout(resolve, 10));
+  });
+
+  test("is what compose starts with .env: on the network, with a health check that publishes and reads", async () => {
+    const { cwd } = await makeAccess();
+    const lines = readFileSync(join(cwd, ".env"), "utf8").trim().split("\n");
+    const env = Object.fromEntries(lines.map((line) => line.split(/=(.*)/s).slice(0, 2))) as Record<string, string>;
+    const { broker, worker_host: host } = compose(env).services;
+    expect(broker.ports).toEqual(["0.0.0.0:1883:1883", "0.0.0.0:8883:8883"]);
+    for (const mount of broker.volumes.slice(0, 2))
+      expect(existsSync(join(cwd, mount.split(":")[0] ?? "")), mount).toBe(true);
+    expect(host.environment).toMatchObject({ MQTT_USERNAME: "worker_host", MQTT_PASSWORD: env.MQTT_PASSWORD });
+
+    const { port } = await startMosquitto(cwd);
+    const check = String(broker.healthcheck.test[1]).replace("mosquitto_rr", `mosquitto_rr -p ${port}`);
+    const healthy = (environment: Record<string, string>) =>
+      run("sh", ["-c", check], { env: { PATH: process.env.PATH, ...environment } }).then(
+        ({ stdout }) => stdout.trim(),
+        () => "unhealthy",
+      );
+    expect(await healthy(broker.environment ?? {})).toBe("ok");
+    expect(await healthy({})).toBe("unhealthy");
+    expect(await healthy({ MQTT_USERNAME: "gate", MQTT_PASSWORD: "wrong" })).toBe("unhealthy");
+
+    const served = await startHost({
+      props: {},
+      builtins: "shipped",
+      env: { ...host.environment, MQTT_HOST: "127.0.0.1", MQTT_PORT: String(port) },
+    });
+    await served.stop();
   });
 
   test("serves TLS, the host and a renewed certificate included, and nobody is disconnected by that", async () => {

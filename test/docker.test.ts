@@ -3,10 +3,10 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } fr
 import { delimiter, dirname, join, relative } from "node:path";
 import glob from "fast-glob";
 import { expect, test } from "vitest";
-import { parse } from "yaml";
 import { SETTINGS } from "../worker-host/host/settings.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
+import { compose, type Service } from "./harness/compose.ts";
 import { makeFolder } from "./harness/folder.ts";
 import { cleanEnvironment, ROOT, startHost } from "./harness/host.ts";
 
@@ -179,25 +179,7 @@ function snapshot(folder: string, except: string[]): Map<string, number> {
   );
 }
 
-interface Service {
-  image?: string;
-  build?: string;
-  environment?: Record<string, string>;
-  ports?: string[];
-  volumes: string[];
-  tmpfs?: string[];
-  restart: string;
-  init: boolean;
-  read_only?: boolean;
-  depends_on?: Record<string, { condition: string }>;
-  healthcheck: { test: string[] };
-  ulimits: { nofile: { soft: number; hard: number } };
-}
-
-const COMPOSE = parse(readFileSync(join(ROOT, "docker-compose.yml"), "utf8"), { merge: true }) as {
-  services: { broker: Service; worker_host: Service };
-  volumes: Record<string, unknown>;
-};
+const COMPOSE = compose();
 
 /** A service's mounts, by their place in the container. */
 function mounts(service: Service): Map<string, { source: string; readOnly: boolean }> {
@@ -286,7 +268,7 @@ test("docker-compose.yml: the broker on loopback, and the host that uses it", ()
   const { broker, worker_host: host } = COMPOSE.services;
   expect(Object.keys(COMPOSE.services)).toEqual(["broker", "worker_host"]);
   expect(broker.image).toBe("eclipse-mosquitto:2");
-  expect(broker.ports).toEqual(["127.0.0.1:1883:1883"]);
+  expect(broker.ports).toEqual(["127.0.0.1:1883:1883", "127.0.0.1:8883:8883"]);
   expect(host.build).toBe(".");
   expect(host.ports).toBeUndefined();
   expect(host.depends_on).toEqual({ broker: { condition: "service_healthy" } });
@@ -294,7 +276,7 @@ test("docker-compose.yml: the broker on loopback, and the host that uses it", ()
   for (const service of [broker, host]) {
     expect(service.restart).toBe("unless-stopped");
     expect(service.init).toBe(true);
-    expect(service.healthcheck.test[0]).toBe("CMD");
+    expect(service.healthcheck.test[0]).toMatch(/^CMD/);
     expect(service.ulimits.nofile.soft).toBeGreaterThan(1024);
   }
 });

@@ -13,6 +13,13 @@ export interface AccessRule {
   filter: string;
 }
 
+/** Somebody whom the broker lets in. */
+export interface AccessUser {
+  role: Role;
+  /** Besides what the role may do. */
+  also?: AccessRule[] | undefined;
+}
+
 /** Where Home Assistant looks for devices. */
 const HOME_ASSISTANT = "homeassistant/#";
 

@@ -3,7 +3,7 @@ import { chmod, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
 import { z } from "zod";
-import { ACCESSES, faultOfUser, ROLES } from "../../contract/access.ts";
+import { ACCESSES, type AccessUser, faultOfUser, ROLES } from "../../contract/access.ts";
 import { messageOf, WorkerHostError } from "../../contract/errors.ts";
 import { assertTopicFilter } from "../../contract/topics.ts";
 import { writeDurably } from "../../worker/durable-file.ts";
@@ -14,9 +14,6 @@ const user = z.strictObject({
   also: z.array(z.strictObject({ access: z.enum(ACCESSES), filter: z.string() })).optional(),
 });
 const users = z.strictObject({ prefix: z.string(), users: z.record(z.string(), user) });
-
-/** Somebody whom the broker lets in. */
-export type AccessUser = z.infer<typeof user>;
 
 /** Where mosquitto sees the folder for it in the container. */
 const MOUNTED = "/mosquitto/access";

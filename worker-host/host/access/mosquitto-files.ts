@@ -1,6 +1,5 @@
 import { pbkdf2Sync } from "node:crypto";
-import { type AccessRule, rulesOf } from "../../contract/access.ts";
-import type { AccessUser } from "./access-folder.ts";
+import { type AccessRule, type AccessUser, rulesOf } from "../../contract/access.ts";
 
 /**
  * As many as mosquitto_passwd takes. The passwords are random, with 140 bits, so that more would gain nothing; and the
