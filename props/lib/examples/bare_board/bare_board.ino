@@ -12,6 +12,7 @@
 #define AVAILABILITY BOARD "status/availability"
 #define ALL_STOP "halloween/worker_host/status/all_stop"
 #define FOR_ALL "halloween/broadcast/cmd"
+#define REFUSED "refused: all-stop is engaged, or it is on, or it is none of ping, stop and start with 50 to 5000 ms"
 
 const uint8_t LAMP_PIN = 26;
 const double LEAST_MS = 50, MOST_MS = 5000;
@@ -82,7 +83,8 @@ void onEvent(void*, esp_event_base_t, int32_t id, void* data) {
   }
   // A long message comes in pieces, and only the first has the topic; no command is so long. Nothing ends with a NUL.
   char topic[64], text[256];
-  if (id != MQTT_EVENT_DATA || event.data_len != event.total_data_len || event.data_len >= 256 || event.topic_len >= 64) return;
+  if (id != MQTT_EVENT_DATA || event.data_len != event.total_data_len) return;
+  if (event.data_len >= 256 || event.topic_len >= 64) return;
   snprintf(topic, sizeof topic, "%.*s", event.topic_len, event.topic);
   snprintf(text, sizeof text, "%.*s", event.data_len, event.data);
   if (strcmp(topic, ALL_STOP) != 0) {
@@ -104,8 +106,9 @@ void say(const char* topic, const char* text, bool retain) {
 void greet() {
   for (const char* const topic : {ALL_STOP, FOR_ALL, BOARD "cmd"}) esp_mqtt_client_subscribe_single(client, topic, 1);
   say(BOARD "description",
-      "{\"contract\":1,\"id\":\"lamp_hw\",\"class\":\"lamp\",\"board\":\"" CONFIG_IDF_TARGET "\",\"commands\":{\"ping\":{},\"stop\":{},"
-      "\"start\":{\"args\":{\"type\":\"number\",\"minimum\":50,\"maximum\":5000,\"default\":1000}}}}", true);
+      R"({"contract": 1, "id": "lamp_hw", "class": "lamp", "board": ")" CONFIG_IDF_TARGET R"(", "commands": {"ping": {}, )"
+      R"("stop": {}, "start": {"args": {"type": "number", "minimum": 50, "maximum": 5000, "default": 1000}}}})",
+      true);
   say(BOARD "state", isOn ? "on" : "idle", true);
   say(AVAILABILITY, "online", true);
 }
@@ -159,7 +162,7 @@ void loop() {
   if (stops.exchange(false)) off(nullptr);
   if (greets.exchange(false)) greet();
   if (pongs.exchange(false)) say(BOARD "telemetry/pong", "ok", false);
-  if (refuses.exchange(false)) say(BOARD "status/warn", "refused: all-stop, or on already, or none of ping, stop, start 50 to 5000", false);
+  if (refuses.exchange(false)) say(BOARD "status/warn", REFUSED, false);
   if (wasOn != isOn) say(BOARD "state", (wasOn = isOn) ? "on" : "idle", true);
   // Not all boards of a haunt in one moment.
   if (waits.exchange(false)) retryAt = (millis() + 1000 + esp_random() % 4000) | 1;
