@@ -83,10 +83,11 @@ describe("the lamp", () => {
     async (command) => {
       const bench = await start();
       const off = bench.board.pinTurns(LAMP, 0);
+      const idle = bench.client.expectNext(STATE, "idle");
       await light(bench, command);
       await bench.client.expect(STATE, "on");
       await off;
-      await bench.client.expectNext(STATE, "idle");
+      await idle;
     },
   );
 

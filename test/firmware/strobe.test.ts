@@ -33,8 +33,9 @@ test("stop ends it, and a second one while it flashes is refused", async () => {
   await client.expect(`halloween/${ID}/state`, "flashing");
   await client.command(ID, "flash");
   await client.expect(`halloween/${ID}/status/warn`, "flash refused: it flashes already");
+  const idle = client.expectNext(`halloween/${ID}/state`, "idle");
   await client.command(ID, "stop");
-  await client.expectNext(`halloween/${ID}/state`, "idle");
+  await idle;
   const count = flashes().length;
   expect(board.pin(LAMP)).toBe(0);
   await client.command(ID, "flash 100 9");

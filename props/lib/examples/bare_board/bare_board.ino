@@ -75,7 +75,11 @@ void obey(const char* text, bool isForAll) {
 /// In the client's task: it notes what came, and the loop acts.
 void onEvent(void*, esp_event_base_t, int32_t id, void* data) {
   const esp_mqtt_event_t& event = *static_cast<esp_mqtt_event_t*>(data);
-  if (id == MQTT_EVENT_CONNECTED) isOnline = greets = true;
+  if (id == MQTT_EVENT_CONNECTED) {
+    // In this order: it greets only while it is online.
+    isOnline = true;
+    greets = true;
+  }
   if (id == MQTT_EVENT_DISCONNECTED) {
     isOnline = false;
     waits = true;
