@@ -1,65 +1,17 @@
-import { execFile, spawn } from "node:child_process";
-import { once } from "node:events";
+import { execFile } from "node:child_process";
 import { cpSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import mqtt, { type MqttClient } from "mqtt";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { BROKER, canConnect, freePort } from "./harness/broker.ts";
+import { makeCertificates } from "../worker-host/host/access/certificates.ts";
+import { access, makeAccess, startGuardedBroker } from "./harness/access.ts";
+import { BROKER } from "./harness/broker.ts";
 import { compose } from "./harness/compose.ts";
 import { makeFolder } from "./harness/folder.ts";
 import { cleanEnvironment, runCli, startHost } from "./harness/host.ts";
 
 const run = promisify(execFile);
-
-/** `worker-host access …` in a folder. */
-async function access(cwd: string, ...args: string[]) {
-  return runCli(["access", ...args], { cwd });
-}
-
-/** A folder with a user of each role; their passwords by name. */
-async function makeAccess(): Promise<{ cwd: string; passwords: Map<string, string> }> {
-  const cwd = makeFolder();
-  expect((await access(cwd, "init")).code).toBe(0);
-  const passwords = new Map<string, string>();
-  for (const [name, role, ...more] of [
-    ["fogger_hw", "board"],
-    ["lamp", "board"],
-    ["ext", "worker", "--also", "readwrite zigbee2mqtt/#"],
-    ["gate", "operator"],
-    ["wall", "viewer"],
-  ] as const) {
-    const { code, stdout } = await access(cwd, "add", name, "--role", role, ...more);
-    expect(code).toBe(0);
-    passwords.set(name, stdout.trim());
-  }
-  const env = readFileSync(join(cwd, ".env"), "utf8");
-  passwords.set("worker_host", /^MQTT_PASSWORD=(.+)$/m.exec(env)?.[1] ?? "");
-  return { cwd, passwords };
-}
-
-/** mosquitto with the files as they are mounted, but for ports and folders. */
-async function startMosquitto(cwd: string): Promise<{ port: number; tlsPort: number; pid: number }> {
-  const [port, tlsPort] = [await freePort(), await freePort()];
-  const [mounted, data] = [join(cwd, "access/mosquitto"), makeFolder()];
-  const config = readFileSync(join(mounted, "mosquitto.conf"), "utf8")
-    .replace(/^listener 1883$/m, `listener ${port} 127.0.0.1`)
-    .replace(/^listener 8883$/m, `listener ${tlsPort} 127.0.0.1`)
-    .replace(/^persistence_location .*$/m, `persistence_location ${data}/`)
-    .replaceAll("/mosquitto/access", mounted);
-  writeFileSync(join(data, "mosquitto.conf"), `user root\n${config}`);
-  const child = spawn("mosquitto", ["-c", join(data, "mosquitto.conf")], { stdio: "ignore" });
-  const exited = once(child, "exit").then(() => true);
-  onTestFinished(async () => {
-    child.kill("SIGKILL");
-    await exited;
-  });
-  while (!(await canConnect(port))) {
-    const over = await Promise.race([exited, new Promise((resolve) => setTimeout(resolve, 10))]);
-    if (over) throw new Error("mosquitto did not start with these files");
-  }
-  return { port, tlsPort, pid: child.pid ?? 0 };
-}
 
 async function connect(port: number, username: string, password: string | undefined, will?: string) {
   const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${port}`, {
@@ -151,7 +103,7 @@ describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosqu
     const acl = join(cwd, "access/mosquitto/acl");
     writeFileSync(acl, `${readFileSync(acl, "utf8")}\nuser all\ntopic readwrite #\n`);
     await run("mosquitto_passwd", ["-b", join(cwd, "access/mosquitto/passwords"), "all", "secret"]);
-    const { port } = await startMosquitto(cwd);
+    const { port } = await startGuardedBroker(cwd);
     const all = await connect(port, "all", "secret");
     const clients = new Map<string, MqttClient>();
     for (const [user] of TABLE) {
@@ -168,7 +120,7 @@ describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosqu
 
   test("publishes a will where its user may publish, and no other; retained messages are read by who may", async () => {
     const { cwd, passwords } = await makeAccess();
-    const { port } = await startMosquitto(cwd);
+    const { port } = await startGuardedBroker(cwd);
     const host = await connect(port, "worker_host", passwords.get("worker_host"));
     const seen: string[] = [];
     const willSeen = new Promise<void>((resolve) => {
@@ -200,7 +152,7 @@ describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosqu
 
   test("refuses nobody, a wrong password, and one who was removed, once it was told", async () => {
     const { cwd, passwords } = await makeAccess();
-    const { port, pid } = await startMosquitto(cwd);
+    const { port, pid } = await startGuardedBroker(cwd);
     await expect(mqtt.connectAsync(`mqtt://127.0.0.1:${port}`, { reconnectPeriod: 0 })).rejects.toThrow(
       /[Nn]ot authorized/,
     );
@@ -228,7 +180,7 @@ describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosqu
       expect(existsSync(join(cwd, mount.split(":")[0] ?? "")), mount).toBe(true);
     expect(host.environment).toMatchObject({ MQTT_USERNAME: "worker_host", MQTT_PASSWORD: env.MQTT_PASSWORD });
 
-    const { port } = await startMosquitto(cwd);
+    const { port } = await startGuardedBroker(cwd);
     const check = String(broker.healthcheck.test[1]).replace("mosquitto_rr", `mosquitto_rr -p ${port}`);
     const healthy = (environment: Record<string, string>) =>
       run("sh", ["-c", check], { env: { PATH: process.env.PATH, ...environment } }).then(
@@ -250,7 +202,7 @@ describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosqu
   test("serves TLS, the host and a renewed certificate included, and nobody is disconnected by that", async () => {
     const { cwd, passwords } = await makeAccess();
     expect((await access(cwd, "tls")).stdout).toMatch(/localhost, broker, 127\.0\.0\.1/);
-    const { tlsPort, pid } = await startMosquitto(cwd);
+    const { tlsPort, pid } = await startGuardedBroker(cwd);
     const env = {
       MQTT_URL: `mqtts://127.0.0.1:${tlsPort}`,
       MQTT_CA: join(cwd, "access/ca.crt"),
@@ -288,6 +240,37 @@ describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosqu
     await host.stop();
   });
 });
+
+describe.runIf(BROKER === "mosquitto")("a certificate that is", () => {
+  test.each<[what: string, env: (cwd: string) => Record<string, string>, days: number, says: RegExp]>([
+    ["of an unknown authority", () => ({}), 0, /signed by an authority that is not known here: .*MQTT_CA/],
+    ["expired", withCa, -1000, /its certificate has expired: renew it with "worker-host access tls"/],
+    ["not valid yet", withCa, 1000, /its certificate is not valid yet: look at the clocks/],
+    ["for another name", withCa, 0, /its certificate is for other names: .*worker-host access tls <name>/],
+  ])("%s is told in words", async (what, env, days, says) => {
+    const { cwd } = await makeAccess();
+    await makeCertificates({
+      folder: join(cwd, "access"),
+      broker: join(cwd, "access/mosquitto"),
+      names: [what === "for another name" ? "haunt.example.org" : "127.0.0.1"],
+      now: Date.now() + days * 86_400_000,
+      serialNumber: () => "01",
+    });
+    const config = join(cwd, "access/mosquitto/mosquitto.conf");
+    const tls = ["cafile ca.crt", "certfile server.crt", "keyfile server.key"];
+    const lines = tls.map((line) => line.replace(" ", " /mosquitto/access/"));
+    writeFileSync(config, `${readFileSync(config, "utf8")}\nlistener 8883\n${lines.join("\n")}\n`);
+    const { tlsPort } = await startGuardedBroker(cwd);
+    const url = `mqtts://127.0.0.1:${tlsPort}`;
+    const { code, stderr } = await runCli(["send", "fogger", "ping"], { cwd, env: { MQTT_URL: url, ...env(cwd) } });
+    expect(stderr).toMatch(says);
+    expect(code).toBe(1);
+  });
+});
+
+function withCa(cwd: string): Record<string, string> {
+  return { MQTT_CA: join(cwd, "access/ca.crt") };
+}
 
 /** Fulfils when what the broker had for a client before has arrived: it answers a connection's packets in their order. */
 async function barrier(client: MqttClient): Promise<void> {

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { onTestFinished } from "vitest";
 import type { TestBroker } from "./broker.ts";
@@ -115,6 +116,7 @@ export class Board {
 /** Starts a sketch for one test, and ends it with the test. */
 export function startBoard(sketch: string, { broker, millis, inputs = {}, env = {} }: BoardOptions): Board {
   const nvs = env.HOST_NVS ?? makeFolder();
+  if (!existsSync(program(sketch))) throw new Error(`${program(sketch)} is not there: npm run firmware:build`);
   const child = spawn(program(sketch), [], {
     env: {
       PATH: process.env.PATH,

@@ -89,7 +89,26 @@ export function refusesVersion({ code }: ClientError): boolean {
   return UNSUPPORTED_PROTOCOL.has(code);
 }
 
+/** What is wrong with the broker's certificate, and what to do, by OpenSSL's and Node's codes. */
+const BAD_CERTIFICATES: ReadonlyMap<unknown, string> = new Map(
+  Object.entries({
+    ...Object.fromEntries(
+      ["SELF_SIGNED_CERT_IN_CHAIN", "DEPTH_ZERO_SELF_SIGNED_CERT", "UNABLE_TO_VERIFY_LEAF_SIGNATURE"].map((code) => [
+        code,
+        "its certificate is signed by an authority that is not known here: name that one's certificate with MQTT_CA",
+      ]),
+    ),
+    CERT_SIGNATURE_FAILURE: "its certificate is signed by another authority than the one in MQTT_CA",
+    CERT_HAS_EXPIRED: 'its certificate has expired: renew it with "worker-host access tls"',
+    CERT_NOT_YET_VALID: "its certificate is not valid yet: look at the clocks of both machines",
+    ERR_TLS_CERT_ALTNAME_INVALID:
+      'its certificate is for other names: use one of those, or "worker-host access tls <name>"',
+  }),
+);
+
 export function explainError(error: ClientError, { url, username }: BrokerOptions): ConnectionProblem {
+  const certificate = BAD_CERTIFICATES.get(error.code);
+  if (certificate !== undefined) return { refused: false, text: `${url}: ${certificate} (${error.message})` };
   if (typeof error.code !== "number") return { refused: false, text: `${url}: ${error.message || String(error.code)}` };
   if (BAD_CREDENTIALS.has(error.code)) {
     const who = username === undefined ? "a client without a user name" : `user "${username}"`;

@@ -158,11 +158,13 @@ bool esp_mqtt_client::connect() {
   mosquitto_will_set(session, willTopic.c_str(), static_cast<int>(will.size()), will.data(), config.session.last_will.qos,
                      config.session.last_will.retain != 0);
   const Address address = addressOf(uri);
-  if (address.tls) {
-    const std::string file = fileWith(certificate);
-    if (mosquitto_tls_set(session, file.c_str(), nullptr, nullptr, nullptr, nullptr) != MOSQ_ERR_SUCCESS) return false;
+  const std::string file = address.tls ? fileWith(certificate) : "";
+  if (address.tls && mosquitto_tls_set(session, file.c_str(), nullptr, nullptr, nullptr, nullptr) != MOSQ_ERR_SUCCESS) {
+    return false;
   }
-  return mosquitto_connect(session, address.host.c_str(), address.port, config.session.keepalive) == MOSQ_ERR_SUCCESS;
+  const int connected = mosquitto_connect(session, address.host.c_str(), address.port, config.session.keepalive);
+  if (address.tls) unlink(file.c_str());
+  return connected == MOSQ_ERR_SUCCESS;
 }
 
 /// From the connection to its end.
