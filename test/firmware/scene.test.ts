@@ -38,10 +38,13 @@ async function startHaunt(): Promise<Haunt> {
   return { broker, client, host, coffin, fogger, shaker, button };
 }
 
+/** Sent until it is taken: a board may hear of all-clear before the worker does. */
 async function arm({ client }: Haunt): Promise<void> {
   const armed = client.expectNext("halloween/coffin_jumper_hw/state", "armed");
-  await client.command("coffin_jumper", "arm");
-  await armed;
+  const send = () => void client.command("coffin_jumper", "arm");
+  send();
+  const again = setInterval(send, 500);
+  await armed.finally(() => clearInterval(again));
 }
 
 /** Somebody walks past. */
