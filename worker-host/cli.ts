@@ -9,6 +9,7 @@ import { renameBoard } from "./cli/board.ts";
 import { check } from "./cli/check.ts";
 import type { Edges } from "./cli/edges.ts";
 import { list } from "./cli/list.ts";
+import { addLogs } from "./cli/logs.ts";
 import { createNew } from "./cli/new.ts";
 import { type Flags, forConnecting, settingsIn, withSettings } from "./cli/options.ts";
 import { type Outcome, send } from "./cli/send.ts";
@@ -72,6 +73,8 @@ const edges: Edges = {
   settingsFrom,
   say: (text) => console.log(text),
   note: (text) => console.error(text),
+  onClosedOutput: (handler) => void process.stdout.on("error", handler),
+  columns: () => process.stdout.columns,
   onSignal: (handler) => {
     process.on("SIGINT", handler);
     process.on("SIGTERM", handler);
@@ -82,6 +85,7 @@ const edges: Edges = {
 
 addServing(program, edges);
 addAccess(program, edges);
+addLogs(program, edges);
 
 withSettings(program.command("list"), () => true)
   .description("list the workers: those of the running host, or else what would load")

@@ -21,6 +21,10 @@ export interface Edges {
   say: (text: string) => void;
   /** Prints a line that is no part of the result. */
   note: (text: string) => void;
+  /** Calls it when nobody takes any more what is printed. */
+  onClosedOutput: (handler: () => void) => void;
+  /** How many characters a line of the terminal has, if it is one. */
+  columns: () => number | undefined;
   onSignal: (handler: (signal: NodeJS.Signals) => void) => void;
   exit: (code: number) => never;
   /** Says what went wrong, and ends. */

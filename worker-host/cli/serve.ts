@@ -1,8 +1,11 @@
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Command } from "commander";
 import { Host } from "../host/host.ts";
+import { LOGS_FOLDER, LogFiles } from "../host/log-files.ts";
 import type { Settings } from "../host/settings.ts";
 import { createLogger } from "../worker/log.ts";
+import { Secrets } from "../worker/secrets.ts";
 import { describeAllStop } from "./all-stop.ts";
 import { banner, lanHints } from "./banner.ts";
 import type { Edges } from "./edges.ts";
@@ -38,17 +41,25 @@ export function addServing(program: Command, edges: Edges): void {
 /** Gives the host, once its workers are settled; none where it was told to stop before that. */
 async function serve(settings: Settings, edges: Edges): Promise<Host | undefined> {
   const { version, cwd, env, clock, random, newId, forPeople, addresses, say, fail } = edges;
-  const logOptions = { level: settings.logLevel, pretty: forPeople };
-  const log = await createLogger(logOptions);
-  const onOusted = (error: unknown) => void host.kill().finally(() => fail(error));
-  const host: Host = new Host({
-    ...{ settings, version, cwd, env, log, logOptions, clock, random, newId, onOusted },
+  const logFiles = new LogFiles({
+    ...{ ...settings.logKept, clock, hostName: settings.name, folder: join(settings.data, LOGS_FOLDER) },
   });
-  const stopping = stopOnSignals(host, edges, (text) => log.info(text));
+  const logOptions = { level: settings.logLevel, pretty: forPeople, kept: logFiles.kept };
+  const secrets = new Secrets();
+  secrets.add(settings.external?.password ?? settings.embedded.password);
+  const clean = (line: string) => secrets.clean(line);
+  const log = await createLogger(logOptions, { clean, keep: (line) => logFiles.take(line) });
+  logFiles.report((text) => log.error(text));
+  const onOusted = (error: unknown) => void host.kill().finally(() => logFiles.close().finally(() => fail(error)));
+  const host: Host = new Host({
+    ...{ settings, version, cwd, env, log, logOptions, logFiles, clock, random, newId, onOusted },
+  });
+  const stopping = stopOnSignals({ host, logFiles, edges, say: (text) => log.info(text) });
   try {
     await host.start();
   } catch (error) {
     await host.kill();
+    await logFiles.close();
     throw error;
   }
   await host.settle();
@@ -84,12 +95,20 @@ async function simulate(names: string[], settings: Settings, edges: Edges): Prom
   }
 }
 
+interface Stopping {
+  host: Host;
+  logFiles: LogFiles;
+  edges: Edges;
+  say: (text: string) => void;
+}
+
 /** Gives a function that says whether a signal has come. */
-function stopOnSignals(host: Host, { clock, exit, fail, onSignal }: Edges, say: (text: string) => void): () => boolean {
+function stopOnSignals({ host, logFiles, edges, say }: Stopping): () => boolean {
+  const { clock, exit, fail, onSignal } = edges;
   let stoppingSince: number | undefined;
   const force = (why: string) => {
     say(`${why}: ending the workers by force`);
-    void host.kill().finally(() => exit(1));
+    void host.kill().finally(() => logFiles.close().finally(() => exit(1)));
   };
   onSignal((signal) => {
     if (stoppingSince !== undefined) {
@@ -99,7 +118,10 @@ function stopOnSignals(host: Host, { clock, exit, fail, onSignal }: Edges, say: 
     stoppingSince = clock.now();
     say(`${signal}: stopping; once more to force it`);
     clock.after(FORCE_AFTER_MS, () => force(`not stopped in ${FORCE_AFTER_MS / 1000} s`));
-    host.stop().then(() => exit(0), fail);
+    host
+      .stop()
+      .finally(() => logFiles.close())
+      .then(() => exit(0), fail);
   });
   return () => stoppingSince !== undefined;
 }

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { WorkerHostError } from "../contract/errors.ts";
 import type { Clock } from "../worker/clock.ts";
 import type { LogOptions } from "../worker/log.ts";
+import type { LogFiles } from "./log-files.ts";
 import type { Settings } from "./settings.ts";
 
 /** What a host is handed from the edge. */
@@ -13,6 +14,7 @@ export interface HostOptions {
   env: Readonly<Record<string, string | undefined>>;
   log: Logger;
   logOptions: LogOptions;
+  logFiles: LogFiles;
   clock: Clock;
   random: () => number;
   /** A fresh id for a command, or for a host. */

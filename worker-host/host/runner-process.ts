@@ -3,6 +3,7 @@ import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { killGroup } from "../worker/kill-group.ts";
+import { LOG_FD } from "../worker/log-pipe.ts";
 import type { FromRunner, ToRunner } from "../worker/messages.ts";
 
 const ENTRY = fileURLToPath(new URL("../worker/runner.js", import.meta.url));
@@ -17,6 +18,8 @@ export interface RunnerEvents {
   onExit: (reason: string) => void;
   /** A line that it wrote to its standard error. */
   onError: (line: string) => void;
+  /** Given what the process logs; nobody keeps it otherwise. */
+  onLog?: (lines: Readable) => void;
 }
 
 export interface RunnerProcessOptions {
@@ -30,7 +33,7 @@ export class RunnerProcess {
   readonly #exited: Promise<void>;
   readonly #inspector: Promise<string>;
 
-  constructor({ onMessage, onExit, onError }: RunnerEvents, { maxHeapMb }: RunnerProcessOptions = {}) {
+  constructor({ onMessage, onExit, onError, onLog }: RunnerEvents, { maxHeapMb }: RunnerProcessOptions = {}) {
     this.#child = fork(ENTRY, [], {
       detached: true,
       execArgv: [
@@ -38,8 +41,12 @@ export class RunnerProcess {
         "--inspect-port=0",
         ...(maxHeapMb === undefined ? [] : [`--max-old-space-size=${maxHeapMb}`]),
       ],
-      stdio: ["ignore", "inherit", "pipe", "ipc"],
+      // The last one is LOG_FD.
+      stdio: ["ignore", "inherit", "pipe", "ipc", "pipe"],
     });
+    const lines = this.#child.stdio[LOG_FD] as Readable;
+    if (onLog) onLog(lines);
+    else lines.resume();
     this.#child.on("message", (message) => onMessage(message as FromRunner));
     this.#inspector = new Promise((resolve) => {
       createInterface({ input: this.#child.stderr as Readable }).on("line", (line) => {

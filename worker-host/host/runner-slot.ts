@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { Clock } from "../worker/clock.ts";
 import { killGroup } from "../worker/kill-group.ts";
 import type { FromRunner, RunnerSetup, StartOptions, ToRunner, WorkerSpec } from "../worker/messages.ts";
+import type { LogFiles } from "./log-files.ts";
 import type { Limits } from "./stall-guard.ts";
 import { type Offender, WatchedRunner } from "./watched-runner.ts";
 
@@ -13,6 +14,8 @@ export interface Checked {
 
 export interface RunnerSlotOptions {
   log: Logger;
+  /** Keeps what processes log, where that is kept. */
+  logFiles?: LogFiles;
   clock: Clock;
   /** How a path is shown to people. */
   show: (path: string) => string;

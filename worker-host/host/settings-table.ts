@@ -233,6 +233,22 @@ export const SETTINGS = [
     description: "Engage all-stop when no operator_alive has come for so long; 0: never",
   },
   {
+    key: "log_files",
+    env: "WORKER_LOG_FILES",
+    flag: "--log-files <count>",
+    kind: "number",
+    fallback: "5",
+    description: "How many files of each worker's log are kept in data/logs; 0: none …",
+  },
+  {
+    key: "log_file_kb",
+    env: "WORKER_LOG_FILE_KB",
+    flag: "--log-file-kb <kB>",
+    kind: "number",
+    fallback: "100",
+    description: "… and how long each of them may be",
+  },
+  {
     key: "log_level",
     env: "LOG_LEVEL",
     flag: "--log-level <level>",

@@ -37,6 +37,8 @@ export interface Settings {
   intensity: Intensity;
   /** 0: nobody is watched. */
   operatorTimeoutMs: number;
+  /** The log in files; `files` 0: there are none. */
+  logKept: { files: number; fileBytes: number };
   logLevel: LogLevel;
 }
 
@@ -79,6 +81,7 @@ export function resolveSettings(sources: SettingsSources): Settings {
       withinMs: numberOf(given, "restarts_within_s", 1) * 1000,
     },
     operatorTimeoutMs: numberOf(given, "operator_timeout_s", 0) * 1000,
+    logKept: { files: numberOf(given, "log_files", 0), fileBytes: numberOf(given, "log_file_kb", 1) * 1000 },
     logLevel: levelOf(given),
   };
   if (external && settings.embedded.lan) {

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../worker/clock.ts";
 import type { FromRunner, RunnerSetup } from "../worker/messages.ts";
+import type { LogFiles } from "./log-files.ts";
 import type { WorkerRecord } from "./records.ts";
 import { RunnerSlot } from "./runner-slot.ts";
 import type { Limits } from "./stall-guard.ts";
@@ -9,6 +10,8 @@ import type { Offender } from "./watched-runner.ts";
 
 export interface SlotsOptions {
   log: Logger;
+  /** Keeps what processes log, where that is kept. */
+  logFiles?: LogFiles;
   clock: Clock;
   /** How a path is shown to people. */
   show: (path: string) => string;

@@ -4,6 +4,7 @@ import { type Clock, within } from "../worker/clock.ts";
 import type { FromRunner, RunnerSetup, ToRunner } from "../worker/messages.ts";
 import { journalOf, readSeen } from "../worker/seen-journal.ts";
 import { type Culprit, findCulprit, lastNoted } from "./culprit.ts";
+import type { LogFiles } from "./log-files.ts";
 import { RunnerProcess } from "./runner-process.ts";
 import { type Limits, StallGuard } from "./stall-guard.ts";
 
@@ -15,6 +16,8 @@ export interface Offender {
 
 export interface WatchedRunnerOptions {
   log: Logger;
+  /** Keeps what the process logs, where that is kept. */
+  logFiles?: LogFiles;
   clock: Clock;
   /** How a path is shown to people. */
   show: (path: string) => string;
@@ -46,7 +49,7 @@ export class WatchedRunner {
   #offence: { culprit: Culprit | undefined; tell: (culprit: Culprit) => string } | undefined;
 
   constructor(private readonly options: WatchedRunnerOptions) {
-    const { log, limits, blackBox, onMessage, onExit, onSeen } = options;
+    const { log, logFiles, limits, blackBox, onMessage, onExit, onSeen } = options;
     this.process = new RunnerProcess(
       {
         onMessage: (message) => {
@@ -64,6 +67,7 @@ export class WatchedRunner {
           onExit(reason, offender);
         },
         onError: (line) => log.warn(line),
+        ...(logFiles ? { onLog: (lines) => logFiles.follow(lines) } : {}),
       },
       limits ? { maxHeapMb: heapMb(limits) } : {},
     );

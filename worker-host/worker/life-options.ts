@@ -6,6 +6,7 @@ import type { ConnectGate } from "./connect-gate.ts";
 import type { Latch } from "./latch.ts";
 import type { WorkerClass } from "./load.ts";
 import type { WorkerSpec, WorkerState } from "./messages.ts";
+import type { Secrets } from "./secrets.ts";
 import type { SeenIds } from "./seen-ids.ts";
 import type { BrokerOptions } from "./wire.ts";
 
@@ -22,6 +23,8 @@ export interface LifeOptions {
   onState: (state: Omit<WorkerState, "id">) => void;
   /** Of the whole process. */
   latch: Latch;
+  /** Told what no log of this process may hold. */
+  secrets?: Secrets;
   /** The ids of its last commands, over its restarts. */
   seen: SeenIds;
   /** Told whenever code of the worker is entered: which, and where that is known. */

@@ -201,7 +201,7 @@ export class Life implements ScopeOwner {
     this.#class = await this.#scope.run(() => options.load(spec), "its top-level code");
     const [store] = await Promise.all([this.#openStore(), this.#wire.start()]);
     this.#store = store;
-    const live = new LiveConfig(this.#class.config, spec.file);
+    const live = new LiveConfig(this.#class.config, spec.file, options.secrets);
     const checked = await live.check(spec.config);
     if (this.#stopping) return;
     const worker = this.#construct(this.#class, store, live, checked);

@@ -3,6 +3,8 @@ import type { BaseWorker } from "./base-worker.ts";
 import { type Clock, within } from "./clock.ts";
 import { type CheckedConfig, checkConfig } from "./config.ts";
 import type { ConfigSpec } from "./messages.ts";
+import { secretTexts } from "./schema.ts";
+import type { Secrets } from "./secrets.ts";
 
 const ON_CONFIG_MS = 10_000;
 
@@ -13,10 +15,12 @@ export class LiveConfig {
   /**
    * @param schema the class's `static config`
    * @param file the worker's file, as it is shown to people
+   * @param secrets told what no log may hold
    */
   constructor(
     private readonly schema: unknown,
     private readonly file: string,
+    private readonly secrets?: Secrets,
   ) {}
 
   /** What holds now. */
@@ -25,8 +29,10 @@ export class LiveConfig {
   }
 
   /** @throws WorkerHostError `invalid_config`, `load_failed` */
-  check(config: ConfigSpec): Promise<CheckedConfig> {
-    return checkConfig(this.schema, config, this.file);
+  async check(config: ConfigSpec): Promise<CheckedConfig> {
+    const checked = await checkConfig(this.schema, config, this.file);
+    if (checked.json) for (const text of secretTexts(checked.value, checked.json)) this.secrets?.add(text);
+    return checked;
   }
 
   /** Takes the first one. */

@@ -15,9 +15,12 @@ import { Latch } from "./latch.ts";
 import { Life } from "./life.ts";
 import { inspect, loadWorker } from "./load.ts";
 import { createLogger } from "./log.ts";
+import { LogPipe } from "./log-pipe.ts";
 import { BEAT_MS, type FromRunner, type RunnerSetup, type ToRunner } from "./messages.ts";
 import { isAbort, Scope } from "./scope.ts";
+
 import { Seats, type Start } from "./seats.ts";
+import { Secrets } from "./secrets.ts";
 import { journalOf, SeenJournal } from "./seen-journal.ts";
 
 /** How long workers have to switch off what they switched on, once their host is gone. */
@@ -41,6 +44,7 @@ class Runner {
   constructor(
     private readonly setup: RunnerSetup,
     private readonly log: Logger,
+    private readonly secrets: Secrets,
     private readonly blackBox: BlackBox,
     private readonly journal: SeenJournal,
   ) {
@@ -60,6 +64,7 @@ class Runner {
       broker: this.setup.broker,
       topics: this.#topics,
       log: this.log,
+      secrets: this.secrets,
       clock: systemClock,
       random: Math.random,
       newId: randomUUID,
@@ -67,7 +72,10 @@ class Runner {
       latch: this.latch,
       seen: this.journal.of(id, seen),
       load: loadWorker,
-      onState: (state) => send({ type: "state", run, id, ...state }),
+      onState: ({ detail, ...state }) => {
+        const said = detail === undefined ? {} : { detail: this.secrets.cleanText(detail) };
+        send({ type: "state", run, id, ...state, ...said });
+      },
       onEnter: (where, place) => this.blackBox.enter(id, where, place),
       onGroup: (pid, alive) => {
         onGroup(pid, alive);
@@ -148,10 +156,14 @@ function send(message: FromRunner): void {
 }
 
 async function createRunner(setup: RunnerSetup, blackBox: string): Promise<Runner> {
-  const log = await createLogger(setup.log);
+  const secrets = new Secrets();
+  secrets.add(setup.broker.password);
+  const pipe = setup.log.kept ? new LogPipe() : undefined;
+  const clean = (line: string) => secrets.clean(line);
+  const log = await createLogger(setup.log, { clean, ...(pipe ? { keep: (line) => pipe.write(line) } : {}) });
   const onError = (error: unknown) => log.error({ err: error }, "what it does can't be noted any more");
   const journal = new SeenJournal(journalOf(blackBox), onError);
-  const created = new Runner(setup, log, new BlackBox(blackBox, onError), journal);
+  const created = new Runner(setup, log, secrets, new BlackBox(blackBox, onError), journal);
   created.takeConsole();
   return created;
 }

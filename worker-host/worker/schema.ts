@@ -102,6 +102,19 @@ export function isSecret(schema: JsonSchema, keys: readonly PropertyKey[]): bool
   return false;
 }
 
+/** The texts and numbers in `value` that its schema marks as secret. */
+export function secretTexts(value: unknown, schema: JsonSchema): string[] {
+  const look = (inner: unknown, keys: PropertyKey[]): string[] => {
+    if (typeof inner === "object" && inner !== null) {
+      const list = Array.isArray(inner);
+      return Object.entries(inner).flatMap(([key, item]) => look(item, [...keys, list ? Number(key) : key]));
+    }
+    const isText = typeof inner === "string" || typeof inner === "number";
+    return isText && isSecret(schema, keys) ? [String(inner)] : [];
+  };
+  return look(value, []);
+}
+
 /** A copy of a schema without the values that it names for what is secret, such as defaults. */
 export function publicSchema(schema: JsonSchema): JsonSchema {
   const copy = (inner: unknown): unknown => {

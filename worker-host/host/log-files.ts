@@ -1,0 +1,148 @@
+import type { Readable } from "node:stream";
+import { describeError } from "../contract/errors.ts";
+import { type Clock, delay, within } from "../worker/clock.ts";
+import { RotatingFile } from "./rotating-file.ts";
+
+export interface LogFilesOptions {
+  folder: string;
+  /** What no worker's line is about goes into the file of this name. */
+  hostName: string;
+  fileBytes: number;
+  /** How many there are of each log; 0: none is kept. */
+  files: number;
+  clock: Clock;
+}
+
+/** In the folder for what has to outlive a restart. */
+export const LOGS_FOLDER = "logs";
+
+/** What comes in so many ms is written at once. */
+const GATHER_MS = 100;
+/** How long nothing is tried after an error. */
+const REST_MS = 5_000;
+/** Files that are written to in one moment. */
+const AT_ONCE = 8;
+/** Of all that waits to be written. */
+const MOST_WAITING = 8 * 1_048_576;
+/** How long the last lines of processes that have ended have to come. */
+const END_MS = 500;
+/** A longer line is none of a runner's. */
+const LONGEST_LINE = 1_048_576;
+
+/** How pino begins a line of a child logger that is a worker's; what an author logs stands behind it. */
+const OF_WORKER = /^\{"level":\d+,"time":"[^"]*","worker":"([A-Za-z0-9_-]{1,200})"/;
+
+interface Waiting {
+  lines: string[];
+  bytes: number;
+  leftOut: number;
+}
+
+/**
+ * The log in files, one for each worker and one for the host. Writing never fails: where a file can't be written, that
+ * is told once, and lines are left out until it can.
+ */
+export class LogFiles {
+  readonly #waiting = new Map<string, Waiting>();
+  readonly #sources = new Set<Promise<void>>();
+  #bytes = 0;
+  #failed = false;
+  #writing: Promise<void> | undefined;
+  #tell: (text: string) => void = () => {};
+
+  constructor(private readonly options: LogFilesOptions) {}
+
+  get kept(): boolean {
+    return this.options.files > 0;
+  }
+
+  /** Says where it is told that a file can't be written. */
+  report(tell: (text: string) => void): void {
+    this.#tell = tell;
+  }
+
+  /** Takes a line of the log, with its end. */
+  take(line: string): void {
+    const { hostName, fileBytes, files } = this.options;
+    if (files === 0) return;
+    const id = OF_WORKER.exec(line)?.[1] ?? hostName;
+    const waiting = this.#waiting.get(id) ?? { lines: [], bytes: 0, leftOut: 0 };
+    this.#waiting.set(id, waiting);
+    // More would be rotated away at once.
+    if (waiting.bytes > fileBytes * files || this.#bytes > MOST_WAITING) waiting.leftOut++;
+    else {
+      waiting.lines.push(line);
+      waiting.bytes += line.length;
+      this.#bytes += line.length;
+    }
+    this.#writing ??= this.#writeSoon();
+  }
+
+  /** Takes the lines of a process. */
+  follow(source: Readable): void {
+    let rest = "";
+    source.setEncoding("utf8");
+    source.on("data", (chunk: string) => {
+      const lines = (rest + chunk).split("\n");
+      rest = lines.pop() ?? "";
+      if (rest.length > LONGEST_LINE) rest = "";
+      for (const line of lines) this.take(`${line}\n`);
+    });
+    const ended = new Promise<void>((resolve) => {
+      source.once("close", resolve);
+      // The process is gone; `close` follows.
+      source.on("error", () => source.destroy());
+    });
+    this.#sources.add(ended);
+    void ended.then(() => this.#sources.delete(ended));
+  }
+
+  /** Fulfils when all that came is written, or can't be. */
+  async close(): Promise<void> {
+    const { clock } = this.options;
+    await within(clock, END_MS, Promise.all(this.#sources));
+    if (this.#waiting.size > 0) await within(clock, END_MS, this.#write());
+  }
+
+  async #writeSoon(): Promise<void> {
+    await delay(this.options.clock, this.#failed ? REST_MS : GATHER_MS);
+    await this.#write();
+    this.#writing = this.#waiting.size > 0 ? this.#writeSoon() : undefined;
+  }
+
+  async #write(): Promise<void> {
+    const all = [...this.#waiting];
+    this.#waiting.clear();
+    this.#bytes = 0;
+    const faults: string[] = [];
+    const next = async () => {
+      for (let one = all.pop(); one; one = all.pop()) {
+        const fault = await this.#append(...one);
+        if (fault !== undefined) faults.push(fault);
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, next));
+    const [fault] = faults;
+    const told = this.#failed;
+    this.#failed = fault !== undefined;
+    if (fault !== undefined && !told) this.#tell(`the log can't be kept in files (${fault}): lines are missing there`);
+  }
+
+  /** Gives why it could not be written. */
+  async #append(id: string, { lines, leftOut }: Waiting): Promise<string | undefined> {
+    const gap = leftOut > 0 ? [this.#gap(id, leftOut)] : [];
+    try {
+      await new RotatingFile({ ...this.options, id }).append([...lines, ...gap]);
+      return undefined;
+    } catch (error) {
+      return describeError(error);
+    }
+  }
+
+  #gap(id: string, count: number): string {
+    const { clock, hostName } = this.options;
+    const msg = `${count} lines were left out: they came faster than they are kept`;
+    const time = new Date(clock.now()).toISOString();
+    return `${JSON.stringify({ level: 40, time, ...(id === hostName ? {} : { worker: id }), msg })}\n`;
+  }
+}
