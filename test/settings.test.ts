@@ -52,6 +52,7 @@ describe("defaults", () => {
       limits: { maxMemoryMb: 512, stallWarnMs: 500, stallKillMs: 5000 },
       intensity: { maxRestarts: 5, withinMs: 60_000 },
       operatorTimeoutMs: 0,
+      logKept: { files: 5, fileBytes: 100_000 },
       logLevel: "info",
     });
   });

@@ -12,10 +12,12 @@ import { list } from "./cli/list.ts";
 import { addLogs } from "./cli/logs.ts";
 import { createNew } from "./cli/new.ts";
 import { type Flags, forConnecting, settingsIn, withSettings } from "./cli/options.ts";
+import { addReplay } from "./cli/replay.ts";
 import { type Outcome, send } from "./cli/send.ts";
 import { addServing } from "./cli/serve.ts";
 import { tellHost } from "./cli/tell-host.ts";
 import { ALL_STOP_COMMANDS, TELLINGS } from "./cli/tellings.ts";
+import { addWatch } from "./cli/watch.ts";
 import { describeError, WorkerHostError } from "./contract/errors.ts";
 import { pathFrom } from "./host/discover.ts";
 import { resolveSettings, type Settings } from "./host/settings.ts";
@@ -201,5 +203,9 @@ withSettings(program.command("check"), () => true)
     console.log(outcome.lines.join("\n") || "no worker");
     process.exit(outcome.ok ? 0 : 1);
   });
+
+addLogs(program, edges);
+addWatch(program, edges);
+addReplay(program, edges);
 
 program.parseAsync().catch(fail);

@@ -12,6 +12,10 @@ const CONNECT_MS = 3_000;
 export interface ClientDependencies {
   clock: Clock;
   random: () => number;
+  /** Told when the connection that was there is lost … */
+  onDown?: (text: string) => void;
+  /** … and when it is back. */
+  onUp?: () => void;
 }
 
 /** Where the broker is that a host with these settings uses: one of its own, or the embedded one of this machine. */
@@ -25,7 +29,7 @@ export function brokerOf(settings: Settings): BrokerOptions {
 /** A connection for one command line, or why there is none. */
 export async function connect(
   settings: Settings,
-  { clock, random }: ClientDependencies,
+  { clock, random, onDown, onUp }: ClientDependencies,
 ): Promise<{ connection: Connection } | { problem: string }> {
   if (!settings.external && settings.embedded.port === 0) {
     return { problem: "port 0 lets the host pick one: give --broker-port the one that its log names" };
@@ -36,6 +40,7 @@ export async function connect(
   const refused = new Promise<void>((resolve) => {
     giveUp = resolve;
   });
+  let established = false;
   const connection = new Connection({
     broker,
     clientId: `${settings.prefix.replaceAll("/", "-")}-cli`,
@@ -46,10 +51,17 @@ export async function connect(
     onDown: ({ refused, text }) => {
       problem = refused ? text : away(broker.url, text.replace(`${broker.url}: `, ""));
       giveUp();
+      if (established) onDown?.(text);
+    },
+    onUp: () => {
+      if (established) onUp?.();
     },
   });
   await within(clock, CONNECT_MS, Promise.race([connection.start(), refused]));
-  if (connection.connected) return { connection };
+  if (connection.connected) {
+    established = true;
+    return { connection };
+  }
   await connection.stop();
   return { problem };
 }

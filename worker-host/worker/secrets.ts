@@ -1,8 +1,9 @@
+import { HIDDEN } from "../contract/bus.ts";
+
 /** A shorter text is too likely to stand in a line by itself. */
 const SHORTEST = 4;
-
-/** What stands where a secret was. */
-export const HIDDEN = "[hidden]";
+/** How often JSON may stand in a text of JSON. */
+const NESTED = 4;
 
 /** How each line begins; what follows is what somebody said. */
 const BEGIN = /^\{"level":\d+,"time":"[^"]*"(,"worker":"[A-Za-z0-9_-]+")?/;
@@ -10,20 +11,21 @@ const BEGIN = /^\{"level":\d+,"time":"[^"]*"(,"worker":"[A-Za-z0-9_-]+")?/;
 /** Texts that no line of a log may hold, such as passwords. */
 export class Secrets {
   readonly #texts = new Set<string>();
-  readonly #raw = new Set<string>();
 
   add(text: string | undefined): void {
     if (text === undefined || text.length < SHORTEST) return;
-    const inJson = JSON.stringify(text).slice(1, -1);
-    const twice = JSON.stringify(inJson).slice(1, -1);
-    this.#raw.add(text);
-    for (const form of [twice, inJson, encodeForUrl(text)]) this.#texts.add(form);
+    let form = text;
+    this.#texts.add(encodeForUrl(text));
+    for (let depth = 0; depth <= NESTED; depth++) {
+      this.#texts.add(form);
+      form = JSON.stringify(form).slice(1, -1);
+    }
   }
 
   /** A text for people without them. */
   cleanText(text: string): string {
     let cleaned = text;
-    for (const secret of this.#raw) cleaned = cleaned.replaceAll(secret, HIDDEN);
+    for (const secret of this.#texts) cleaned = cleaned.replaceAll(secret, HIDDEN);
     return cleaned;
   }
 
