@@ -53,6 +53,7 @@ describe("defaults", () => {
       intensity: { maxRestarts: 5, withinMs: 60_000 },
       operatorTimeoutMs: 0,
       logKept: { files: 5, fileBytes: 100_000 },
+      homeAssistant: { enabled: false, prefix: "homeassistant" },
       logLevel: "info",
     });
   });

@@ -27,7 +27,7 @@ export function parseRunstate(payload: Uint8Array): Omit<RunstatePayload, "detai
 }
 
 /** A longer description is not read. */
-const LONGEST_DESCRIPTION = 65_536;
+export const LONGEST_DESCRIPTION = 65_536;
 const LONGEST_CHIP = 100;
 
 /** What kind of board says this of itself, such as `esp32`; `undefined` where it isn't a board's description. */
@@ -102,6 +102,8 @@ export interface CommandDescription {
   description?: string;
   /** Of the arguments, as they are sent. */
   args?: JsonSchema;
+  /** It has a schema of its arguments, and may be sent without. */
+  args_optional?: true;
   returns?: JsonSchema;
   mode?: string;
   max?: number;

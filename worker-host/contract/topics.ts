@@ -228,6 +228,11 @@ export class Topics {
     return this.status(id, "lock_out");
   }
 
+  /** The ids of all that are locked out, as JSON; retained, for Home Assistant. */
+  get lockOuts(): string {
+    return this.status(this.hostName, "lock_outs");
+  }
+
   /** Where hosts find out which of them runs under this name. */
   get claim(): string {
     return `${this.prefix}/${this.hostName}/claim`;

@@ -10,6 +10,7 @@ import type { EmbeddedBroker } from "./broker.ts";
 import { Bundler } from "./bundle.ts";
 import { CommandDesk } from "./command-desk.ts";
 import { pathFrom } from "./discover.ts";
+import { HomeAssistantLink } from "./home-assistant.ts";
 import type { HostOptions } from "./host-options.ts";
 import { LiveReload } from "./live-reload.ts";
 import { startOwnBroker } from "./own-broker.ts";
@@ -47,6 +48,7 @@ export class Host {
   #live: LiveReload | undefined;
   #safety: Safety | undefined;
   #desk: CommandDesk | undefined;
+  #homeAssistant: HomeAssistantLink | undefined;
   #cancelLoading = () => {};
   #watching: Promise<void> | undefined;
   #stopped = false;
@@ -96,6 +98,8 @@ export class Host {
     this.#live = live;
     const safety = await this.#openSafety(presence, supervisor, live);
     this.#safety = safety;
+    const { night } = safety;
+    this.#homeAssistant = new HomeAssistantLink({ ...this.options, topics: this.#topics, presence, supervisor, night });
     const desk = this.#createDesk(safety, presence, supervisor, live);
     this.#desk = desk;
     await presence.takeCommands((message) => desk.receive(message));
@@ -109,6 +113,7 @@ export class Host {
     await this.#supervisor?.records.allSettled();
     if (this.#stopped || !this.#live) return;
     this.#safety?.settle();
+    void this.#homeAssistant?.start();
     this.#cancelLoading = this.options.clock.after(LOAD_COMMANDS_MS, () => void this.#desk?.load());
     this.#watching = this.#live.watch().catch((error: unknown) => {
       this.options.log.error({ err: error }, "edits are not seen: restart the host once that is mended");
@@ -140,6 +145,7 @@ export class Host {
     this.#standing?.giveUp();
     this.#cancelLoading();
     this.#safety?.stop();
+    this.#homeAssistant?.stop();
     await Promise.all([this.#watching, this.#live?.stop()]);
     await this.#supervisor?.stop();
     this.#presence?.describeNow();
@@ -180,6 +186,7 @@ export class Host {
       onChange: (worker) => {
         logChange(this.options.log, worker);
         this.#presence?.tell(worker);
+        this.#homeAssistant?.update();
       },
       say: (id, key, text) => this.#say(id, key, text),
       warn: (text) => this.#say(this.#topics.hostName, "warn", text),
@@ -236,6 +243,7 @@ export class Host {
       presence,
       supervisor,
       onShowOver: () => live.resume(),
+      onLockOut: () => this.#homeAssistant?.update(),
       fail: (text) => this.#fail(text),
     });
   }
@@ -253,7 +261,7 @@ export class Host {
       waits: () => this.#safety?.night.show === true,
       say: (id, key, text) => this.#say(id, key, text),
       warn: (text) => this.#say(this.#topics.hostName, "warn", text),
-      onGone: (id) => void presence.clear(id),
+      onGone: (id) => void presence.clear(id).then(() => this.#homeAssistant?.update()),
     });
   }
 

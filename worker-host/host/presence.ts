@@ -113,12 +113,18 @@ export class Presence {
     await this.#connection.subscribe(topics.command(topics.hostName), handler, { retainAsPublished: true });
   }
 
-  async subscribe(topic: string, handler: MessageHandler): Promise<void> {
-    await this.#connection.subscribe(topic, handler);
+  /** Gives what ends it. */
+  subscribe(topic: string, handler: MessageHandler): Promise<() => void> {
+    return this.#connection.subscribe(topic, handler);
   }
 
   publish(topic: string, payload: string, options: PublishOptions): void {
     void this.#connection.publish(topic, payload, options);
+  }
+
+  /** Takes a retained message off the broker; gives whether that has arrived. */
+  async takeOff(topic: string): Promise<boolean> {
+    return (await this.#connection.publish(topic, "", RETAINED)) !== "dropped";
   }
 
   /** Clears what props have left on the broker that were removed while the host was down; all workers are known now. */

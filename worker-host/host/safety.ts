@@ -22,6 +22,8 @@ export interface SafetyOptions {
   supervisor: Supervisor;
   /** Edits are taken in again. */
   onShowOver: () => void;
+  /** Somebody was locked out, or released. */
+  onLockOut: () => void;
   /** Tells people that something failed. */
   fail: (text: string) => void;
 }
@@ -76,12 +78,23 @@ function openAllStop({ data, topics, log, clock, newId, presence, supervisor, fa
   });
 }
 
-function openNight({ data, topics, log, presence, supervisor, onShowOver }: SafetyOptions): Promise<ShowNight> {
+function openNight({
+  data,
+  topics,
+  log,
+  presence,
+  supervisor,
+  onShowOver,
+  onLockOut,
+}: SafetyOptions): Promise<ShowNight> {
   return ShowNight.open({
     file: join(data, "show_night.json"),
     log,
     onShowOver,
     tell: (id, reason) => supervisor.lockOut(id, reason),
-    publish: (id, reason) => presence.publish(topics.lockOut(id), reason ?? "", RETAINED),
+    publish: (id, reason) => {
+      presence.publish(topics.lockOut(id), reason ?? "", RETAINED);
+      onLockOut();
+    },
   });
 }

@@ -249,6 +249,21 @@ export const SETTINGS = [
     description: "… and how long each of them may be",
   },
   {
+    key: "home_assistant",
+    env: "WORKER_HOME_ASSISTANT",
+    flag: "--home-assistant",
+    kind: "switch",
+    description: "Show the props and boards in Home Assistant, by its MQTT discovery",
+  },
+  {
+    key: "home_assistant_prefix",
+    env: "WORKER_HOME_ASSISTANT_PREFIX",
+    flag: "--home-assistant-prefix <prefix>",
+    kind: "text",
+    fallback: "homeassistant",
+    description: "What the topics of Home Assistant's discovery start with",
+  },
+  {
     key: "log_level",
     env: "LOG_LEVEL",
     flag: "--log-level <level>",

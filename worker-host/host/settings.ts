@@ -39,8 +39,17 @@ export interface Settings {
   operatorTimeoutMs: number;
   /** The log in files; `files` 0: there are none. */
   logKept: { files: number; fileBytes: number };
+  homeAssistant: HomeAssistantSettings;
   logLevel: LogLevel;
 }
+
+export interface HomeAssistantSettings {
+  enabled: boolean;
+  /** Of its discovery. */
+  prefix: string;
+}
+
+const FALLBACKS = { mqtt_prefix: "halloween", home_assistant_prefix: "homeassistant" } as const;
 
 /**
  * The settings that hold.
@@ -57,7 +66,7 @@ export function resolveSettings(sources: SettingsSources): Settings {
     props: resolve(cwd, textOf(given, "props") ?? ""),
     builtins: builtins === undefined ? shippedBuiltins : resolve(cwd, builtins),
     data: resolve(cwd, textOf(given, "data") ?? ""),
-    prefix: prefixOf(given),
+    prefix: prefixOf(given, "mqtt_prefix"),
     name: nameOf(given),
     standby: switchOf(given, "standby"),
     claimMs: numberOf(given, "claim_ms", 10),
@@ -82,11 +91,20 @@ export function resolveSettings(sources: SettingsSources): Settings {
     },
     operatorTimeoutMs: numberOf(given, "operator_timeout_s", 0) * 1000,
     logKept: { files: numberOf(given, "log_files", 0), fileBytes: numberOf(given, "log_file_kb", 1) * 1000 },
+    homeAssistant: {
+      enabled: switchOf(given, "home_assistant"),
+      prefix: prefixOf(given, "home_assistant_prefix"),
+    },
     logLevel: levelOf(given),
   };
   if (external && settings.embedded.lan) {
     given.faults.push(
       `${given.where("lan")}: it opens the embedded broker, but ${external.broker.url} is to be used; leave one of them out`,
+    );
+  }
+  if (settings.homeAssistant.enabled && settings.homeAssistant.prefix === settings.prefix) {
+    given.faults.push(
+      `${given.where("home_assistant_prefix")}: "${settings.prefix}" is what our own topics start with; write another one, such as "homeassistant"`,
     );
   }
   const faults = new Set(given.faults);
@@ -116,13 +134,13 @@ function levelOf(given: GivenSettings): LogLevel {
   return level ?? "info";
 }
 
-function prefixOf(given: GivenSettings): string {
-  const prefix = textOf(given, "mqtt_prefix");
+function prefixOf(given: GivenSettings, key: "mqtt_prefix" | "home_assistant_prefix"): string {
+  const prefix = textOf(given, key);
   if (prefix === undefined) return "";
   const fault = faultOfPrefix(prefix);
   if (fault) {
     given.faults.push(
-      `${given.where("mqtt_prefix")}: "${prefix}" can't start a topic: ${fault}; write one such as "halloween"`,
+      `${given.where(key)}: "${prefix}" can't start a topic: ${fault}; write one such as "${FALLBACKS[key]}"`,
     );
   }
   return prefix;

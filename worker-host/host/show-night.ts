@@ -49,6 +49,11 @@ export class ShowNight {
     return this.lockOuts.get(id);
   }
 
+  /** All that are locked out. */
+  get allLockedOut(): string[] {
+    return [...this.lockOuts.keys()];
+  }
+
   /** Tells all that are locked out, at the start. */
   assert(): void {
     for (const [id, reason] of this.lockOuts) this.options.publish(id, reason);

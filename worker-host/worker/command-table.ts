@@ -2,7 +2,7 @@ import type { CommandDescription } from "../contract/description.ts";
 import { type ErrorCode, WorkerHostError } from "../contract/errors.ts";
 import type { JsonSchema } from "../contract/json-schema.ts";
 import type { CommandSpec, RunningCommand } from "./command-spec.ts";
-import { jsonSchemaOf, publicSchema, validate } from "./schema.ts";
+import { jsonSchemaOf, publicSchema, type Validated, validate } from "./schema.ts";
 import { checkSpec } from "./spec-check.ts";
 
 /** The action that every worker knows. */
@@ -31,12 +31,15 @@ export function entryOf(action: string, spec: CommandSpec, handler: CommandEntry
 }
 
 /** A command as the description tells of it. */
-export function describeEntry({ spec, argsJson, returnsJson }: CommandEntry): CommandDescription {
+export function describeEntry(entry: CommandEntry): CommandDescription {
+  const { spec, argsJson, returnsJson } = entry;
+  const bare = withoutArgs(entry);
   const { description, mode, max, timeoutMs, cooldownMs, maxOnMs, onMaxOn, requiresState, broadcast, safe, widget } =
     spec;
   return {
     ...(description === undefined ? {} : { description }),
     ...(argsJson ? { args: publicSchema(argsJson) } : {}),
+    ...(bare && !bare.faults ? { args_optional: true } : {}),
     ...(returnsJson ? { returns: publicSchema(returnsJson) } : {}),
     ...(mode === undefined ? {} : { mode }),
     ...(max === undefined ? {} : { max }),
@@ -80,15 +83,22 @@ export function assertEnd(
 }
 
 /** @throws WorkerHostError with this code where a command can't be run without args */
-export function assertWithoutArgs({ action, spec, argsJson }: CommandEntry, what: string, code: ErrorCode): void {
-  if (!spec.args || !argsJson) return;
-  const checked = validate(spec.args, undefined, argsJson);
-  if (checked instanceof Promise || !checked.faults) return;
+export function assertWithoutArgs(entry: CommandEntry, what: string, code: ErrorCode): void {
+  const checked = withoutArgs(entry);
+  if (!checked?.faults) return;
+  const { action } = entry;
   const faults = checked.faults.map(({ text }) => text).join("; ");
   throw new WorkerHostError(
     code,
     `${what} is "${action}", which is then run without args: ${faults}; give its args a default`,
   );
+}
+
+/** What its schema says to no args at all; `undefined` where there is none, or it says so later. */
+function withoutArgs({ spec, argsJson }: CommandEntry): Validated<unknown> | undefined {
+  if (!spec.args || !argsJson) return undefined;
+  const checked = validate(spec.args, undefined, argsJson);
+  return checked instanceof Promise ? undefined : checked;
 }
 
 /** @throws WorkerHostError `invalid_value` where `action` is not one word */

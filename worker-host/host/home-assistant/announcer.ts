@@ -1,0 +1,107 @@
+import type { HomeAssistantTopics } from "../../contract/home-assistant.ts";
+import { decodeText, jsonIn } from "../../contract/payload.ts";
+import type { Message } from "../../worker/wire.ts";
+import type { Presence } from "../presence.ts";
+import type { Device } from "./devices.ts";
+import type { Component } from "./entities.ts";
+
+export interface AnnouncerOptions {
+  presence: Pick<Presence, "subscribe" | "publish" | "takeOff">;
+  discovery: HomeAssistantTopics;
+  /** What all object ids of ours begin with. */
+  owner: string;
+}
+
+/** The platforms of entities, by their keys. */
+type Platforms = Map<string, Component["platform"]>;
+
+/** A longer config is none of ours. */
+const LONGEST_CONFIG = 1_048_576;
+/** Strangers may publish under ids like ours. */
+const MOST_FOUND = 10_000;
+/** So many entities that a device no longer has are named to be removed. */
+const MOST_GONE = 200;
+
+const RETAINED = { qos: 1, retain: true } as const;
+
+/** Publishes devices for Home Assistant, and removes the ones and the entities that are no more. */
+export class Announcer {
+  /** What is published, by object id. */
+  readonly #told = new Map<string, string>();
+  /** The entities that each device has, or had. */
+  readonly #platforms = new Map<string, Platforms>();
+  #wanted: ReadonlyMap<string, Device> | undefined;
+
+  constructor(private readonly options: AnnouncerOptions) {}
+
+  /** Begins to see what an earlier start has left on the broker. */
+  async start(): Promise<void> {
+    const { presence, discovery } = this.options;
+    await presence.subscribe(discovery.configs, (message) => this.#found(message));
+  }
+
+  /** Publishes what is new or changed, and takes off what isn't among `devices`. */
+  announce(devices: ReadonlyMap<string, Device>): void {
+    this.#wanted = devices;
+    for (const [objectId, device] of devices) {
+      const text = JSON.stringify({ ...device, components: this.#withGone(objectId, device) });
+      if (this.#told.get(objectId) === text) continue;
+      this.#told.set(objectId, text);
+      this.#publish(objectId, text);
+    }
+    for (const objectId of [...this.#told.keys(), ...this.#platforms.keys()])
+      if (!devices.has(objectId)) this.#remove(objectId);
+  }
+
+  /** Publishes all once more. */
+  repeat(): void {
+    for (const [objectId, text] of this.#told) this.#publish(objectId, text);
+  }
+
+  #publish(objectId: string, text: string): void {
+    const { presence, discovery } = this.options;
+    presence.publish(discovery.config(objectId), text, RETAINED);
+  }
+
+  #remove(objectId: string): void {
+    const { presence, discovery } = this.options;
+    this.#told.delete(objectId);
+    this.#platforms.delete(objectId);
+    // While the connection is away, it is found once more with the next one.
+    void presence.takeOff(discovery.config(objectId));
+  }
+
+  /** A device's entities, and those that it had: left out, they would stay. */
+  #withGone(objectId: string, { components }: Device): Device["components"] {
+    const platforms: Platforms = this.#platforms.get(objectId) ?? new Map();
+    const gone = [...platforms].filter(([key]) => !Object.hasOwn(components, key)).slice(-MOST_GONE);
+    const now = Object.entries(components).map(([key, { platform }]) => [key, platform] as const);
+    this.#platforms.set(objectId, new Map([...gone, ...now]));
+    return { ...components, ...Object.fromEntries(gone.map(([key, platform]) => [key, { platform }])) };
+  }
+
+  /** Something retained: an earlier start of ours may have published it, of a device that is no more. */
+  #found({ topic, payload, retain }: Message): void {
+    const { discovery, owner } = this.options;
+    const objectId = discovery.objectIdOf(topic);
+    if (!retain || payload.length === 0 || !objectId?.startsWith(owner)) return;
+    if (!this.#wanted) {
+      if (this.#platforms.size < MOST_FOUND) this.#platforms.set(objectId, platformsIn(payload));
+    } else if (!this.#wanted.has(objectId)) {
+      this.#remove(objectId);
+    }
+  }
+}
+
+/** Those of a config that an earlier start has published. */
+function platformsIn(payload: Uint8Array): Platforms {
+  const config = payload.length > LONGEST_CONFIG ? undefined : jsonIn(decodeText(payload) ?? "");
+  const { components } = (config ?? {}) as { components?: unknown };
+  const entries = typeof components === "object" && components !== null ? Object.entries(components) : [];
+  return new Map(
+    entries.flatMap(([key, component]): [string, Component["platform"]][] => {
+      const { platform, unique_id: id } = (component ?? {}) as Partial<Component>;
+      return typeof platform === "string" && typeof id === "string" ? [[key, platform]] : [];
+    }),
+  );
+}
