@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from "node:fs";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { FakeBoard } from "./harness/board.ts";
@@ -202,7 +202,9 @@ test("what went while the host was down is removed at its start, and so is all w
   await home.client.publish(other, stranger, { retain: true });
   const fourth = await start({ WORKER_HOME_ASSISTANT: "0" });
   for (const id of ["worker_host", "fogger"]) await elsewhere.gone(id);
-  await fourth.logged("took 2 devices out of Home Assistant");
+  await fourth.logged("took back what Home Assistant was told under other settings");
+  await fourth.stop();
+  expect(existsSync(join(cwd, "data/home_assistant.json"))).toBe(false);
   expect(await idsShown(elsewhere)).toEqual([]);
   // Another host's stay.
   const left = await TestClient.connect(broker.url, ["homeassistant/#", "elsewhere/#"]);

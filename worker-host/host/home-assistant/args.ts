@@ -30,7 +30,8 @@ export function argsOf(schema: unknown, optional: boolean): Args {
   if (schema === undefined) return { usual: {} };
   const root = fieldsOf(schema);
   const all = alternatives(root, root, 0).filter(({ type }) => type !== "null");
-  const usual = optional || "default" in root ? {} : all.every(isFilledIn) ? { args: {} } : undefined;
+  const usual =
+    optional || "default" in root || all.length === 0 ? {} : all.every(isFilledIn) ? { args: {} } : undefined;
   const entry = entryFor(all);
   return { ...(usual ? { usual } : {}), ...(entry ? { entry } : {}) };
 }

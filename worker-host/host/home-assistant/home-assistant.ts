@@ -60,7 +60,9 @@ export class HomeAssistant {
       Promise.all(traces.map(async (trace) => ((await this.#takeBack(trace)) ? [] : [trace]))),
       enabled ? this.#open() : undefined,
     ]);
-    if (traces.length > 0 && !this.#stopped) await this.#trail.write([...kept.flat(), ...told]);
+    if (traces.length === 0) return;
+    await this.#trail.write([...kept.flat(), ...told]);
+    this.options.log.info("took back what Home Assistant was told under other settings");
   }
 
   stop(): void {
@@ -148,7 +150,7 @@ export class HomeAssistant {
 
   /** Takes all off the broker that was told under other settings; gives whether that is done. */
   async #takeBack({ discovery, prefix, name }: Trace): Promise<boolean> {
-    const { presence, clock, log } = this.options;
+    const { presence, clock } = this.options;
     const topics = new Topics(prefix, name);
     const there = new HomeAssistantTopics(discovery);
     const owner = ownerOf(topics);
@@ -160,7 +162,6 @@ export class HomeAssistant {
     await delay(clock, COLLECT_MS);
     unsubscribe();
     const done = await Promise.all([...found, topics.lockOuts].map((topic) => presence.takeOff(topic)));
-    log.info(`took ${found.size} devices out of Home Assistant`);
     return done.every(Boolean);
   }
 }

@@ -1,3 +1,4 @@
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { describeError } from "../../contract/errors.ts";
@@ -37,7 +38,8 @@ export class Trail {
   }
 
   async write(traces: readonly Trace[]): Promise<void> {
-    await writeJsonFile(this.file, { traces });
+    if (traces.length > 0) await writeJsonFile(this.file, { traces });
+    else await rm(this.file, { force: true });
   }
 }
 
