@@ -13,6 +13,7 @@ export type ErrorCode =
   | "port_in_use"
   | "port_refused"
   | "name_held"
+  | "data_held"
   | "timeout";
 
 /** An error of ours: its message names what was found and says what to write instead. */

@@ -9,6 +9,7 @@ import type { AllStopState } from "./all-stop.ts";
 import type { EmbeddedBroker } from "./broker.ts";
 import { Bundler } from "./bundle.ts";
 import { CommandDesk } from "./command-desk.ts";
+import { DataLock } from "./data-lock.ts";
 import { pathFrom } from "./discover.ts";
 import { HomeAssistantLink } from "./home-assistant.ts";
 import type { HostOptions } from "./host-options.ts";
@@ -43,6 +44,7 @@ export class Host {
   #bundles: string | undefined;
   #supervisor: Supervisor | undefined;
   readonly #gate = new ConnectGate();
+  readonly #lock: DataLock;
   #standing: Standing | undefined;
   #presence: Presence | undefined;
   #live: LiveReload | undefined;
@@ -56,6 +58,8 @@ export class Host {
   constructor(private readonly options: HostOptions) {
     this.#topics = new Topics(options.settings.prefix, options.settings.name);
     this.#show = pathFrom(options.cwd);
+    const { settings, log, clock } = options;
+    this.#lock = new DataLock({ data: settings.data, log, now: () => clock.now() });
   }
 
   /** How clients on this machine reach the broker; from `start()` on. */
@@ -75,10 +79,11 @@ export class Host {
   /**
    * Fulfils when the workers are on their way. Waits for a broker that isn't there yet, and as a standby for its turn.
    *
-   * @throws WorkerHostError `name_held`, and what opening the embedded broker throws
+   * @throws WorkerHostError `data_held`, `name_held`, and what opening the embedded broker throws
    */
   async start(): Promise<void> {
     const { settings, log } = this.options;
+    this.#lock.acquire();
     this.#bundles = await mkdtemp(join(tmpdir(), "worker-host-"));
     const supervisor = this.#createSupervisor(this.#bundles);
     this.#supervisor = supervisor;
@@ -154,12 +159,14 @@ export class Host {
     await this.#presence?.stop();
     await this.#embedded?.stop();
     await this.#removeBundles();
+    this.#lock.release();
   }
 
   /** Ends the workers' processes at once. */
   async kill(): Promise<void> {
     this.#supervisor?.kill();
     await this.#removeBundles();
+    this.#lock.release();
   }
 
   async #startBroker(): Promise<BrokerOptions> {

@@ -1,0 +1,224 @@
+import { randomUUID } from "node:crypto";
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { hostname, uptime } from "node:os";
+import { join } from "node:path";
+import type { Logger } from "pino";
+import { describeError, WorkerHostError } from "../contract/errors.ts";
+import { jsonIn } from "../contract/payload.ts";
+
+const LOCK_FILE = "worker-host.lock";
+const BOOT_ID = "/proc/sys/kernel/random/boot_id";
+/** How far two looks at the time of the boot may differ, since clocks are set. */
+const CLOCK_SLACK_MS = 60_000;
+const TRIES = 5;
+
+/** Who holds a data folder, as they wrote it down. */
+export interface LockHolder {
+  pid: number;
+  /** ISO 8601. */
+  since: string;
+  /** The machine, or the container. */
+  machine: string;
+  /** Of the process, in ticks since the boot; where the system tells it, as Linux does. */
+  started?: string;
+  boot?: string;
+}
+
+export interface DataLockOptions {
+  /** The folder for what has to outlive a restart. */
+  data: string;
+  log: Logger;
+  /** ms since 1970. */
+  now: () => number;
+}
+
+/**
+ * One host at a time in a data folder: a file that names the process which has it. What a kill left behind is told by
+ * asking for that process, and by when it started, since numbers of processes come again, in a container at each start.
+ * Not with proper-lockfile: it goes by the age of a file, so that a kill blocks the next start for a while, and a host
+ * that is held up loses its lock.
+ */
+export class DataLock {
+  /** What we wrote, while it is ours. */
+  #text: string | undefined;
+
+  constructor(private readonly options: DataLockOptions) {}
+
+  /** @throws WorkerHostError `data_held` where another process has it */
+  acquire(): void {
+    const { data, log, now } = this.options;
+    const file = lockFileOf(data);
+    const text = `${JSON.stringify(ownEntry(now()))}\n`;
+    try {
+      mkdirSync(data, { recursive: true });
+      for (let tries = 0; tries < TRIES && this.#text === undefined; tries++) {
+        if (create(file, text)) this.#text = text;
+        else this.#removeStale(file);
+      }
+    } catch (error) {
+      if (error instanceof WorkerHostError) throw error;
+      log.warn(`no lock on ${data}: nothing keeps a second host out of it (${describeError(error)})`);
+      return;
+    }
+    if (this.#text === undefined) throw new WorkerHostError("data_held", `${file}: others take it all the time`);
+  }
+
+  /** Gives it up, if it is ours. */
+  release(): void {
+    const { data, log } = this.options;
+    const text = this.#text;
+    this.#text = undefined;
+    if (text === undefined) return;
+    try {
+      if (read(lockFileOf(data)) === text) rmSync(lockFileOf(data), { force: true });
+    } catch (error) {
+      log.warn(`the lock on ${data} stays behind: ${describeError(error)}`);
+    }
+  }
+
+  #removeStale(file: string): void {
+    const { data, log, now } = this.options;
+    const found = read(file);
+    if (found === undefined) return;
+    const holder = parse(found);
+    const stale = holder ? whyStale(holder, now()) : "it can't be read";
+    if (stale === undefined && holder) throw new WorkerHostError("data_held", explain(holder, data));
+    const aside = `${file}.${randomUUID()}`;
+    if (!unlessRaced(() => renameSync(file, aside))) return;
+    // Somebody else may have replaced it since it was read.
+    if (read(aside) !== found) unlessRaced(() => linkSync(aside, file));
+    else log.warn(`${file} was left behind (${holder ? `${describeHolder(holder)}: ` : ""}${stale}): replaced it`);
+    rmSync(aside, { force: true });
+  }
+}
+
+/** Who holds a data folder now; `stale`: why they are taken not to. */
+export function lockHolder(data: string, now: number): { holder?: LockHolder; stale?: string } | undefined {
+  const text = read(lockFileOf(data));
+  if (text === undefined) return undefined;
+  const holder = parse(text);
+  if (!holder) return { stale: "it can't be read" };
+  const stale = whyStale(holder, now);
+  return { holder, ...(stale === undefined ? {} : { stale }) };
+}
+
+export function lockFileOf(data: string): string {
+  return join(data, LOCK_FILE);
+}
+
+export function describeHolder({ pid, since, machine }: LockHolder): string {
+  const where = machine === hostname() ? "" : ` on ${machine}`;
+  return `process ${pid}${where}, since ${since}`;
+}
+
+function explain(holder: LockHolder, data: string): string {
+  return `another host uses the folder ${data} (${describeHolder(holder)}): stop it, or give this one a folder of its own (--data). If that process is no worker-host, remove ${lockFileOf(data)}`;
+}
+
+function ownEntry(now: number): LockHolder {
+  const boot = bootId();
+  const started = startOf(process.pid);
+  return {
+    pid: process.pid,
+    since: new Date(now).toISOString(),
+    machine: hostname(),
+    ...(started === undefined ? {} : { started }),
+    ...(boot === undefined ? {} : { boot }),
+  };
+}
+
+/** Creates it whole, or not at all where there is one. */
+function create(file: string, text: string): boolean {
+  const own = `${file}.${randomUUID()}`;
+  try {
+    writeFileSync(own, text, { flag: "wx" });
+    return unlessRaced(() => linkOrWrite(own, file, text));
+  } finally {
+    rmSync(own, { force: true });
+  }
+}
+
+/** Gives whether it was done; not where somebody else was there before. */
+function unlessRaced(work: () => void): boolean {
+  try {
+    work();
+    return true;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST" || code === "ENOENT") return false;
+    throw error;
+  }
+}
+
+function linkOrWrite(own: string, file: string, text: string): void {
+  try {
+    linkSync(own, file);
+  } catch (error) {
+    // A file system without links, such as FAT.
+    if (!["EPERM", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"].includes((error as NodeJS.ErrnoException).code ?? ""))
+      throw error;
+    writeFileSync(file, text, { flag: "wx" });
+  }
+}
+
+function whyStale({ pid, since, started, boot }: LockHolder, now: number): string | undefined {
+  const thisBoot = bootId();
+  if (boot !== undefined && thisBoot !== undefined && boot !== thisBoot) return "the machine was started since";
+  // What another start of this container, or of this machine, has left behind has our own number, and is not ours.
+  if (pid === process.pid) return "that process is this one";
+  if (!isAlive(pid)) return "that process is gone";
+  const startedNow = startOf(pid);
+  if (started !== undefined && startedNow !== undefined) {
+    return started === startedNow ? undefined : "another process has that number now";
+  }
+  const bootedAt = now - uptime() * 1000;
+  return Date.parse(since) < bootedAt - CLOCK_SLACK_MS ? "the machine was started since" : undefined;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return statOf(pid)?.[0] !== "Z";
+  } catch (error) {
+    // It is there, and somebody else's.
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/** When a process was started, in ticks since the boot; `undefined` where the system doesn't say. */
+function startOf(pid: number): string | undefined {
+  return statOf(pid)?.[19];
+}
+
+/** What Linux tells of a process, from its state on: its name, before that, may have spaces and brackets. */
+function statOf(pid: number): string[] | undefined {
+  const text = read(`/proc/${pid}/stat`);
+  return text?.slice(text.lastIndexOf(")") + 2).split(" ");
+}
+
+function bootId(): string | undefined {
+  return read(BOOT_ID)?.trim();
+}
+
+function parse(text: string): LockHolder | undefined {
+  const { pid, since, machine, started, boot } = (jsonIn(text) ?? {}) as Partial<Record<string, unknown>>;
+  if (typeof pid !== "number" || !Number.isSafeInteger(pid) || pid < 1) return undefined;
+  if (typeof since !== "string" || Number.isNaN(Date.parse(since)) || typeof machine !== "string") return undefined;
+  return { pid, since, machine, ...textIn("started", started), ...textIn("boot", boot) };
+}
+
+function textIn<K extends string>(key: K, value: unknown): { [P in K]?: string } {
+  return typeof value === "string" ? ({ [key]: value } as { [P in K]?: string }) : {};
+}
+
+/** What a file holds; `undefined` where there is none. */
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // A process that ends while it is read is `ESRCH`.
+    if (code === "ENOENT" || code === "ESRCH" || (code === "EACCES" && path.startsWith("/proc/"))) return undefined;
+    throw error;
+  }
+}
