@@ -106,3 +106,8 @@ export function quote(value: unknown): string {
   const text = typeof value === "object" ? textOf(value) : (JSON.stringify(value) ?? String(value));
   return text.length > 60 ? `${text.slice(0, 57)}…` : text;
 }
+
+/** How a payload begins, in quotes, for people. */
+export function quoteBytes(payload: Uint8Array): string {
+  return quote(new TextDecoder().decode(payload.subarray(0, 60)));
+}

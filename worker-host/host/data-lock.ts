@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { jsonIn } from "../contract/payload.ts";
+import type { Clock } from "../worker/clock.ts";
 
 const LOCK_FILE = "worker-host.lock";
 const BOOT_ID = "/proc/sys/kernel/random/boot_id";
@@ -25,11 +26,9 @@ export interface LockHolder {
 }
 
 export interface DataLockOptions {
-  /** The folder for what has to outlive a restart. */
-  data: string;
+  settings: { data: string };
   log: Logger;
-  /** ms since 1970. */
-  now: () => number;
+  clock: Clock;
 }
 
 /**
@@ -46,9 +45,10 @@ export class DataLock {
 
   /** @throws WorkerHostError `data_held` where another process has it */
   acquire(): void {
-    const { data, log, now } = this.options;
+    const { log, clock } = this.options;
+    const { data } = this.options.settings;
     const file = lockFileOf(data);
-    const text = `${JSON.stringify(ownEntry(now()))}\n`;
+    const text = `${JSON.stringify(ownEntry(clock.now()))}\n`;
     try {
       mkdirSync(data, { recursive: true });
       for (let tries = 0; tries < TRIES && this.#text === undefined; tries++) {
@@ -65,7 +65,8 @@ export class DataLock {
 
   /** Gives it up, if it is ours. */
   release(): void {
-    const { data, log } = this.options;
+    const { log } = this.options;
+    const { data } = this.options.settings;
     const text = this.#text;
     this.#text = undefined;
     if (text === undefined) return;
@@ -77,11 +78,12 @@ export class DataLock {
   }
 
   #removeStale(file: string): void {
-    const { data, log, now } = this.options;
+    const { log, clock } = this.options;
+    const { data } = this.options.settings;
     const found = read(file);
     if (found === undefined) return;
     const holder = parse(found);
-    const stale = holder ? whyStale(holder, now()) : "it can't be read";
+    const stale = holder ? whyStale(holder, clock.now()) : "it can't be read";
     if (stale === undefined && holder) throw new WorkerHostError("data_held", explain(holder, data));
     const aside = `${file}.${randomUUID()}`;
     if (!unlessRaced(() => renameSync(file, aside))) return;

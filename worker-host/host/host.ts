@@ -11,7 +11,9 @@ import { Bundler } from "./bundle.ts";
 import { CommandDesk } from "./command-desk.ts";
 import { DataLock } from "./data-lock.ts";
 import { pathFrom } from "./discover.ts";
+import { type HealthServer, openHealth } from "./health.ts";
 import { HomeAssistantLink } from "./home-assistant.ts";
+import { HostCounts } from "./host-counts.ts";
 import type { HostOptions } from "./host-options.ts";
 import { LiveReload } from "./live-reload.ts";
 import { startOwnBroker } from "./own-broker.ts";
@@ -45,6 +47,8 @@ export class Host {
   #supervisor: Supervisor | undefined;
   readonly #gate = new ConnectGate();
   readonly #lock: DataLock;
+  readonly #counts = new HostCounts();
+  #health: HealthServer | undefined;
   #standing: Standing | undefined;
   #presence: Presence | undefined;
   #live: LiveReload | undefined;
@@ -58,8 +62,7 @@ export class Host {
   constructor(private readonly options: HostOptions) {
     this.#topics = new Topics(options.settings.prefix, options.settings.name);
     this.#show = pathFrom(options.cwd);
-    const { settings, log, clock } = options;
-    this.#lock = new DataLock({ data: settings.data, log, now: () => clock.now() });
+    this.#lock = new DataLock(options);
   }
 
   /** How clients on this machine reach the broker; from `start()` on. */
@@ -84,6 +87,8 @@ export class Host {
   async start(): Promise<void> {
     const { settings, log } = this.options;
     this.#lock.acquire();
+    const seen = () => ({ presence: this.#presence, standing: this.#standing, safety: this.#safety });
+    this.#health = await openHealth(this.options, this.#counts, () => ({ ...seen(), supervisor: this.#supervisor }));
     this.#bundles = await mkdtemp(join(tmpdir(), "worker-host-"));
     const supervisor = this.#createSupervisor(this.#bundles);
     this.#supervisor = supervisor;
@@ -158,15 +163,13 @@ export class Host {
     await this.#standing?.stop();
     await this.#presence?.stop();
     await this.#embedded?.stop();
-    await this.#removeBundles();
-    this.#lock.release();
+    await this.#leave();
   }
 
   /** Ends the workers' processes at once. */
   async kill(): Promise<void> {
     this.#supervisor?.kill();
-    await this.#removeBundles();
-    this.#lock.release();
+    await this.#leave();
   }
 
   async #startBroker(): Promise<BrokerOptions> {
@@ -185,6 +188,7 @@ export class Host {
     return new Supervisor({
       ...this.options,
       ...settings,
+      counts: this.#counts,
       bundler: new Bundler(bundles, this.#show),
       scratch: bundles,
       show: this.#show,
@@ -217,6 +221,7 @@ export class Host {
       broker,
       topics: this.#topics,
       gate: this.#gate,
+      counts: this.#counts.own,
       onUp: () => this.#safety?.allStop.reconnected(),
       worker: (id) => supervisor.records.get(id),
       describe: () => ({
@@ -286,17 +291,18 @@ export class Host {
   }
 
   async #begin(live: LiveReload, first: Plan): Promise<void> {
-    const { settings, log } = this.options;
+    const { settings } = this.options;
     await live.begin(first);
     this.#presence?.describe();
     if (first.workers.every(({ skipped }) => skipped !== undefined)) {
       const text = `no worker found: expected ${settings.props}/<id>/backend/worker.ts or ${settings.builtins}/<name>.ts`;
-      log.warn(text);
-      this.#presence?.say(this.#topics.hostName, "warn", text);
+      this.#say(this.#topics.hostName, "warn", text);
     }
   }
 
-  async #removeBundles(): Promise<void> {
+  async #leave(): Promise<void> {
+    await this.#health?.stop();
     if (this.#bundles) await rm(this.#bundles, { recursive: true, force: true });
+    this.#lock.release();
   }
 }

@@ -6,6 +6,7 @@ import { faultOfId, type Topics } from "../contract/topics.ts";
 import { type Clock, delay } from "../worker/clock.ts";
 import type { ConnectGate } from "../worker/connect-gate.ts";
 import { Connection } from "../worker/connection.ts";
+import type { Counts } from "../worker/counts.ts";
 import { insistOn } from "../worker/insist.ts";
 import { Throttled } from "../worker/throttled.ts";
 import type { BrokerOptions, Message, MessageHandler, PublishOptions } from "../worker/wire.ts";
@@ -20,6 +21,8 @@ export interface PresenceOptions {
   clock: Clock;
   random: () => number;
   gate: ConnectGate;
+  /** Where its messages are counted. */
+  counts: Counts;
   /** Called at every connect, once all is restored. */
   onUp: () => void;
   /** What runs here, and what the host can be told, as it is now. */
@@ -51,7 +54,7 @@ export class Presence {
   #clearing = false;
 
   constructor(private readonly options: PresenceOptions) {
-    const { broker, topics, clock, random, gate, log } = options;
+    const { broker, topics, clock, random, gate, log, counts } = options;
     this.#startedAt = clock.now();
     this.#warnings = new Throttled(clock, (text) => {
       log.warn(text);
@@ -68,6 +71,7 @@ export class Presence {
       clock,
       random,
       gate,
+      counts,
       onUp: () => {
         if (this.#away) log.info(`connected to ${broker.url} again`);
         this.#away = false;
@@ -90,6 +94,10 @@ export class Presence {
   /** The MQTT that the broker was found to speak. */
   get protocolVersion(): 5 | 4 {
     return this.#connection.protocolVersion;
+  }
+
+  get connected(): boolean {
+    return this.#connection.connected;
   }
 
   /** Connects, with the MQTT that the broker is known to speak. Fulfils once connected. */

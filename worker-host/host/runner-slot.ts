@@ -1,7 +1,8 @@
 import type { Logger } from "pino";
-import type { Clock } from "../worker/clock.ts";
+import { type Clock, within } from "../worker/clock.ts";
 import { killGroup } from "../worker/kill-group.ts";
 import type { FromRunner, RunnerSetup, StartOptions, ToRunner, WorkerSpec } from "../worker/messages.ts";
+import type { HostCounts } from "./host-counts.ts";
 import type { LogFiles } from "./log-files.ts";
 import type { Limits } from "./stall-guard.ts";
 import { type Offender, WatchedRunner } from "./watched-runner.ts";
@@ -27,6 +28,7 @@ export interface RunnerSlotOptions {
   own?: string;
   /** The ids of commands that workers ran in other processes, by the workers' ids. */
   seen: Map<string, string[]>;
+  counts?: HostCounts;
   onState: (message: Extract<FromRunner, { type: "state" }>) => void;
   /** Its process died: the offender, if there is one, is out; these workers are started again in the next one. */
   onDied: (ids: string[], reason: string, offender?: Offender) => void;
@@ -40,6 +42,9 @@ const BACKOFF_MIN_MS = 100;
 const BACKOFF_MAX_MS = 5_000;
 /** How long a process has to say that it has heard of all-stop. */
 const HEED_MS = 250;
+/** How long one has to say what its workers have done. */
+const STATS_MS = 500;
+
 /** A place for one runner process: when it dies, the next one takes it, and starts the same workers. */
 export class RunnerSlot {
   readonly #workers = new Map<string, { spec: WorkerSpec; run: number }>();
@@ -52,6 +57,7 @@ export class RunnerSlot {
   #crashes = 0;
   #lastRequest = 0;
   #cancelRestart = () => {};
+  #bytes: number | undefined;
 
   constructor(private readonly options: RunnerSlotOptions) {}
 
@@ -62,6 +68,21 @@ export class RunnerSlot {
 
   get limits(): Limits | undefined {
     return this.options.limits;
+  }
+
+  /** How much memory its process took when it was last asked. */
+  get bytes(): number | undefined {
+    return this.#process ? this.#bytes : undefined;
+  }
+
+  /** Asks its process for what its workers have done; fulfils when that has answered, or not in time. */
+  async stats(): Promise<void> {
+    if (!this.#process) return;
+    await within(
+      this.options.clock,
+      STATS_MS,
+      this.#ask((request) => ({ type: "stats", request })),
+    );
   }
 
   /** Starts the process ahead of its workers, since it takes a while to come up. */
@@ -218,6 +239,12 @@ export class RunnerSlot {
         this.#requests.delete(request);
         return;
       }
+      case "stats":
+        this.#bytes = message.bytes;
+        this.options.counts?.take(message.counts);
+        this.#requests.get(message.request)?.({ warnings: [] });
+        this.#requests.delete(message.request);
+        return;
       case "group":
         if (message.alive) this.#groups.add(message.pid);
         else this.#groups.delete(message.pid);
@@ -226,6 +253,8 @@ export class RunnerSlot {
 
   #ended(reason: string, offender: Offender | undefined): void {
     this.#process = undefined;
+    this.#bytes = undefined;
+    if (this.options.counts) this.options.counts.deaths++;
     this.#killGroups();
     this.#failRequests(`the process of the worker died (${reason})`);
     if (offender) this.#workers.delete(offender.id);

@@ -264,6 +264,21 @@ export const SETTINGS = [
     description: "What the topics of Home Assistant's discovery start with",
   },
   {
+    key: "health_port",
+    env: "WORKER_HEALTH_PORT",
+    flag: "--health-port <port>",
+    kind: "port",
+    description: "Serve /healthz, /readyz and /metrics over HTTP at this port; 0 picks a free one; off if not given",
+  },
+  {
+    key: "health_host",
+    env: "WORKER_HEALTH_HOST",
+    flag: "--health-host <address>",
+    kind: "text",
+    fallback: "127.0.0.1",
+    description: "The address that the health port is opened at; 0.0.0.0: to the network",
+  },
+  {
     key: "log_level",
     env: "LOG_LEVEL",
     flag: "--log-level <level>",

@@ -40,6 +40,8 @@ export interface Settings {
   /** The log in files; `files` 0: there are none. */
   logKept: { files: number; fileBytes: number };
   homeAssistant: HomeAssistantSettings;
+  /** Where health and metrics are served; nowhere if not given. */
+  health: { port: number; host: string } | undefined;
   logLevel: LogLevel;
 }
 
@@ -95,6 +97,7 @@ export function resolveSettings(sources: SettingsSources): Settings {
       enabled: switchOf(given, "home_assistant"),
       prefix: prefixOf(given, "home_assistant_prefix"),
     },
+    health: healthOf(given),
     logLevel: levelOf(given),
   };
   if (external && settings.embedded.lan) {
@@ -124,6 +127,12 @@ function selectionOf(given: GivenSettings, kind: "builtins" | "props"): Selectio
     allow: allow ?? [],
     disable: namesOf(given, `${kind}_disable`) ?? [],
   };
+}
+
+function healthOf(given: GivenSettings): Settings["health"] {
+  const port = portOf(given, "health_port", 0);
+  const host = textOf(given, "health_host") ?? "";
+  return port === undefined ? undefined : { port, host };
 }
 
 function levelOf(given: GivenSettings): LogLevel {

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../worker/clock.ts";
 import type { FromRunner, RunnerSetup } from "../worker/messages.ts";
+import type { HostCounts } from "./host-counts.ts";
 import type { LogFiles } from "./log-files.ts";
 import type { WorkerRecord } from "./records.ts";
 import { RunnerSlot } from "./runner-slot.ts";
@@ -16,6 +17,7 @@ export interface SlotsOptions {
   /** How a path is shown to people. */
   show: (path: string) => string;
   limits: Limits;
+  counts: HostCounts;
   /** A folder for what processes note of themselves. */
   scratch: string;
   /** Tells people of something about the host. */
@@ -65,6 +67,18 @@ export class Slots {
     await Promise.all(this.#all.map((slot) => slot.allStop(engaged)));
   }
 
+  /** Asks all processes for what their workers have done. */
+  async stats(): Promise<void> {
+    await Promise.all(this.#all.map((slot) => slot.stats()));
+  }
+
+  /** How much memory each process takes, as it last said; with the id of the worker that it is for alone. */
+  memory(): { own?: string; bytes: number }[] {
+    const shared = this.shared.bytes;
+    const own = [...this.#own].flatMap(([id, { bytes }]) => (bytes === undefined ? [] : [{ own: id, bytes }]));
+    return [...(shared === undefined ? [] : [{ bytes: shared }]), ...own];
+  }
+
   /** Where a worker is to run. */
   of({ planned: { id, isolation, maxMemoryMb }, secluded }: WorkerRecord): RunnerSlot {
     if (isolation === "shared" && !secluded) return this.shared;
@@ -86,6 +100,7 @@ export class Slots {
   /** Nobody asks any more which commands a worker has run. */
   forget(id: string): void {
     this.#seen.delete(id);
+    this.options.counts.forget(id);
   }
 
   /** Ends the process that nobody needs. */

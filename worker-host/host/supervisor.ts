@@ -54,6 +54,12 @@ export class Supervisor {
     this.#slots.gate(open);
   }
 
+  /** Asks the workers' processes for what has happened in them, and gives how much memory each takes. */
+  async stats(): Promise<{ own?: string; bytes: number }[]> {
+    await this.#slots.stats();
+    return this.#slots.memory();
+  }
+
   /** @throws WorkerHostError `invalid_id` where there is none of that id */
   find(id: string): WorkerRecord {
     const record = this.records.get(id);
@@ -243,8 +249,10 @@ export class Supervisor {
     const here = this.records.all.filter((one) => one.slot === slot);
     for (const record of here) {
       const { id } = record.planned;
-      if (ids.includes(id)) this.records.become(record, "starting", `its process died (${reason})`);
-      else if (id === offender?.id) this.#offended(record, offender.text);
+      if (ids.includes(id)) {
+        this.options.counts.restarted(id);
+        this.records.become(record, "starting", `its process died (${reason})`);
+      } else if (id === offender?.id) this.#offended(record, offender.text);
       else if (!isOver(record)) this.records.end(record, "stopped", `its process died (${reason})`);
     }
   }
@@ -260,6 +268,7 @@ export class Supervisor {
     const again = async () => {
       if (!this.#restarts.isPlanned(record)) return;
       this.#restarts.cancel(record);
+      this.options.counts.restarted(record.planned.id);
       await this.#launch(record, options);
     };
     return this.#restarts.plan(record, () => void this.options.inTurn(again));

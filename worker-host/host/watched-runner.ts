@@ -4,6 +4,7 @@ import { type Clock, within } from "../worker/clock.ts";
 import type { FromRunner, RunnerSetup, ToRunner } from "../worker/messages.ts";
 import { journalOf, readSeen } from "../worker/seen-journal.ts";
 import { type Culprit, findCulprit, lastNoted } from "./culprit.ts";
+import type { HostCounts } from "./host-counts.ts";
 import type { LogFiles } from "./log-files.ts";
 import { RunnerProcess } from "./runner-process.ts";
 import { type Limits, StallGuard } from "./stall-guard.ts";
@@ -29,6 +30,7 @@ export interface WatchedRunnerOptions {
   own?: string;
   /** Whether a worker of that id runs in it. */
   has: (id: string) => boolean;
+  counts?: HostCounts;
   onMessage: (message: Exclude<FromRunner, { type: "beat" }>) => void;
   onExit: (reason: string, offender: Offender | undefined) => void;
   /** The ids of commands that its workers ran, at its end. */
@@ -102,7 +104,7 @@ export class WatchedRunner {
   }
 
   #watch(): StallGuard | undefined {
-    const { limits, blackBox, clock, warn } = this.options;
+    const { limits, blackBox, clock, warn, counts } = this.options;
     const { pid } = this.process;
     if (pid === undefined || !limits) return undefined;
     return new StallGuard({
@@ -110,11 +112,13 @@ export class WatchedRunner {
       pid,
       clock,
       onWarn: (ms) => {
+        if (counts) counts.stallWarnings++;
         const last = lastNoted(blackBox);
         const whose = last ? `; last entered was ${last.id} ${last.where}` : "";
         warn(`the process of the workers has been held up for ${ms} ms${whose}`);
       },
       onStall: (ms) => {
+        if (counts) counts.stalls++;
         void this.#condemn(({ id, where }) => `${id} hangs ${where}: its process was held up for ${ms} ms`);
       },
       onMemory: (mb) => {

@@ -1,4 +1,5 @@
 import type { CommandSpec } from "./command-spec.ts";
+import { type Counts, countCommand } from "./counts.ts";
 import { AbortError, type Scope } from "./scope.ts";
 import { timer } from "./timer.ts";
 
@@ -26,6 +27,7 @@ export class CommandRuns {
     /** What runs, for people: `do_fire`. */
     private readonly where: string,
     private readonly state: () => string | undefined = () => undefined,
+    private readonly counts?: Counts,
   ) {}
 
   /** Why one more may not come now, in words. */
@@ -73,7 +75,23 @@ export class CommandRuns {
   run<T>(work: (scope: Scope) => T, must = false): Promise<Awaited<T>> {
     const { mode } = this.spec;
     if (mode === "restart") this.abortAll("restarted");
-    return mode === "queued" && this.#running.size > 0 && !must ? this.#runLater(work) : this.#runNow(work);
+    const later = mode === "queued" && this.#running.size > 0 && !must;
+    return this.#counted(later ? this.#runLater(work) : this.#runNow(work));
+  }
+
+  /** Counts how long it takes, with what it waits for its turn. */
+  async #counted<T>(run: Promise<T>): Promise<T> {
+    const { clock } = this.parent;
+    const began = clock.now();
+    let refused = false;
+    try {
+      return await run;
+    } catch (error) {
+      refused = error instanceof RefusedError;
+      throw error;
+    } finally {
+      if (this.counts && !refused) countCommand(this.counts, clock.now() - began);
+    }
   }
 
   #runLater<T>(work: (scope: Scope) => T): Promise<Awaited<T>> {

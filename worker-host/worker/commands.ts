@@ -1,5 +1,5 @@
 import { coerceText } from "../contract/coerce.ts";
-import { type Command, parseCommand, quote } from "../contract/command.ts";
+import { type Command, parseCommand, quote, quoteBytes } from "../contract/command.ts";
 import type { CommandDescription } from "../contract/description.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { formatReply, type Reply } from "../contract/reply.ts";
@@ -7,6 +7,7 @@ import type { Topics } from "../contract/topics.ts";
 import { CommandRuns, RefusedError } from "./command-runs.ts";
 import type { CommandSpec, RunningCommand } from "./command-spec.ts";
 import { assertEnd, type CommandEntry, describeEntry, endOf, STOP } from "./command-table.ts";
+import type { Counts } from "./counts.ts";
 import { OnTimes } from "./on-times.ts";
 import { commandIn, ownRequest, type Request } from "./request.ts";
 import { type Validated, validate } from "./schema.ts";
@@ -33,6 +34,8 @@ export interface CommandsOptions {
   seen: SeenIds;
   /** Why a command may not run now, in words; never asked of an urgent one. */
   barred?: (spec: CommandSpec) => string | undefined;
+  /** Where they are counted. */
+  counts?: Counts;
 }
 
 type Fallback = (action: string, args: unknown, command: RunningCommand) => unknown;
@@ -61,7 +64,7 @@ export class Commands {
 
   /** Takes what has no entry. */
   addFallback(handle: Fallback): void {
-    const runs = new CommandRuns({}, this.options.scope, "onCommand");
+    const runs = new CommandRuns({}, this.options.scope, "onCommand", undefined, this.options.counts);
     const knownAs = (action: string): Known => ({
       action,
       spec: {},
@@ -83,9 +86,9 @@ export class Commands {
       all.set(entry.action, entry);
     }
     for (const entry of entries) assertEnd(entry, all, "invalid_value");
-    const { scope, state } = this.options;
+    const { scope, state, counts } = this.options;
     for (const entry of entries) {
-      const runs = new CommandRuns(entry.spec, scope, `do_${entry.action}`, state);
+      const runs = new CommandRuns(entry.spec, scope, `do_${entry.action}`, state, counts);
       this.#known.set(entry.action, { ...entry, runs });
     }
     this.options.onChange?.();
@@ -282,6 +285,7 @@ export class Commands {
   }
 
   #refuse(request: Request, why: string): void {
+    if (this.options.counts) this.options.counts.refused++;
     this.options.warn(why);
     this.#reply(request, { status: "error", error: why, refused: true });
   }
@@ -292,8 +296,4 @@ export class Commands {
     const reply: Reply = { ...(id === undefined ? {} : { id }), ...outcome, ms: this.options.now() - receivedAt };
     this.options.publish(replyTo, formatReply(reply), { qos: 1, ...(correlationData ? { correlationData } : {}) });
   }
-}
-
-function quoteBytes(payload: Uint8Array): string {
-  return quote(new TextDecoder().decode(payload.subarray(0, 60)));
 }

@@ -3,6 +3,7 @@ import type { MqttClient } from "mqtt";
 import type { Logger } from "pino";
 import type { Clock } from "./clock.ts";
 import type { ConnectGate } from "./connect-gate.ts";
+import { type Counts, noCounts } from "./counts.ts";
 import {
   asBuffer,
   type ClientError,
@@ -35,6 +36,8 @@ export interface ConnectionOptions {
   onDown?: (problem: ConnectionProblem) => void;
   /** Told how many messages were dropped because they came faster than the broker takes them, when it takes more. */
   onOverflow?: (dropped: number) => void;
+  /** Where its messages are counted. */
+  counts?: Counts;
 }
 
 export interface SendOptions extends PublishOptions {
@@ -61,6 +64,7 @@ export class Connection {
   #stopped = false;
   #told = false;
   #dropped = 0;
+  readonly #counts: Counts;
   #outgoing = new Outgoing();
   /** How many messages were dropped since there was no room for them. */
   #overflown = 0;
@@ -75,6 +79,7 @@ export class Connection {
 
   constructor(private readonly options: ConnectionOptions) {
     this.#protocolVersion = options.broker.protocolVersion;
+    this.#counts = options.counts ?? noCounts();
     this.#subscriptions = new Subscriptions(options.log, () => (this.#up ? this.#client : undefined));
   }
 
@@ -120,10 +125,15 @@ export class Connection {
     if (retain && !once) this.#remember(topic, payload, qos);
     const client = this.#client;
     if (!client || !this.#up) {
-      if (!retain) this.#dropped++;
+      if (!retain) this.#drop();
       return Promise.resolve("dropped");
     }
     return this.#send(client, topic, payload, options);
+  }
+
+  #drop(): void {
+    this.#dropped++;
+    this.#counts.dropped++;
   }
 
   #remember(topic: string, payload: string | Uint8Array, qos: 0 | 1 | 2): void {
@@ -142,9 +152,10 @@ export class Connection {
         arrived();
         if (error) {
           this.options.log.warn(`the message to ${topic} was not acknowledged: ${error.message}`);
-          this.#dropped++;
+          this.#drop();
           resolve("dropped");
         } else {
+          this.#counts.sent++;
           resolve(packet && this.#unheard.delete(packet.messageId) ? "unheard" : "sent");
         }
       });
@@ -157,6 +168,7 @@ export class Connection {
     const later = retain && !once;
     if (later) this.#late.add(topic);
     else this.#overflown++;
+    if (!later) this.#counts.dropped++;
     return later ? "sent" : "dropped";
   }
 
@@ -226,9 +238,10 @@ export class Connection {
       this.#overflown = 0;
       let problem: ConnectionProblem | undefined;
       let lasted = false;
-      client.on("message", (topic, payload, packet) =>
-        this.#subscriptions.receive({ topic, payload, qos: packet.qos, retain: packet.retain, ...requestOf(packet) }),
-      );
+      client.on("message", (topic, payload, packet) => {
+        this.#counts.received++;
+        this.#subscriptions.receive({ topic, payload, qos: packet.qos, retain: packet.retain, ...requestOf(packet) });
+      });
       client.on("packetreceive", (packet) => {
         if (packet.cmd === "puback" && packet.reasonCode === NO_MATCHING_SUBSCRIBERS)
           this.#unheard.add(packet.messageId);

@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { Topics } from "../contract/topics.ts";
 import type { Clock } from "./clock.ts";
 import type { ConnectGate } from "./connect-gate.ts";
+import type { Counts } from "./counts.ts";
 import type { Latch } from "./latch.ts";
 import type { WorkerClass } from "./load.ts";
 import type { WorkerSpec, WorkerState } from "./messages.ts";
@@ -31,6 +32,8 @@ export interface LifeOptions {
   onEnter?: (where: string, place?: string) => void;
   /** Tells of a process group that the worker started, and of its end. */
   onGroup: (pid: number, alive: boolean) => void;
+  /** Where what it does is counted, over its restarts. */
+  counts?: Counts;
   /** Instead of a socket to the broker's address. */
   openStream?: () => Duplex;
 }

@@ -71,8 +71,8 @@ export class Life implements ScopeOwner {
     });
     this.#wire = new WorkerWire({ ...options, id: spec.id, log: this.log, warn: (text) => this.#voice.warn(text) });
     this.#commands = new Commands({
+      ...options,
       scope: this.#scope,
-      topics,
       now: () => clock.now(),
       state: () => this.#worker?.state,
       warn: (text) => this.#voice.warn(text),
@@ -80,7 +80,6 @@ export class Life implements ScopeOwner {
       onChange: () => this.#description.changed(),
       stoppable: true,
       urgent: new Set(["stop"]),
-      seen: options.seen,
       barred: (command) => this.#brake.barred(command),
     });
     this.#description = new Description({
@@ -179,6 +178,7 @@ export class Life implements ScopeOwner {
   }
 
   report(error: unknown, where: string): void {
+    if (this.options.counts) this.options.counts.errors++;
     this.#voice.report(error, where);
   }
 

@@ -1,4 +1,5 @@
 import type { Runstate } from "../contract/description.ts";
+import type { Counts } from "./counts.ts";
 import type { LogOptions } from "./log.ts";
 import type { BrokerOptions } from "./wire.ts";
 
@@ -87,6 +88,8 @@ export type ToRunner =
   | { type: "all_stop"; request: number; engaged: boolean }
   /** A worker takes no command but `stop`; without a reason it does again. */
   | { type: "lock_out"; id: string; reason?: string }
+  /** Asks for what its workers have done since this was last asked. */
+  | { type: "stats"; request: number }
   /** Loads a worker and checks its config, without starting it. */
   | { type: "inspect"; request: number; spec: WorkerSpec };
 
@@ -97,5 +100,7 @@ export type FromRunner =
   | { type: "beat"; debugged: boolean }
   /** What a worker's class and config are worth, in words for people. */
   | { type: "checked"; request: number; fault?: string; warnings: string[] }
+  /** What its workers have done since it was last asked, by their ids, and how many bytes of memory it takes. */
+  | { type: "stats"; request: number; counts: [id: string, counts: Counts][]; bytes: number }
   /** A worker started a process group, or it has ended. */
   | { type: "group"; pid: number; alive: boolean };

@@ -10,6 +10,7 @@ import { BlackBox } from "./black-box.ts";
 import { noteBlockingCalls } from "./blocking-calls.ts";
 import { systemClock, within } from "./clock.ts";
 import { ConnectGate } from "./connect-gate.ts";
+import { type Counts, noCounts, takeCounts } from "./counts.ts";
 import { killGroup } from "./kill-group.ts";
 import { Latch } from "./latch.ts";
 import { Life } from "./life.ts";
@@ -39,6 +40,7 @@ class Runner {
   readonly seats = new Seats((start) => this.#create(start));
   readonly #gate = new ConnectGate();
   readonly latch = new Latch();
+  readonly #counts = new Map<string, Counts>();
   readonly #topics;
 
   constructor(
@@ -76,12 +78,24 @@ class Runner {
         const said = detail === undefined ? {} : { detail: this.secrets.cleanText(detail) };
         send({ type: "state", run, id, ...state, ...said });
       },
+      counts: this.#countsOf(id),
       onEnter: (where, place) => this.blackBox.enter(id, where, place),
       onGroup: (pid, alive) => {
         onGroup(pid, alive);
         send({ type: "group", pid, alive });
       },
     });
+  }
+
+  #countsOf(id: string): Counts {
+    const counts = this.#counts.get(id) ?? noCounts();
+    this.#counts.set(id, counts);
+    return counts;
+  }
+
+  /** What each worker has done since this was last called. */
+  takeCounts(): [id: string, counts: Counts][] {
+    return [...this.#counts].map(([id, counts]) => [id, takeCounts(counts)]);
   }
 
   /** What a worker writes with `console` goes to the log, as its own. */
@@ -127,6 +141,9 @@ process.on("message", (message: ToRunner) => {
     case "configure":
       void answer(message.request, configure(message));
       return;
+    case "stats":
+      void stats(message.request);
+      return;
     case "inspect":
       void answer(message.request, inspect(message.spec));
   }
@@ -140,6 +157,11 @@ async function configure({ id, config, about }: Extract<ToRunner, { type: "confi
 async function allStop(engaged: boolean): Promise<string[]> {
   (await runner)?.latch.set(engaged);
   return [];
+}
+
+async function stats(request: number): Promise<void> {
+  const counts = (await runner)?.takeCounts() ?? [];
+  send({ type: "stats", request, counts, bytes: process.memoryUsage.rss() });
 }
 
 /** Tells the host what came of its request. */
