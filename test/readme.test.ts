@@ -23,7 +23,7 @@ const NOT_RUN: [command: RegExp, reason: string][] = [
   [/^npm start -- --lan$/, "it opens a port to the network"],
   [/^MQTT_HOST=\S+ npm start$/, "there is no broker at that address"],
   [/^npx worker-host$/, "the program, not a command"],
-  [/^npx worker-host (new prop <id>|check)$/, "new.test.ts and check.test.ts run them"],
+  [/^npx worker-host (new prop <id>|check|doctor)$/, "new.test.ts, check.test.ts and doctor.test.ts run them"],
   [/^npx worker-host simulate$/, "it needs a compiler: test/firmware/simulate.test.ts runs it"],
 ];
 

@@ -7,6 +7,7 @@ import { addAccess } from "./cli/access.ts";
 import { allStop } from "./cli/all-stop.ts";
 import { renameBoard } from "./cli/board.ts";
 import { check } from "./cli/check.ts";
+import { addDoctor } from "./cli/doctor.ts";
 import type { Edges } from "./cli/edges.ts";
 import { list } from "./cli/list.ts";
 import { addLogs } from "./cli/logs.ts";
@@ -207,5 +208,6 @@ withSettings(program.command("check"), () => true)
 addLogs(program, edges);
 addWatch(program, edges);
 addReplay(program, edges);
+addDoctor(program, edges);
 
 program.parseAsync().catch(fail);

@@ -94,8 +94,18 @@ export class DataLock {
   }
 }
 
-/** Who holds a data folder now; `stale`: why they are taken not to. */
-export function lockHolder(data: string, now: number): { holder?: LockHolder; stale?: string } | undefined {
+/** Who holds a data folder; `stale`: why they are taken not to. */
+export interface LockState {
+  holder?: LockHolder;
+  stale?: string;
+}
+
+/**
+ * Who holds a data folder now; `undefined` where nobody does.
+ *
+ * @throws Error where the lock can't be read
+ */
+export function lockHolder(data: string, now: number): LockState | undefined {
   const text = read(lockFileOf(data));
   if (text === undefined) return undefined;
   const holder = parse(text);

@@ -1,0 +1,232 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { BROKER, freePort, startBroker, type TestBroker } from "./harness/broker.ts";
+import { TestClient } from "./harness/client.ts";
+import { type Files, makeFolder, workerSource } from "./harness/folder.ts";
+import { runCli, startHost } from "./harness/host.ts";
+
+const PROPS: Files = { "props/lab/backend/worker.ts": workerSource("do_ping() {}") };
+
+interface Finding {
+  what: string;
+  status: "ok" | "warn" | "fail";
+  text: string;
+  remedy?: string;
+}
+
+async function doctor(
+  options: {
+    broker?: TestBroker | { port: number };
+    files?: Files;
+    cwd?: string;
+    args?: string[];
+    env?: Record<string, string>;
+  } = {},
+) {
+  const cwd = options.cwd ?? makeFolder({ ...PROPS, ...options.files });
+  const env = {
+    ...(options.broker ? { MQTT_HOST: "127.0.0.1", MQTT_PORT: String(options.broker.port) } : {}),
+    ...options.env,
+  };
+  const { code, stdout, stderr } = await runCli(["doctor", "--json", ...(options.args ?? [])], { cwd, env });
+  expect(stderr).toBe("");
+  const { ok, findings } = JSON.parse(stdout) as { ok: boolean; findings: Finding[] };
+  expect(code).toBe(ok ? 0 : 1);
+  for (const { status, remedy } of findings) expect(remedy === undefined).toBe(status === "ok");
+  const of = (what: string) => findings.filter((finding) => finding.what === what);
+  const faults = findings.filter(({ status }) => status === "fail").map(({ what }) => what);
+  return { cwd, code, findings, of, faults };
+}
+
+test("finds nothing wrong with a good setup, and leaves nothing behind but its own messages", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url, ["#"]);
+  const { findings, faults, of } = await doctor({ broker });
+  expect(faults).toEqual([]);
+  expect(new Set(findings.map(({ what }) => what))).toEqual(
+    new Set([
+      ...["node", "clock", "settings", "data", "disk", "lock", "temp", "props", "config"],
+      ...["broker", "credentials", "rights", "name"],
+    ]),
+  );
+  expect(of("lock")[0]?.text).toMatch(/^no host runs on /);
+  await client.barrier();
+  const topics = client.seen.all.filter(({ topic }) => topic.startsWith("halloween/"));
+  expect(topics.map(({ topic }) => topic).sort()).toEqual([
+    "halloween/cli/reply/doctor",
+    "halloween/worker_host/status/doctor",
+  ]);
+  expect(topics.some(({ retain }) => retain)).toBe(false);
+});
+
+test("says so in a line for each, for people", async () => {
+  const broker = await startBroker();
+  const env = { MQTT_HOST: "127.0.0.1", MQTT_PORT: String(broker.port) };
+  const { code, stdout } = await runCli(["doctor"], { cwd: makeFolder(PROPS), env });
+  expect(code).toBe(0);
+  for (const line of stdout.trimEnd().split("\n")) expect(line).toMatch(/^(ok|warn) {1,4}[a-z]+ +\S/);
+  expect(stdout).toMatch(/^ok {4}broker {7}connected to mqtt:\/\/127\.0\.0\.1:\d+ in \d+ ms, with MQTT (5|3\.1\.1)$/m);
+});
+
+test("works while a host runs, which doesn't notice", async () => {
+  const broker = await startBroker();
+  const cwd = makeFolder(PROPS);
+  const env = { WORKER_HEALTH_PORT: String(await freePort()) };
+  const host = await startHost({ broker, cwd, env });
+  const client = await TestClient.connect(broker.url);
+  const { faults, of } = await doctor({ broker, cwd, env });
+  expect(faults).toEqual([]);
+  expect(of("lock")[0]?.text).toContain(`process ${host.pid}, since `);
+  expect(of("name")[0]).toMatchObject({ status: "ok", text: 'a host is online under the name "worker_host"' });
+  expect(of("health")[0]).toMatchObject({ status: "ok", text: expect.stringContaining("by the host that runs") });
+  await client.barrier();
+  for (const key of ["warn", "error"]) expect(client.texts(`halloween/worker_host/status/${key}`)).toEqual([]);
+});
+
+test("with the embedded broker, looks whether its port is free, and who has it", async () => {
+  const port = await freePort();
+  const env = { WORKER_BROKER_PORT: String(port) };
+  const free = await doctor({ env });
+  expect(free.faults).toEqual([]);
+  expect(free.of("broker")[0]?.text).toBe(`port ${port} is free for the host to open`);
+
+  const host = await startHost({ cwd: free.cwd, args: ["--broker-port", String(port)] });
+  expect((await doctor({ cwd: free.cwd, env })).faults).toEqual([]);
+  const elsewhere = await doctor({ env });
+  expect(elsewhere.faults).toEqual(["broker"]);
+  expect(elsewhere.of("broker")[0]?.text).toContain(`port ${port} is in use by process ${host.pid} (`);
+});
+
+test("no broker", async () => {
+  const { faults, of } = await doctor({ broker: { port: await freePort() } });
+  expect(faults).toEqual(["broker"]);
+  expect(of("broker")[0]?.text).toContain("ECONNREFUSED");
+});
+
+test("a broker that says nothing", async () => {
+  const server = createServer((socket) => socket.on("error", () => {})).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => void server.close());
+  const { faults, of } = await doctor({ broker: server.address() as { port: number } });
+  expect(faults).toEqual(["broker"]);
+  expect(of("broker")[0]?.text).toContain("no answer in 3 s");
+});
+
+test.each([
+  ["a wrong password", { MQTT_USERNAME: "haunt", MQTT_PASSWORD: "wr0ng" }],
+  ["none", {}],
+])("credentials: %s", async (_what, env) => {
+  const broker = await startBroker({ user: { username: "haunt", password: "right" } });
+  const { faults, of, findings } = await doctor({ broker, env });
+  expect(faults).toEqual(["credentials"]);
+  expect(of("credentials")[0]?.text).toContain("wrong or missing credentials");
+  expect(JSON.stringify(findings)).not.toContain("wr0ng");
+});
+
+test("a data folder that can't be written to", async () => {
+  const broker = await startBroker();
+  const { faults, of } = await doctor({ broker, files: { data: "a file in its place" } });
+  expect(faults).toEqual(["data"]);
+  expect(of("data")[0]?.text).toContain("is a file");
+  expect((await doctor({ broker, files: { data: "" }, args: ["--data", "data/below"] })).faults).toEqual(["data"]);
+});
+
+test("a props folder that can't be read, and one that isn't there", async () => {
+  const broker = await startBroker();
+  expect((await doctor({ broker, files: { file: "" }, args: ["--props", "file"] })).faults).toEqual(["props"]);
+  const missing = await doctor({ broker, args: ["--props", "nowhere"] });
+  expect(missing.faults).toEqual([]);
+  expect(missing.of("props")[0]?.status).toBe("warn");
+});
+
+test("a config that can't be read is told with its worker", async () => {
+  const broker = await startBroker();
+  const { faults, of } = await doctor({ broker, files: { "props/lab/backend/config.yaml": "a: [1," } });
+  expect(faults).toEqual(["config"]);
+  expect(of("config")[0]?.text).toMatch(/^lab: props\/lab\/backend\/config\.yaml/);
+});
+
+test("settings that are not valid, each", async () => {
+  const { faults, of } = await doctor({ env: { MQTT_PORT: "x", WORKER_CLAIM_MS: "soon" } });
+  expect(faults).toEqual(["settings", "settings"]);
+  expect(
+    of("settings")
+      .map(({ text }) => text)
+      .sort(),
+  ).toEqual([
+    expect.stringContaining('MQTT_PORT: expected a port from 1 to 65535, got "x"'),
+    expect.stringContaining("WORKER_CLAIM_MS: expected a whole number"),
+  ]);
+});
+
+test("a health port that somebody else has", async () => {
+  const broker = await startBroker();
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as { port: number };
+  const { faults, of } = await doctor({ broker, env: { WORKER_HEALTH_PORT: String(port) } });
+  expect(faults).toEqual(["health"]);
+  expect(of("health")[0]?.text).toContain(`port ${port} is in use by process ${process.pid} (`);
+});
+
+test("another host under the same name, and a lock that was left behind", async () => {
+  const broker = await startBroker();
+  await startHost({ broker });
+  const { faults, of } = await doctor({ broker, files: { "data/worker-host.lock": "" } });
+  expect(faults).toEqual([]);
+  expect(of("name")[0]).toMatchObject({
+    status: "warn",
+    text: expect.stringContaining("none runs on this data folder"),
+  });
+  expect(of("lock")[0]).toMatchObject({ status: "ok", text: expect.stringContaining("was left behind") });
+});
+
+test("a folder in the lock's place", async () => {
+  const broker = await startBroker();
+  const { faults, of } = await doctor({ broker, files: { "data/worker-host.lock/x": "" } });
+  expect(faults).toEqual([]);
+  expect(of("lock")[0]).toMatchObject({ status: "warn", text: expect.stringContaining("EISDIR") });
+});
+
+/** A mosquitto whose access list denies something. */
+async function strictBroker(acl: string[]): Promise<{ port: number }> {
+  const port = await freePort();
+  const folder = makeFolder({ acl: `${acl.join("\n")}\n` });
+  const file = join(folder, "acl");
+  const config = join(
+    makeFolder({
+      "mosquitto.conf": `listener ${port} 127.0.0.1\nuser root\nallow_anonymous true\nacl_file ${file}\nset_tcp_nodelay true\n`,
+    }),
+    "mosquitto.conf",
+  );
+  const child = spawn("mosquitto", ["-v", "-c", config], { stdio: ["ignore", "ignore", "pipe"] });
+  const exited = once(child, "exit");
+  onTestFinished(async () => {
+    child.kill("SIGKILL");
+    await exited;
+  });
+  for await (const data of child.stderr) if (String(data).includes("running")) break;
+  child.stderr.resume();
+  return { port };
+}
+
+test.runIf(BROKER === "mosquitto").each([
+  ["publish anything", ["topic read #"], 2],
+  ["read anything", ["topic write #"], 2],
+  ["publish as the host", ["topic read #", "topic write halloween/cli/#"], 1],
+  ["use our prefix", ["topic readwrite haunted/#"], 2],
+])("a broker that acknowledges, and doesn't let us %s", async (_what, acl, count) => {
+  const broker = await strictBroker(acl);
+  const { faults, of } = await doctor({ broker });
+  expect(faults).toEqual(new Array(count).fill("rights"));
+  expect(of("rights").at(0)?.text).toMatch(/^halloween\/worker_host\/status\/doctor: .*we may not publish there/);
+  expect(of("rights").at(0)?.remedy).toContain("halloween/#");
+});
+
+test.runIf(BROKER === "mosquitto")("a broker whose list lets us do all that a host does", async () => {
+  expect((await doctor({ broker: await strictBroker(["topic readwrite halloween/#"]) })).faults).toEqual([]);
+});

@@ -1,0 +1,114 @@
+import { accessSync, constants, existsSync, mkdtempSync, rmSync, statfsSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { messageOf } from "../../contract/errors.ts";
+import { describeHolder, type LockState, lockFileOf, lockHolder } from "../../host/data-lock.ts";
+import { type Finding, fail, ok, warn } from "./finding.ts";
+
+/** Until when each Node is mended (github.com/nodejs/release). */
+const MENDED_UNTIL = new Map([
+  [20, "2026-04-30"],
+  [21, "2024-06-01"],
+  [22, "2027-04-30"],
+  [23, "2025-06-01"],
+  [24, "2028-04-30"],
+  [25, "2026-06-01"],
+]);
+/** No machine on which this runs has an earlier one. */
+const FIRST_YEAR = 2025;
+const LAST_YEAR = 2100;
+const MB = 1024 * 1024;
+const LITTLE_MB = 200;
+const TOO_LITTLE_MB = 20;
+
+export function lookAtNode(now: number): Finding {
+  const { node } = process.versions;
+  const until = MENDED_UNTIL.get(Number(node.split(".")[0]));
+  return until !== undefined && now > Date.parse(until)
+    ? warn("node", `Node ${node} is no longer mended since ${until}`, "get a newer one, such as: nvm install 24")
+    : ok("node", `Node ${node}`);
+}
+
+export function lookAtClock(now: number): Finding {
+  const year = new Date(now).getUTCFullYear();
+  const text = `it is ${new Date(now).toISOString()} here`;
+  if (year >= FIRST_YEAR && year <= LAST_YEAR) return ok("clock", text);
+  const remedy = "set the clock, such as with an NTP server: commands expire, and certificates hold, by it";
+  return warn("clock", `${text}, which can't be`, remedy);
+}
+
+/** The data folder and who holds it. */
+export function lookAtData(data: string, now: number): Finding[] {
+  const fault = whyNotWritable(data);
+  if (fault !== undefined) {
+    const remedy = "give a folder that this user can write to with --data; until then nothing outlives a restart";
+    return [fail("data", `${data} can't be written to: ${fault}`, remedy)];
+  }
+  const made = existsSync(data) ? "can be written to" : "is not there yet, and can be made";
+  return [ok("data", `${data} ${made}`), lookAtSpace("disk", nearest(data)), lookAtLock(data, now)];
+}
+
+/** Where the workers' code is built. */
+export function lookAtTemporary(): Finding {
+  const fault = whyNotWritable(tmpdir());
+  if (fault === undefined) return lookAtSpace("temp", tmpdir());
+  return fail("temp", `${tmpdir()} can't be written to: ${fault}`, "set TMPDIR to a folder that can");
+}
+
+function lookAtSpace(what: string, folder: string): Finding {
+  const { bavail, bsize } = statfsSync(folder);
+  const free = Math.floor((bavail * bsize) / MB);
+  const text = `${free} MB are free at ${folder}`;
+  if (free >= LITTLE_MB) return ok(what, text);
+  return (free < TOO_LITTLE_MB ? fail : warn)(what, text, `make room: below ${LITTLE_MB} MB writing may soon fail`);
+}
+
+function lookAtLock(data: string, now: number): Finding {
+  const lock = lockIn(data, now);
+  if (typeof lock === "string") {
+    return warn("lock", `${lockFileOf(data)} can't be read: ${lock}`, "remove it if no host runs here");
+  }
+  if (!lock) return ok("lock", `no host runs on ${data}`);
+  const { holder, stale } = lock;
+  if (holder && stale === undefined) return ok("lock", `a host runs on ${data}: ${describeHolder(holder)}`);
+  return ok("lock", `${lockFileOf(data)} was left behind (${stale}): the next start replaces it`);
+}
+
+/** The process of the host that runs on a data folder. */
+export function runningHost(data: string, now: number): number | undefined {
+  const lock = lockIn(data, now);
+  return typeof lock === "object" && lock.stale === undefined ? lock.holder?.pid : undefined;
+}
+
+/** The lock on a data folder, or why it can't be read. */
+function lockIn(data: string, now: number): LockState | string | undefined {
+  try {
+    return lockHolder(data, now);
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+function whyNotWritable(folder: string): string | undefined {
+  try {
+    const there = nearest(folder);
+    if (!statSync(there).isDirectory()) return `${there} is a file`;
+    accessSync(there, constants.W_OK | constants.X_OK);
+    if (there !== folder) return undefined;
+    // A file system that is read-only, or full, says so at a write alone.
+    const probe = mkdtempSync(join(folder, ".worker-host-doctor-"));
+    try {
+      writeFileSync(join(probe, "probe"), "x".repeat(4096));
+    } finally {
+      rmSync(probe, { recursive: true, force: true });
+    }
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+/** The folder, or the nearest above it that is there. */
+function nearest(folder: string): string {
+  return existsSync(folder) || dirname(folder) === folder ? folder : nearest(dirname(folder));
+}
