@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { BROKER, freePort, startBroker, type TestBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
-import { type Files, makeFolder, workerSource } from "./harness/folder.ts";
+import { type Files, makeFolder, workerSource, writeFiles } from "./harness/folder.ts";
 import { runCli, startHost } from "./harness/host.ts";
 
 const PROPS: Files = { "props/lab/backend/worker.ts": workerSource("do_ping() {}") };
@@ -190,6 +190,16 @@ test("a folder in the lock's place", async () => {
   const { faults, of } = await doctor({ broker, files: { "data/worker-host.lock/x": "" } });
   expect(faults).toEqual([]);
   expect(of("lock")[0]).toMatchObject({ status: "warn", text: expect.stringContaining("EISDIR") });
+});
+
+test("credentials of the embedded broker that can't be read, while a host runs", async () => {
+  const cwd = makeFolder(PROPS);
+  const port = String(await freePort());
+  await startHost({ cwd, args: ["--broker-port", port] });
+  writeFiles(cwd, { "data/broker-credentials.json": "{" });
+  const { faults, of } = await doctor({ cwd, env: { WORKER_BROKER_PORT: port } });
+  expect(faults).toEqual(["credentials"]);
+  expect(of("credentials")[0]?.text).toContain("broker-credentials.json");
 });
 
 /** A mosquitto whose access list denies something. */

@@ -33,7 +33,7 @@ async function examine(flags: Flags, edges: Edges): Promise<Finding[]> {
   const host = machine.runningHost(settings.data, now);
   const { health } = settings;
   const [broker, port, props] = await Promise.all([
-    lookAtBroker(settings, { ...edges, host }),
+    lookAtBroker(settings, { ...edges, host }).catch(explain("credentials")),
     health ? [await lookAtPort("health", health.port, health.host, host)] : [],
     lookAtProps(settings, edges),
   ]);
@@ -47,10 +47,16 @@ function settingsOf(flags: Flags, { settingsFrom }: Edges): Settings | Finding[]
   try {
     return settingsFrom(flags);
   } catch (error) {
-    if (!(error instanceof WorkerHostError) || error.code !== "invalid_settings") throw error;
-    const remedy = "mend it; the rest was not looked at";
-    return error.message.split("\n").map((text) => fail("settings", text, remedy));
+    return explain("settings")(error);
   }
+}
+
+/** What an error says that a person can mend, a line for each fault. */
+function explain(what: string): (error: unknown) => Finding[] {
+  return (error) => {
+    if (!(error instanceof WorkerHostError) || error.code !== "invalid_settings") throw error;
+    return error.message.split("\n").map((text) => fail(what, text, "mend it; what needs it was not looked at"));
+  };
 }
 
 function lineOf({ what, status, text, remedy }: Finding): string {

@@ -118,8 +118,10 @@ export class WatchedRunner {
         warn(`the process of the workers has been held up for ${ms} ms${whose}`);
       },
       onStall: (ms) => {
-        if (counts) counts.stalls++;
-        void this.#condemn(({ id, where }) => `${id} hangs ${where}: its process was held up for ${ms} ms`);
+        const ended = this.#condemn(({ id, where }) => `${id} hangs ${where}: its process was held up for ${ms} ms`);
+        void ended.then((was) => {
+          if (counts && was) counts.stalls++;
+        });
       },
       onMemory: (mb) => {
         const much = `${Math.round(mb)} MB, and max_memory_mb is ${limits.maxMemoryMb}`;
@@ -128,16 +130,17 @@ export class WatchedRunner {
     });
   }
 
-  /** Finds out who is to blame, and ends the process. */
-  async #condemn(tell: (culprit: Culprit) => string): Promise<void> {
+  /** Finds out who is to blame, and ends the process, unless somebody debugs it; gives whether it did. */
+  async #condemn(tell: (culprit: Culprit) => string): Promise<boolean> {
     const culprit = await findCulprit(this.process, this.options.blackBox, this.options);
     if (culprit === "debugged") {
       this.#guard?.beat(true);
       this.#guard?.resume();
-      return;
+      return false;
     }
     this.#offence = { culprit, tell };
     this.process.kill();
+    return true;
   }
 
   #offender(reason: string): Offender | undefined {

@@ -14,7 +14,7 @@ export interface BrokerOptions extends ClientDependencies {
 }
 
 const ECHO_MS = 2_000;
-const RETAINED_MS = 500;
+const RETAINED_MS = 1_000;
 const SLOW_MS = 200;
 
 /** Tries the broker as a host would use it. What is published is our own, comes back to us, and is obeyed by nobody. */
