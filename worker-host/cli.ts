@@ -88,7 +88,6 @@ const edges: Edges = {
 
 addServing(program, edges);
 addAccess(program, edges);
-addLogs(program, edges);
 
 withSettings(program.command("list"), () => true)
   .description("list the workers: those of the running host, or else what would load")

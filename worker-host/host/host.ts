@@ -94,7 +94,10 @@ export class Host {
     this.#supervisor = supervisor;
     supervisor.open();
     const survey = this.#survey();
-    const [broker] = await Promise.all([settings.external ?? this.#startBroker(), survey]);
+    const own = settings.external ? undefined : startOwnBroker(settings, log);
+    const [embedded] = await Promise.all([own, survey]);
+    this.#embedded = embedded;
+    const broker = settings.external ?? (embedded as EmbeddedBroker).options;
     this.#broker = broker;
     log.info(
       { port: this.#embedded?.port },
@@ -110,9 +113,8 @@ export class Host {
     this.#safety = safety;
     const { night } = safety;
     this.#homeAssistant = new HomeAssistantLink({ ...this.options, topics: this.#topics, presence, supervisor, night });
-    const desk = this.#createDesk(safety, presence, supervisor, live);
-    this.#desk = desk;
-    await presence.takeCommands((message) => desk.receive(message));
+    this.#desk = this.#createDesk(safety, presence, supervisor, live);
+    await presence.takeCommands((message) => this.#desk?.receive(message));
     const parts = { standing, safety, presence, supervisor };
     await Promise.all([this.#connect(broker, parts), this.#begin(live, await survey)]);
     if (!this.#stopped) await presence.clearRemoved();
@@ -172,11 +174,6 @@ export class Host {
     await this.#leave();
   }
 
-  async #startBroker(): Promise<BrokerOptions> {
-    this.#embedded = await startOwnBroker(this.options.settings, this.options.log);
-    return this.#embedded.options;
-  }
-
   /** Looks at what is on disk; `overlay` has texts that stand in for files'. */
   async #survey(overlay: ReadonlyMap<string, string> = new Map()): Promise<Plan> {
     const { settings, env } = this.options;
@@ -184,10 +181,9 @@ export class Host {
   }
 
   #createSupervisor(bundles: string): Supervisor {
-    const { settings } = this.options;
     return new Supervisor({
       ...this.options,
-      ...settings,
+      ...this.options.settings,
       counts: this.#counts,
       bundler: new Bundler(bundles, this.#show),
       scratch: bundles,
@@ -209,10 +205,6 @@ export class Host {
   #say(id: string, key: "warn" | "error", text: string): void {
     this.options.log[key]({ worker: id }, text);
     this.#presence?.say(id, key, text);
-  }
-
-  #fail(text: string): void {
-    this.#say(this.#topics.hostName, "error", text);
   }
 
   #createPresence(broker: BrokerOptions, supervisor: Supervisor): Presence {
@@ -242,21 +234,20 @@ export class Host {
       gate: this.#gate,
       presence,
       supervisor,
-      fail: (text) => this.#fail(text),
+      fail: (text) => this.#say(this.#topics.hostName, "error", text),
     });
   }
 
   #openSafety(presence: Presence, supervisor: Supervisor, live: LiveReload): Promise<Safety> {
-    const { settings } = this.options;
     return Safety.open({
       ...this.options,
-      ...settings,
+      ...this.options.settings,
       topics: this.#topics,
       presence,
       supervisor,
       onShowOver: () => live.resume(),
       onLockOut: () => this.#homeAssistant?.update(),
-      fail: (text) => this.#fail(text),
+      fail: (text) => this.#say(this.#topics.hostName, "error", text),
     });
   }
 
@@ -291,11 +282,11 @@ export class Host {
   }
 
   async #begin(live: LiveReload, first: Plan): Promise<void> {
-    const { settings } = this.options;
+    const { props, builtins } = this.options.settings;
     await live.begin(first);
     this.#presence?.describe();
     if (first.workers.every(({ skipped }) => skipped !== undefined)) {
-      const text = `no worker found: expected ${settings.props}/<id>/backend/worker.ts or ${settings.builtins}/<name>.ts`;
+      const text = `no worker found: expected ${props}/<id>/backend/worker.ts or ${builtins}/<name>.ts`;
       this.#say(this.#topics.hostName, "warn", text);
     }
   }
