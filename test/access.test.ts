@@ -170,6 +170,21 @@ describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosqu
     while (!(await refused())) await new Promise((resolve) => setTimeout(resolve, 10));
   });
 
+  test("drops what the host says with a user who may not, which its start finds out", async () => {
+    const { cwd, passwords } = await makeAccess();
+    const { port } = await startGuardedBroker(cwd);
+    const host = await startHost({
+      props: {},
+      dontWait: true,
+      env: {
+        ...{ MQTT_HOST: "127.0.0.1", MQTT_PORT: String(port) },
+        ...{ MQTT_USERNAME: "gate", MQTT_PASSWORD: passwords.get("gate") ?? "" },
+      },
+    });
+    await host.logged(/worker_host\/claim: nothing came back in 5 s; may this user publish and subscribe there\?/);
+    await host.stop();
+  });
+
   test("is what compose starts with .env: on the network, with a health check that publishes and reads", async () => {
     const { cwd } = await makeAccess();
     const lines = readFileSync(join(cwd, ".env"), "utf8").trim().split("\n");

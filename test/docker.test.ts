@@ -270,7 +270,10 @@ test("docker-compose.yml: the broker on loopback, and the host that uses it", ()
   expect(broker.image).toBe("eclipse-mosquitto:2");
   expect(broker.ports).toEqual(["127.0.0.1:1883:1883", "127.0.0.1:8883:8883"]);
   expect(host.build).toBe(".");
-  expect(host.ports).toBeUndefined();
+  // Health and metrics, for this machine.
+  expect(host.ports).toEqual([
+    `127.0.0.1:${host.environment?.WORKER_HEALTH_PORT}:${host.environment?.WORKER_HEALTH_PORT}`,
+  ]);
   expect(host.depends_on).toEqual({ broker: { condition: "service_healthy" } });
   expect(host.tmpfs).toEqual(["/tmp"]);
   for (const service of [broker, host]) {
