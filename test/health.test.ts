@@ -132,10 +132,13 @@ test("counts what workers do, and forgets them with their props", async () => {
   const props = makeFolder({ "lab/backend/worker.ts": BUSY, "other/backend/worker.ts": BUSY });
   const host = await startHost({ broker, args: ["--props", props], env: HEALTH });
   const url = await healthUrl(host);
+  // After this it has heard its own availability, which counts as a message too.
+  await client.command("lab", { action: "ping", reply_to: "halloween/cli/reply/first" });
+  await client.expect("halloween/cli/reply/first");
   const before = await metricsOf(url);
   const lab = (name: string, labels = "") => `worker_host_${name}{worker="lab"${labels}}`;
   expect(before.get(lab("worker_running"))).toBe(1);
-  expect(before.get(lab("command_duration_seconds_count"))).toBe(0);
+  expect(before.get(lab("command_duration_seconds_count"))).toBe(1);
 
   for (const command of ["ping", "ping", "slow", "bad", "dance"]) {
     const reply_to = `halloween/cli/reply/${Math.random()}`;
@@ -170,9 +173,10 @@ test("counts what workers do, and forgets them with their props", async () => {
   expect(restarted.get("worker_host_process_deaths_total")).toBe(1);
   expect(restarted.get(lab("command_duration_seconds_count"))).toBeGreaterThanOrEqual(4);
 
+  const gone = client.expectNext("halloween/lab/status/runstate", "");
   rmSync(join(props, "lab"), { recursive: true });
   await client.command("worker_host", "rescan");
-  await client.expectNext("halloween/lab/status/runstate", "");
+  await gone;
   expect([...(await metricsOf(url)).keys()].filter((line) => line.includes('"lab"'))).toEqual([]);
 });
 
