@@ -96,12 +96,9 @@ withSettings(program.command("list"), () => true)
   .addHelpText("after", "\nExample:\n  worker-host list --json")
   .action(async (flags: Flags) => {
     const outcome = await list(settingsFrom(flags), {
-      cwd: process.cwd(),
-      env: process.env,
+      ...edges,
       json: flags.json === true,
       running: flags.running === true,
-      clock: systemClock,
-      random: Math.random,
     });
     for (const note of outcome.notes) console.error(note);
     if (outcome.text) console.log(outcome.text);
@@ -122,14 +119,12 @@ withSettings(program.command("send"), forConnecting)
   .action(async (id: string, action: string, args: string[], flags: Flags) => {
     const json = typeof flags.json === "string" ? flags.json : undefined;
     const outcome = await send(settingsFrom(flags), {
+      ...edges,
       id,
       action,
       args,
       ...(json === undefined ? {} : { json }),
       wait: flags.wait ?? false,
-      newId: randomUUID,
-      clock: systemClock,
-      random: Math.random,
     });
     finish(outcome);
   });
@@ -141,9 +136,7 @@ for (const { name, action, what } of ALL_STOP_COMMANDS) {
     .addHelpText("after", `\nExample:\n  worker-host ${name} guest in the coffin`)
     .action(async (words: string[], flags: Flags) => {
       const reason = words.length > 0 ? { reason: words.join(" ") } : {};
-      const options = { action, ...reason, newId: randomUUID, clock: systemClock, random: Math.random };
-      const outcome = await allStop(settingsFrom(flags), options);
-      finish(outcome);
+      finish(await allStop(settingsFrom(flags), { ...edges, action, ...reason }));
     });
 }
 
@@ -154,10 +147,8 @@ for (const { line, what, example, tell } of TELLINGS) {
     .action(async (...given: [...(string | string[])[], Flags, Command]) => {
       const { said, ...telling } = tell(given.slice(0, -2).flat() as string[]);
       const outcome = await tellHost(settingsFrom(given.at(-2) as Flags), {
+        ...edges,
         ...telling,
-        newId: randomUUID,
-        clock: systemClock,
-        random: Math.random,
         describe: () => said,
         otherwise: (error) => error.message,
       });
@@ -176,9 +167,7 @@ withSettings(board.command("rename"), forConnecting)
   .argument("<new-id>", "the one that it is to have")
   .addHelpText("after", "\nExample:\n  worker-host board rename fogger fogger_hw")
   .action(async (id: string, newId: string, flags: Flags) => {
-    const newCommandId = randomUUID;
-    const dependencies = { newCommandId, clock: systemClock, random: Math.random, say: console.log };
-    finish(await renameBoard(settingsFrom(flags), { id, newId, ...dependencies }));
+    finish(await renameBoard(settingsFrom(flags), { ...edges, id, newId, newCommandId: edges.newId }));
   });
 
 withSettings(program.command("new"), ({ key }) => key === "props" || key === "mqtt_prefix")
@@ -197,8 +186,7 @@ withSettings(program.command("check"), () => true)
   .action(async (ids: string[], flags: Flags) => {
     const settings = settingsFrom(flags);
     const log = await createLogger({ level: "silent", pretty: false });
-    const options = { ids, cwd: process.cwd(), env: process.env, log, clock: systemClock };
-    const outcome = await check(settings, options);
+    const outcome = await check(settings, { ...edges, ids, log });
     for (const note of outcome.notes) console.error(note);
     console.log(outcome.lines.join("\n") || "no worker");
     process.exit(outcome.ok ? 0 : 1);

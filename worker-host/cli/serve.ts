@@ -52,7 +52,17 @@ async function serve(settings: Settings, edges: Edges): Promise<Host | undefined
   logFiles.report((text) => log.error(text));
   const onOusted = (error: unknown) => void host.kill().finally(() => logFiles.close().finally(() => fail(error)));
   const host: Host = new Host({
-    ...{ settings, version, cwd, env, log, logOptions, logFiles, clock, random, newId, onOusted },
+    settings,
+    version,
+    cwd,
+    env,
+    log,
+    logOptions,
+    logFiles,
+    clock,
+    random,
+    newId,
+    onOusted,
   });
   const stopping = stopOnSignals({ host, logFiles, edges, say: (text) => log.info(text) });
   try {
