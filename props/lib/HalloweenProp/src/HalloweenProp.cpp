@@ -69,19 +69,13 @@ void describeArg(JsonWriter& json, const ArgSpec& spec, const char* name) {
   if (spec.kind == ArgSpec::Kind::Word) {
     json.text("type", "string").open('[', "enum");
     const char* words = spec.words;
-    for (int place = 0; *words != '\0'; ++place) {
-      const char* const bar = strchr(words, '|');
-      const Text word{words, bar == nullptr ? strlen(words) : static_cast<size_t>(bar - words)};
-      json.text(nullptr, word);
-      words += word.length + (bar == nullptr ? 0 : 1);
+    Text choice, otherwise;
+    for (int place = 0; takeChoice(words, choice); ++place) {
+      json.text(nullptr, choice);
+      if (place == spec.otherwise) otherwise = choice;
     }
     json.close(']');
-    if (!isnan(spec.otherwise)) {
-      const char* first = spec.words;
-      for (int place = static_cast<int>(spec.otherwise); place > 0; --place) first = strchr(first, '|') + 1;
-      const char* const bar = strchr(first, '|');
-      json.text("default", Text{first, bar == nullptr ? strlen(first) : static_cast<size_t>(bar - first)});
-    }
+    if (!otherwise.empty()) json.text("default", otherwise);
   } else {
     json.text("type", "number").number("minimum", spec.least).number("maximum", spec.most);
     if (!isnan(spec.otherwise)) json.number("default", spec.otherwise);

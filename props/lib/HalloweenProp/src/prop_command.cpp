@@ -230,11 +230,9 @@ double durationIn(Text text) {
 
 /// Its place among `first|second`; NAN where it is none of them.
 double placeAmong(const char* words, Text text) {
-  for (int place = 0; *words != '\0'; ++place) {
-    const char* const bar = strchr(words, '|');
-    const size_t length = bar == nullptr ? strlen(words) : static_cast<size_t>(bar - words);
-    if (length == text.length && memcmp(words, text.at, length) == 0) return place;
-    words += length + (bar == nullptr ? 0 : 1);
+  Text choice;
+  for (int place = 0; takeChoice(words, choice); ++place) {
+    if (choice.length == text.length && memcmp(choice.at, text.at, text.length) == 0) return place;
   }
   return NAN;
 }
@@ -359,6 +357,14 @@ struct Reader {
 };
 
 }  // namespace
+
+bool takeChoice(const char*& words, Text& choice) {
+  if (*words == '\0') return false;
+  const char* const bar = strchr(words, '|');
+  choice = Text{words, bar == nullptr ? strlen(words) : static_cast<size_t>(bar - words)};
+  words += choice.length + (bar == nullptr ? 0 : 1);
+  return true;
+}
 
 bool readArgs(const Command& command, const ArgSpec* specs, int count, double* values, char* why, size_t whySize) {
   for (int i = 0; i < count; ++i) values[i] = specs[i].otherwise;

@@ -78,6 +78,9 @@ constexpr ArgSpec oneOf(const char* name, const char* words, double otherwise) {
   return {name, ArgSpec::Kind::Word, 0, 0, otherwise, words};
 }
 
+/// Splits off the first of some words with "|" between them; false where there is none left.
+bool takeChoice(const char*& words, Text& choice);
+
 /// A command has no more arguments than this.
 constexpr int MOST_ARGS = 3;
 

@@ -66,7 +66,7 @@ void Wire::loop(uint32_t now) {
     retryAt_ = now + backoff_.next(esp_random());
   }
   if (client_ != nullptr && !reached(now, retryAt_)) return;
-  if (!locate(now)) {
+  if (!locate()) {
     retryAt_ = now + backoff_.next(esp_random());
     return;
   }
@@ -80,7 +80,7 @@ void Wire::loop(uint32_t now) {
 }
 
 /// Writes the broker's address into `uri_`; false where its name is not found.
-bool Wire::locate(uint32_t) {
+bool Wire::locate() {
   const char* rest = settings_->broker;
   const bool tls = strncmp(rest, "mqtts://", 8) == 0;
   if (tls) rest += 8;

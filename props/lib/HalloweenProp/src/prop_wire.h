@@ -42,7 +42,7 @@ class Wire {
   void letIn(Letter::Kind kind, const esp_mqtt_event_t& event);
   bool isStop(Text payload);
   void subscribe();
-  bool locate(uint32_t now);
+  bool locate();
   void open();
 
   Mailbox& mailbox_;
