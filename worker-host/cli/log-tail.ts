@@ -26,29 +26,24 @@ export class LogTail {
 
   /** The last lines, oldest first. */
   async last(count: number): Promise<string[]> {
-    let lines = await this.more();
-    const seen = new Set([this.#ino]);
-    for (let age = 1; lines.length < count; age++) {
-      const older = await this.#open(age);
-      if (!older) break;
-      const { ino } = await older.stat();
-      // It was rotated meanwhile.
-      if (!seen.has(ino)) lines = [...(await linesFrom(older, 0)).lines, ...lines];
-      seen.add(ino);
-      await older.close();
-    }
-    return count === 0 ? [] : lines.slice(-count);
+    const newest = await this.more();
+    if (newest.length >= count) return count === 0 ? [] : newest.slice(-count);
+    const older = await this.#before(this.#ino, async (lines) => {
+      return newest.length + lines.length >= count && (await unlessMissing(stat(this.#path(0))))?.ino === this.#ino;
+    });
+    return [...older, ...newest].slice(-count);
   }
 
   /** The lines that have come since the last call; at the first, all of the file that is written to. */
   async more(): Promise<string[]> {
     const found = await unlessMissing(stat(this.#path(0)));
     if (found && found.ino === this.#ino && found.size === this.#position) return [];
-    const current = await this.#open(0);
-    // It is between two names.
+    // Between two names there is none that is written to.
+    const current = (await this.#open(0)) ?? (await this.#open(1));
     if (!current) return [];
     const { ino } = await current.stat();
-    const before = this.#ino === 0 || this.#ino === ino ? [] : await this.#rotated(ino);
+    const before =
+      this.#ino === 0 || this.#ino === ino ? [] : await this.#before(ino, async (_, read) => read === this.#ino);
     const { lines, end } = await linesFrom(current, ino === this.#ino ? this.#position : 0);
     await current.close();
     this.#ino = ino;
@@ -56,18 +51,25 @@ export class LogTail {
     return [...before, ...lines];
   }
 
-  /** What was not read of files that have another name by now, and of those that came and went between. */
-  async #rotated(current: number): Promise<string[]> {
+  /**
+   * What was not read of files older than `current`, until that is enough. They may get their next names meanwhile: then
+   * one is met twice, one is missing between two names, or newer ones are met before `current` is.
+   */
+  async #before(current: number, enough: (lines: string[], read: number) => Promise<boolean>): Promise<string[]> {
     let lines: string[] = [];
-    for (let age = 1; ; age++) {
-      const older = await this.#open(age);
-      if (!older) return lines;
-      const { ino } = await older.stat();
-      const rest = ino === current ? [] : (await linesFrom(older, ino === this.#ino ? this.#position : 0)).lines;
-      await older.close();
-      lines = [...rest, ...lines];
-      if (ino === this.#ino) return lines;
+    const seen = new Set([current]);
+    for (let age = 1, missing = 0; missing < 2; age++) {
+      const file = await this.#open(age);
+      missing = file ? 0 : missing + 1;
+      if (!file) continue;
+      const { ino } = await file.stat();
+      const rest = seen.has(ino) ? [] : (await linesFrom(file, ino === this.#ino ? this.#position : 0)).lines;
+      await file.close();
+      seen.add(ino);
+      lines = ino === current ? [] : [...rest, ...lines];
+      if (ino !== current && (await enough(lines, ino))) break;
     }
+    return lines;
   }
 
   #open(age: number): Promise<FileHandle | undefined> {
