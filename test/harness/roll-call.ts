@@ -115,10 +115,11 @@ export class RollCallRun {
     this.filters = new Happenings();
   }
 
-  /** Fulfils when these are suspected, and listened to. */
+  /** Fulfils when these are suspected, and what the broker retains of them, which comes after the grant, is known. */
   async suspects(...ids: string[]): Promise<void> {
     for (const id of ids)
       await this.filters.find((happened) => happened === `= ${TOPICS.wholeOf(id)}`, `doubts of ${id}`);
+    await this.barrier();
   }
 
   /** Fulfils when nobody listens to these any more. */
