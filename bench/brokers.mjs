@@ -26,11 +26,12 @@ export async function freePort() {
 /**
  * A mosquitto of our own, on 127.0.0.1.
  *
- * @returns {Promise<{ port: number, stop: () => Promise<void> }>}
+ * @param {number} [port] a free one if not given
+ * @returns {Promise<{ pid: number, port: number, stop: () => Promise<void> }>}
  */
-export async function startMosquitto() {
+export async function startMosquitto(port) {
   const folder = mkdtempSync(join(tmpdir(), "worker-host-bench-"));
-  const port = await freePort();
+  port ??= await freePort();
   const config = [
     `listener ${port} 127.0.0.1`,
     "allow_anonymous true",
@@ -55,6 +56,7 @@ export async function startMosquitto() {
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   return {
+    pid: Number(child.pid),
     port,
     stop: async () => {
       child.kill();
@@ -63,6 +65,11 @@ export async function startMosquitto() {
       remove();
     },
   };
+}
+
+/** @param {string} broker @returns {Promise<Awaited<ReturnType<typeof startMosquitto>> | undefined>} undefined: the host's own is wanted */
+export async function startBroker(broker) {
+  return broker === "mosquitto" ? startMosquitto() : undefined;
 }
 
 /** @param {number} port @returns {Promise<boolean>} */

@@ -9,30 +9,10 @@ import { atExit } from "./at-exit.mjs";
 
 export const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
-/** Each prop's worker: what a plain one does, a tick now and then and an answer to a command. */
-const WORKER = `import { BaseWorker } from "worker-host";
+/** Each prop's worker is the same. */
+const WORKER = `export { Worker } from ${JSON.stringify(fileURLToPath(new URL("worker.ts", import.meta.url)))};\n`;
 
-export class Worker extends BaseWorker {
-  async start() {
-    await super.start();
-    this.spawn(this.ticker);
-  }
-
-  async ticker() {
-    for (let i = 0; ; i++) {
-      this.telemetry("tick", i);
-      await this.sleep(5000);
-    }
-  }
-
-  async do_ping(text) {
-    await undefined;
-    this.telemetry("pong", text ?? "ok");
-  }
-}
-`;
-
-/** The ids of `makeProps(count)`. @param {number} count */
+/** @param {number} count of props */
 export const propIds = (count) => Array.from({ length: count }, (_, index) => `prop_${index}`);
 
 /** What the host says on standard output, a line each. @typedef {{ msg: string, port?: number }} LogLine */
@@ -44,22 +24,25 @@ export const propIds = (count) => Array.from({ length: count }, (_, index) => `p
  * @property {number} pid npm's
  * @property {number} startedAt on the clock of `performance.now()`
  * @property {string} url the broker's
+ * @property {string} props the folder
  * @property {Promise<number>} ready when it said so, on the clock of `performance.now()`
  * @property {() => Promise<void>} stop
  */
 
 /**
- * @param {number} propCount
+ * @param {readonly string[]} ids of its props
  * @param {number | undefined} brokerPort the broker's on 127.0.0.1; without one, the embedded broker runs
+ * @param {{ own?: readonly string[] }} [options] those that run in a process of their own
  * @returns {Promise<HostProcess>} as soon as it has said where its broker is
  */
-export async function startHost(propCount, brokerPort) {
+export async function startHost(ids, brokerPort, { own = [] } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "worker-host-bench-"));
   const props = join(folder, "props");
   mkdirSync(props);
-  for (const id of propIds(propCount)) {
+  for (const id of ids) {
     mkdirSync(join(props, id, "backend"), { recursive: true });
     writeFileSync(join(props, id, "backend/worker.ts"), WORKER);
+    if (own.includes(id)) writeFileSync(join(props, id, "backend/config.yaml"), "worker:\n  isolation: own\n");
   }
   const broker =
     brokerPort === undefined ? ["--broker-port", "0"] : ["--mqtt-host", "127.0.0.1", "--mqtt-port", String(brokerPort)];
@@ -85,6 +68,7 @@ export async function startHost(propCount, brokerPort) {
   return {
     pid: Number(child.pid),
     startedAt,
+    props,
     url: `mqtt://127.0.0.1:${brokerPort ?? listening.line.port}`,
     ready: log.find(/^ready$/).then(({ at }) => at),
     stop: async () => {

@@ -29,16 +29,38 @@ function treeOf(pid) {
   return under(pid);
 }
 
+/** The host's process and all that it started. @param {number} npmPid of `npm start`, which is not one of them */
+function hostProcesses(npmPid) {
+  const host = treeOf(npmPid).find((pid) => readOf(`/proc/${pid}/cmdline`)?.split("\0")[1] === "worker-host/bin.cjs");
+  if (host === undefined) throw new Error("the host's process was not found");
+  return treeOf(host);
+}
+
 /**
  * The memory of a host and all that it started, in MB: each page shared by n processes counts for a n-th.
  *
- * @param {number} npmPid of `npm start`, which is not counted itself
+ * @param {number} npmPid of `npm start`
  */
 export function hostMemory(npmPid) {
-  const host = treeOf(npmPid).find((pid) => readOf(`/proc/${pid}/cmdline`)?.split("\0")[1] === "worker-host/bin.cjs");
-  if (host === undefined) throw new Error("the host's process was not found");
-  const kilobytes = treeOf(host).map((pid) =>
+  const kilobytes = hostProcesses(npmPid).map((pid) =>
     Number(/^Pss:\s+(\d+)/m.exec(readOf(`/proc/${pid}/smaps_rollup`) ?? "")?.[1] ?? 0),
   );
   return kilobytes.reduce((sum, each) => sum + each, 0) / 1024;
 }
+
+/**
+ * The CPU time that processes have taken, in ms; the kernel counts in hundredths of a second.
+ *
+ * @param {readonly number[]} pids
+ */
+export function cpuTimeMs(pids) {
+  const ticks = pids.map((pid) => {
+    const stat = readOf(`/proc/${pid}/stat`) ?? "";
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return Number(fields[11] ?? 0) + Number(fields[12] ?? 0);
+  });
+  return ticks.reduce((sum, each) => sum + each, 0) * 10;
+}
+
+/** The CPU time of a host and all that it started, in ms. @param {number} npmPid of `npm start` */
+export const hostCpuTimeMs = (npmPid) => cpuTimeMs(hostProcesses(npmPid));

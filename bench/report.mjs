@@ -1,4 +1,4 @@
-import { median, spread } from "./statistics.mjs";
+import { spread } from "./statistics.mjs";
 
 /**
  * One line of the result.
@@ -7,35 +7,39 @@ import { median, spread } from "./statistics.mjs";
  * @property {string} broker
  * @property {string} name
  * @property {string} unit of `value` and `baseline`
+ * @property {string} [baselineName] what the baseline is of; without one there is none
  * @property {import("./statistics.mjs").Spread} value
- * @property {import("./statistics.mjs").Spread} baseline
- * @property {"ratio" | "difference" | "value"} compared what `target` is about; `ratio` and `difference`: to the baseline
+ * @property {import("./statistics.mjs").Spread} [baseline]
+ * @property {"ratio" | "value"} compared what `target` is about: the ratio to the baseline, or the value itself
  * @property {import("./statistics.mjs").Spread} result
- * @property {{ atMost: number } | { atLeast: number } | undefined} target
- * @property {boolean | undefined} reached undefined without a target
+ * @property {{ atMost: number } | { atLeast: number }} [target]
+ * @property {boolean} [reached]
  */
 
 /**
- * @param {Pick<Row, "broker" | "name" | "unit" | "compared" | "target">} what
+ * @param {Pick<Row, "broker" | "name" | "unit" | "baselineName" | "compared" | "target">} what
  * @param {readonly number[]} values
- * @param {readonly number[]} baselines taken in the same rounds
+ * @param {readonly number[]} [baselines] taken in the same rounds, or one for all of them
  * @returns {Row}
  */
-export function row(what, values, baselines) {
-  const result = spread(
-    values.map((value, round) => {
-      const baseline = baselines[round] ?? Number.NaN;
-      if (what.compared === "ratio") return value / baseline;
-      return what.compared === "difference" ? value - baseline : value;
-    }),
+export function row(what, values, baselines = []) {
+  const compared = values.map((value, round) =>
+    what.compared === "ratio" ? value / (baselines[round] ?? Number(baselines[0])) : value,
   );
-  return { ...what, value: spread(values), baseline: spread(baselines), result, reached: isReached(what, result) };
+  const result = spread(compared);
+  const { target } = what;
+  return {
+    ...what,
+    value: spread(values),
+    ...(baselines.length > 0 ? { baseline: spread(baselines) } : {}),
+    result,
+    ...(target ? { reached: isReached(target, result.median) } : {}),
+  };
 }
 
-/** @param {Pick<Row, "target">} what @param {import("./statistics.mjs").Spread} result */
-function isReached({ target }, result) {
-  if (!target) return undefined;
-  return "atMost" in target ? result.median <= target.atMost : result.median >= target.atLeast;
+/** @param {NonNullable<Row["target"]>} target @param {number} result */
+function isReached(target, result) {
+  return "atMost" in target ? result <= target.atMost : result >= target.atLeast;
 }
 
 /** @param {number} value */
@@ -43,12 +47,6 @@ const digits = (value) => value.toLocaleString("en-US", { maximumSignificantDigi
 
 /** @param {import("./statistics.mjs").Spread} values */
 const withSpread = (values) => `${digits(values.median)} (${digits(values.min)}-${digits(values.max)})`;
-
-/** @param {Row} row */
-function resultOf({ compared, result, unit }) {
-  if (compared === "ratio") return `x ${withSpread(result)}`;
-  return compared === "difference" ? `${withSpread(result)} ${unit} more` : `${withSpread(result)} ${unit}`;
-}
 
 /** @param {Row} row */
 function targetOf({ target, compared, unit }) {
@@ -60,13 +58,14 @@ function targetOf({ target, compared, unit }) {
 /** @param {readonly Row[]} rows */
 export function table(rows) {
   const cells = [
-    ["broker", "what", "worker-host", "baseline", "compared", "target", "reached"],
+    ["broker", "what", "worker-host", "baseline", "", "ratio", "target", "reached"],
     ...rows.map((each) => [
       each.broker,
       each.name,
       `${withSpread(each.value)} ${each.unit}`,
-      `${withSpread(each.baseline)} ${each.unit}`,
-      resultOf(each),
+      each.baselineName ?? "",
+      each.baseline ? `${withSpread(each.baseline)} ${each.unit}` : "",
+      each.compared === "ratio" ? `x ${withSpread(each.result)}` : "",
       targetOf(each),
       each.reached === undefined ? "" : each.reached ? "yes" : "NO",
     ]),
@@ -80,49 +79,4 @@ export function table(rows) {
         .trimEnd(),
     )
     .join("\n");
-}
-
-/**
- * @param {string} broker
- * @param {Awaited<ReturnType<typeof import("./speed.mjs").measureSpeed>>} speed
- * @returns {Row[]}
- */
-export function speedRows(broker, { p50, p99, throughput }) {
-  /** @type {{ broker: string, compared: "ratio" }} */
-  const common = { broker, compared: "ratio" };
-  return [
-    row({ ...common, name: "ping, 1 in flight, p50", unit: "ms", target: { atMost: 1.25 } }, p50.worker, p50.bare),
-    row({ ...common, name: "ping, 1 in flight, p99", unit: "ms", target: undefined }, p99.worker, p99.bare),
-    row(
-      { ...common, name: "ping, 64 in flight", unit: "/s", target: { atLeast: 0.8 } },
-      throughput.worker,
-      throughput.bare,
-    ),
-  ];
-}
-
-/**
- * @param {string} broker
- * @param {Awaited<ReturnType<typeof import("./start-up.mjs").measureStarts>>} starts
- * @returns {Row[]}
- */
-export function startRows(broker, { many, none }) {
-  const memory = (/** @type {typeof many} */ starts) => starts.flatMap(({ mb }) => (mb === undefined ? [] : [mb]));
-  const rows = [
-    row(
-      { broker, name: "npm start, 200 online", unit: "ms", compared: "value", target: { atMost: 2_000 } },
-      many.map(({ ms }) => ms),
-      none.map(({ ms }) => ms),
-    ),
-  ];
-  if (memory(many).length === 0) return rows;
-  // Each start with workers against the median of those without: which of those came next to it means nothing.
-  const without = memory(none);
-  const baselines = memory(many).map(() => median(without));
-  const memoryRow = row(
-    { broker, name: "memory, 200 workers", unit: "MB", compared: "difference", target: { atMost: 150 } },
-    memory(many),
-    baselines,
-  );
-  return [...rows, { ...memoryRow, baseline: spread(without) }];
 }

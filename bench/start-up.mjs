@@ -1,62 +1,99 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { startMosquitto } from "./brokers.mjs";
+import { startBroker } from "./brokers.mjs";
 import { propIds, startHost } from "./host-process.mjs";
-import { canMeasureMemory, hostMemory } from "./memory.mjs";
+import { canMeasureMemory, hostCpuTimeMs, hostMemory } from "./memory.mjs";
 import { connectBare } from "./mqtt-client.mjs";
+import { whenAllSaid } from "./pings.mjs";
+import { row } from "./report.mjs";
+import { interleave } from "./rounds.mjs";
+import { median } from "./statistics.mjs";
 
-const WORKERS = 200;
-const ROUNDS = 3;
+/** @typedef {import("./report.mjs").Row} Row */
+
+const ROUNDS = 2;
 /** What a start leaves behind for the garbage collector is no part of what workers cost for long. */
 const SETTLE_MS = 3_000;
+const IDLE_MS = 5_000;
+const IDLE_WORKERS = 50;
 
-/** One start: ms until online, and MB afterwards. @typedef {{ ms: number, mb: number | undefined }} Start */
+/** One start: ms until online, MB afterwards, and what share of a core it takes with nothing to do. @typedef {{ ms: number, mb: number, idle: number }} Start */
+
+/** @typedef {NonNullable<Row["target"]>} Target */
+/** @type {Record<string, { count: number, own?: boolean, online?: Target, memory?: Target }>} */
+const HOSTS = {
+  "no worker": { count: 0 },
+  "1 worker": { count: 1 },
+  "50 workers": { count: IDLE_WORKERS },
+  "200 workers": { count: 200 },
+  "1000 workers": { count: 1_000, online: { atMost: 4_000 }, memory: { atMost: 300 } },
+  "20 workers, each in its own process": { count: 20, own: true },
+};
 
 /**
- * Starts a host with 200 workers and one with none, by turns.
+ * From `npm start` to the last worker online, and what a host takes then.
  *
- * @param {boolean} onMosquitto else on the embedded broker
- * @returns {Promise<{ many: Start[], none: Start[] }>}
+ * @param {string} broker
+ * @returns {Promise<Row[]>}
  */
-export async function measureStarts(onMosquitto) {
-  /** @type {{ many: Start[], none: Start[] }} */
-  const measured = { many: [], none: [] };
-  for (let round = 0; round < ROUNDS; round++) {
-    measured.many.push(await measureStart(WORKERS, onMosquitto));
-    measured.none.push(await measureStart(0, onMosquitto));
-  }
-  return measured;
+export async function measureStarts(broker) {
+  const starts = await interleave(
+    ROUNDS,
+    Object.fromEntries(Object.entries(HOSTS).map(([name, what]) => [name, () => measureStart(broker, what)])),
+  );
+  const none = starts["no worker"] ?? [];
+  // Of those without workers: which of them came next to which start means nothing.
+  const common = { broker, compared: /** @type {const} */ ("value"), baselineName: "no worker" };
+  const rows = Object.entries(HOSTS).flatMap(([name, { count, online, memory }]) => {
+    const each = starts[name] ?? [];
+    if (count === 0) return [];
+    return [
+      row(
+        { ...common, name: `npm start, ${name} online`, unit: "ms", ...(online ? { target: online } : {}) },
+        each.map(({ ms }) => ms),
+        [median(none.map(({ ms }) => ms))],
+      ),
+      ...(canMeasureMemory
+        ? [
+            row(
+              { ...common, name: `memory, ${name}`, unit: "MB", ...(memory ? { target: memory } : {}) },
+              each.map(({ mb }) => mb),
+              [median(none.map(({ mb }) => mb))],
+            ),
+          ]
+        : []),
+    ];
+  });
+  if (!canMeasureMemory) return rows;
+  const idle = row(
+    { ...common, name: `idle, ${IDLE_WORKERS} workers`, unit: "% of a core", target: { atMost: 1 } },
+    (starts["50 workers"] ?? []).map((start) => start.idle),
+    [median(none.map((start) => start.idle))],
+  );
+  return [...rows, idle];
 }
 
-/** @param {number} count @param {boolean} onMosquitto @returns {Promise<Start>} */
-async function measureStart(count, onMosquitto) {
+/** @param {string} broker @param {{ count: number, own?: boolean }} what @returns {Promise<Start>} */
+async function measureStart(broker, { count, own = false }) {
   // A fresh one each time: the last host left its retained topics on the old one.
-  const mosquitto = onMosquitto ? await startMosquitto() : undefined;
-  const host = await startHost(count, mosquitto?.port);
-  const client = await connectBare(host.url, onMosquitto ? 5 : 4);
-  const online = await whenOnline(client, ["worker_host", ...propIds(count)]);
+  const mosquitto = await startBroker(broker);
+  const ids = propIds(count);
+  const host = await startHost(ids, mosquitto?.port, { own: own ? ids : [] });
+  const client = await connectBare(host.url, mosquitto ? 5 : 4);
+  const online = await whenAllSaid(client, ["worker_host", ...ids], "status/availability", "online");
   await client.endAsync();
   await host.ready;
   await sleep(SETTLE_MS);
-  const mb = canMeasureMemory ? hostMemory(host.pid) : undefined;
+  const mb = canMeasureMemory ? hostMemory(host.pid) : 0;
+  const idle = canMeasureMemory && (count === 0 || count === IDLE_WORKERS) ? await idleShare(host.pid) : 0;
   await host.stop();
   await mosquitto?.stop();
-  return { ms: online - host.startedAt, mb };
+  return { ms: online - host.startedAt, mb, idle };
 }
 
-/**
- * When the last of `ids` is seen `online`, on the clock of `performance.now()`.
- *
- * @param {import("mqtt").MqttClient} client
- * @param {string[]} ids
- * @returns {Promise<number>}
- */
-function whenOnline(client, ids) {
-  const awaited = new Set(ids.map((id) => `halloween/${id}/status/availability`));
-  return new Promise((resolve, reject) => {
-    client.on("message", (topic, payload) => {
-      if (payload.toString() !== "online" || !awaited.delete(topic) || awaited.size > 0) return;
-      resolve(performance.now());
-    });
-    client.subscribeAsync("halloween/+/status/availability", { qos: 0 }).catch(reject);
-  });
+/** @param {number} pid of `npm start` @returns {Promise<number>} % of a core */
+async function idleShare(pid) {
+  const began = performance.now();
+  const before = hostCpuTimeMs(pid);
+  await sleep(IDLE_MS);
+  return ((hostCpuTimeMs(pid) - before) / (performance.now() - began)) * 100;
 }
