@@ -1,12 +1,15 @@
 #!/usr/bin/env node
 // Plain JavaScript that any Node can run, to say so where this one is too old for the rest.
 "use strict";
-var OLDEST = [20, 19];
-var version = process.versions.node.split(".").map(Number);
-if (version[0] < OLDEST[0] || (version[0] === OLDEST[0] && version[1] < OLDEST[1])) {
+var MAJOR = 20;
+var MINOR = 19;
+var version = process.versions.node.split(".");
+if (Number(version[0]) < MAJOR || (Number(version[0]) === MAJOR && Number(version[1]) < MINOR)) {
   console.error(
     "worker-host needs Node " +
-      OLDEST.join(".") +
+      MAJOR +
+      "." +
+      MINOR +
       " or newer, and this is Node " +
       process.versions.node +
       ". " +

@@ -3,7 +3,8 @@ import { describe, expect, test } from "vitest";
 import { WorkerHostError } from "../../worker-host/contract/errors.ts";
 import type { Clock } from "../../worker-host/worker/clock.ts";
 import { every } from "../../worker-host/worker/every.ts";
-import { AbortError, Scope, type ScopeOwner } from "../../worker-host/worker/scope.ts";
+import { AbortError, Scope } from "../../worker-host/worker/scope.ts";
+import type { ScopeOwner } from "../../worker-host/worker/scope-owner.ts";
 
 /** Lets all promises that can settle do so. */
 const settle = () => new Promise<void>((resolve) => setImmediate(resolve));

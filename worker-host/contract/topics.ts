@@ -121,8 +121,12 @@ export function assertTopicFilter(filter: string): void {
   if (fault) throw new WorkerHostError("invalid_topic", `can't subscribe to "${textOf(filter)}": ${fault}`);
 }
 
+/** What most keys are, and no rule is against: they are looked at for each message. */
+const PLAIN_KEY = /^[\w-]{1,64}$/;
+
 /** @throws WorkerHostError `invalid_topic` where `key` can't end a topic; it may have levels, as in `motor/left`. */
 export function assertKey(key: string): void {
+  if (typeof key === "string" && PLAIN_KEY.test(key)) return;
   const fault = faultOfTopic(key, PART) ?? (/[+#]/.test(key) ? '"+" and "#" can\'t be in it' : undefined);
   const empty = typeof key === "string" && key.split("/").includes("") ? "it has an empty level" : undefined;
   if (fault ?? empty) {

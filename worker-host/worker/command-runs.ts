@@ -1,5 +1,4 @@
 import type { CommandSpec } from "./command-spec.ts";
-import { type Counts, countCommand } from "./counts.ts";
 import { AbortError, type Scope } from "./scope.ts";
 import { timer } from "./timer.ts";
 
@@ -27,7 +26,6 @@ export class CommandRuns {
     /** What runs, for people: `do_fire`. */
     private readonly where: string,
     private readonly state: () => string | undefined = () => undefined,
-    private readonly counts?: Counts,
   ) {}
 
   /** Why one more may not come now, in words. */
@@ -36,7 +34,8 @@ export class CommandRuns {
   }
 
   #wrongState(): string | undefined {
-    const { requiresState = [] } = this.spec;
+    const { requiresState } = this.spec;
+    if (requiresState === undefined) return undefined;
     const states = typeof requiresState === "string" ? [requiresState] : requiresState;
     const state = this.state();
     if (states.length === 0 || (state !== undefined && states.includes(state))) return undefined;
@@ -76,22 +75,7 @@ export class CommandRuns {
     const { mode } = this.spec;
     if (mode === "restart") this.abortAll("restarted");
     const later = mode === "queued" && this.#running.size > 0 && !must;
-    return this.#counted(later ? this.#runLater(work) : this.#runNow(work));
-  }
-
-  /** Counts how long it takes, with what it waits for its turn. */
-  async #counted<T>(run: Promise<T>): Promise<T> {
-    const { clock } = this.parent;
-    const began = clock.now();
-    let refused = false;
-    try {
-      return await run;
-    } catch (error) {
-      refused = error instanceof RefusedError;
-      throw error;
-    } finally {
-      if (this.counts && !refused) countCommand(this.counts, clock.now() - began);
-    }
+    return later ? this.#runLater(work) : this.#runNow(work);
   }
 
   #runLater<T>(work: (scope: Scope) => T): Promise<Awaited<T>> {
@@ -106,14 +90,13 @@ export class CommandRuns {
     this.#cooling?.end();
     this.#cooling = undefined;
     const cancelTimeout = this.#limit(scope);
-    const running = scope.track(() => work(scope));
     // What it spawned counts as a part of it; what waits for ever after an abort doesn't.
     scope.onceIdle(() => {
       cancelTimeout?.();
       this.#running.delete(scope);
       if (this.#running.size === 0) this.#coolDown();
     });
-    return running;
+    return scope.track(() => work(scope));
   }
 
   #coolDown(): void {

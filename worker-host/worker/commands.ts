@@ -2,28 +2,24 @@ import { coerceText } from "../contract/coerce.ts";
 import { type Command, parseCommand, quote, quoteBytes } from "../contract/command.ts";
 import type { CommandDescription } from "../contract/description.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
-import { formatReply, type Reply } from "../contract/reply.ts";
 import type { Topics } from "../contract/topics.ts";
+import { Answers, type AnswersOptions } from "./answers.ts";
 import { CommandRuns, RefusedError } from "./command-runs.ts";
 import type { CommandSpec, RunningCommand } from "./command-spec.ts";
 import { assertEnd, type CommandEntry, describeEntry, endOf, STOP } from "./command-table.ts";
-import type { Counts } from "./counts.ts";
+import { countCommand } from "./counts.ts";
 import { OnTimes } from "./on-times.ts";
-import { commandIn, ownRequest, type Request } from "./request.ts";
+import { CommandInScope, ownRequest, type Request } from "./request.ts";
 import { type Validated, validate } from "./schema.ts";
 import { AbortError, type Scope } from "./scope.ts";
 import type { SeenIds } from "./seen-ids.ts";
-import type { Message, PublishOptions } from "./wire.ts";
+import type { Message } from "./wire.ts";
 
-export interface CommandsOptions {
+export interface CommandsOptions extends AnswersOptions {
   scope: Scope;
   topics: Topics;
-  now: () => number;
   /** The prop's own word for what it is doing. */
   state?: () => string | undefined;
-  /** Tells people of a command that was not run. */
-  warn: (text: string) => void;
-  publish: (topic: string, payload: string, options: PublishOptions) => void;
   /** Called when a command has come or gone. */
   onChange?: () => void;
   /** Without it, `stop` is an action like any other. */
@@ -34,8 +30,6 @@ export interface CommandsOptions {
   seen: SeenIds;
   /** Why a command may not run now, in words; never asked of an urgent one. */
   barred?: (spec: CommandSpec) => string | undefined;
-  /** Where they are counted. */
-  counts?: Counts;
 }
 
 type Fallback = (action: string, args: unknown, command: RunningCommand) => unknown;
@@ -55,16 +49,18 @@ export class Commands {
   /** The topics whose retained command we cleared, and from which one empty message is to come. */
   readonly #clearing = new Set<string>();
   readonly #onTimes: OnTimes<Known>;
+  readonly #answers: Answers;
   #running = 0;
   #whenIdle: (() => void)[] = [];
 
   constructor(private readonly options: CommandsOptions) {
+    this.#answers = new Answers(options);
     this.#onTimes = new OnTimes(options.scope, (known) => this.#endLongest(known));
   }
 
   /** Takes what has no entry. */
   addFallback(handle: Fallback): void {
-    const runs = new CommandRuns({}, this.options.scope, "onCommand", undefined, this.options.counts);
+    const runs = new CommandRuns({}, this.options.scope, "onCommand");
     const knownAs = (action: string): Known => ({
       action,
       spec: {},
@@ -86,9 +82,9 @@ export class Commands {
       all.set(entry.action, entry);
     }
     for (const entry of entries) assertEnd(entry, all, "invalid_value");
-    const { scope, state, counts } = this.options;
+    const { scope, state } = this.options;
     for (const entry of entries) {
-      const runs = new CommandRuns(entry.spec, scope, `do_${entry.action}`, state, counts);
+      const runs = new CommandRuns(entry.spec, scope, `do_${entry.action}`, state);
       this.#known.set(entry.action, { ...entry, runs });
     }
     this.options.onChange?.();
@@ -149,7 +145,7 @@ export class Commands {
   /** Runs `do_stop` if there is one, and what goes with it, for the worker's end. */
   async stop(scope: Scope): Promise<void> {
     const calls = [...this.#withStop, this.#known.get(STOP)].map(async (known) => {
-      await known?.handler(undefined, commandIn(scope, { action: known.action, args: undefined }, undefined));
+      await known?.handler(undefined, new CommandInScope(scope, { action: known.action, args: undefined }, undefined));
     });
     // One that fails holds up none of the others.
     await Promise.allSettled(calls);
@@ -182,7 +178,7 @@ export class Commands {
     }
     // A sender's clock may be wrong.
     if (expiresAt !== undefined && expiresAt < request.receivedAt && !urgent.has(action)) {
-      this.#refuse(
+      this.#answers.refuse(
         request,
         `${quote(action)} refused: it expired ${Math.round(request.receivedAt - expiresAt)} ms ago`,
       );
@@ -194,12 +190,10 @@ export class Commands {
       for (const known of this.#withStop) this.#admit(ownRequest(known.action, request.receivedAt), known);
     }
     const known = this.#known.get(action);
-    const barred = this.#barred(request, known?.spec ?? {});
-    if (barred !== undefined) this.#refuse(request, barred);
-    else if (known) this.#admit(request, known);
+    if (known) this.#admit(request, known);
     else if (this.#others) this.#admitChecked(request, this.#others.knownAs(action), { value: request.command.args });
-    else if (stop) this.#reply(request, { status: "ok" });
-    else this.#refuse(request, `unknown action ${quote(action)}; known: ${this.#names()}`);
+    else if (stop) this.#answers.reply(request, { status: "ok" });
+    else this.#answers.refuse(request, `unknown action ${quote(action)}; known: ${this.#names()}`);
   }
 
   #barred({ command: { action, id }, must }: Request, spec: CommandSpec): string | undefined {
@@ -227,16 +221,15 @@ export class Commands {
     const refusal = request.must ? undefined : known.runs.refusal;
     const fault = faults ? faults.map(({ text }) => text).join("; ") : refusal;
     const name = this.#known.has(known.action) ? known.action : quote(known.action);
-    // A check of the args may have taken its time.
     const barred = this.#barred(request, known.spec);
     const why = barred ?? (fault === undefined ? undefined : `${name} refused: ${fault}`);
     if (why !== undefined) {
-      this.#refuse(request, why);
+      this.#answers.refuse(request, why);
       return;
     }
     const { id } = request.command;
     if (id !== undefined) this.options.seen.take(id);
-    void this.#run(request, known, value);
+    this.#run(request, known, value);
   }
 
   /** Ends what a command has had on for as long as it may be. */
@@ -257,43 +250,46 @@ export class Commands {
     return validate(spec.args, value, argsJson);
   }
 
-  async #run(request: Request, known: Known, args: unknown): Promise<void> {
+  #run(request: Request, known: Known, args: unknown): void {
     const { action, runs, handler } = known;
-    const { scope } = this.options;
     let ended: (() => void)[] = [];
+    const began = this.options.now();
     this.#running++;
-    try {
-      const result = await runs.run((own) => {
-        ended = this.#onTimes.endedBy(action);
-        this.#onTimes.begin(known);
-        return handler(args, commandIn(own, request.command, args));
-      }, request.must);
-      for (const callOff of ended) callOff();
-      if (request.command.replyTo !== undefined) this.#reply(request, { status: "ok", result });
-    } catch (error) {
-      if (error instanceof RefusedError) {
-        this.#refuse(request, `${action} refused: ${error.message}`);
-        return;
-      }
-      const aborted = error instanceof AbortError;
-      if (!aborted) scope.owner.report(error, action);
-      this.#reply(request, { status: "error", error: aborted ? `aborted: ${error.message}` : describeError(error) });
-    } finally {
-      this.#running--;
-      if (this.#running === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
+    const running = runs.run((own) => {
+      ended = this.#onTimes.endedBy(action);
+      this.#onTimes.begin(known);
+      return handler(args, new CommandInScope(own, request.command, args));
+    }, request.must);
+    running.then(
+      (result) => {
+        for (const callOff of ended) callOff();
+        this.#ended(began);
+        this.#answers.reply(request, { status: "ok", result });
+      },
+      (error: unknown) => this.#failed(request, action, began, error),
+    );
+  }
+
+  #failed(request: Request, action: string, began: number, error: unknown): void {
+    if (error instanceof RefusedError) {
+      this.#ended();
+      this.#answers.refuse(request, `${action} refused: ${error.message}`);
+      return;
     }
+    this.#ended(began);
+    const aborted = error instanceof AbortError;
+    if (!aborted) this.options.scope.owner.report(error, action);
+    this.#answers.reply(request, {
+      status: "error",
+      error: aborted ? `aborted: ${error.message}` : describeError(error),
+    });
   }
 
-  #refuse(request: Request, why: string): void {
-    if (this.options.counts) this.options.counts.refused++;
-    this.options.warn(why);
-    this.#reply(request, { status: "error", error: why, refused: true });
-  }
-
-  #reply({ command, correlationData, receivedAt }: Request, outcome: Omit<Reply, "id" | "ms">): void {
-    const { replyTo, id } = command;
-    if (replyTo === undefined) return;
-    const reply: Reply = { ...(id === undefined ? {} : { id }), ...outcome, ms: this.options.now() - receivedAt };
-    this.options.publish(replyTo, formatReply(reply), { qos: 1, ...(correlationData ? { correlationData } : {}) });
+  /** @param began when one that ran did, which is counted with what it waited for its turn */
+  #ended(began?: number): void {
+    const { counts, now } = this.options;
+    if (counts && began !== undefined) countCommand(counts, now() - began);
+    this.#running--;
+    if (this.#running === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
   }
 }

@@ -1,4 +1,5 @@
-import { assertDelay, isAbort, type Scope, type Task } from "./scope.ts";
+import { assertDelay } from "./delay.ts";
+import { isAbort, type Scope, type Task } from "./scope.ts";
 
 /** Calls `fn` every `ms`, first after `ms`, never while its last call still runs; an error in it ends nothing. */
 export function every(scope: Scope, ms: number, fn: () => unknown, where = "every"): Task {

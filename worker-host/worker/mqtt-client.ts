@@ -49,6 +49,8 @@ export function createClient({
     reconnectPeriod: 0,
     resubscribe: false,
     queueQoSZero: false,
+    // Its own goes through a package that looks up whether anybody wants it, dozens of times for each message.
+    log: () => {},
     // It would fill a table of 65,536 buffers at the first packet: 50 ms and some MB for each process.
     writeCache: false,
   };
@@ -58,7 +60,7 @@ export function createClient({
   }
   if (will) options.will = { topic: will.topic, payload: Buffer.from(will.payload), qos: 1, retain: true };
   const client = openStream ? new mqtt.MqttClient(openStream, options) : mqtt.connect(broker.url, options);
-  client.handleMessage = takeTurns(clock);
+  client.handleMessage = takeTurns(client, clock);
   // Nagle's algorithm would hold an answer back until the PUBACK written before it is acknowledged: 44 ms.
   if ("setNoDelay" in client.stream && typeof client.stream.setNoDelay === "function") client.stream.setNoDelay(true);
   return client;
@@ -71,10 +73,20 @@ const TURN_MS = 1;
  * Called by mqtt.js after each message; the next is handled when `done` is called, and the broker is not read from
  * before that: a flood of messages on one connection takes its turns with all others.
  */
-function takeTurns(clock: Clock): MqttClient["handleMessage"] {
+function takeTurns(client: MqttClient, clock: Clock): MqttClient["handleMessage"] {
   let began = 0;
   let last = 0;
+  let corked = false;
   return (_packet, done) => {
+    if (!corked) {
+      corked = true;
+      const { stream } = client;
+      stream.cork();
+      setImmediate(() => {
+        corked = false;
+        stream.uncork();
+      });
+    }
     const now = clock.now();
     if (now - last >= TURN_MS) began = now;
     last = now;

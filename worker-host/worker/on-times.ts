@@ -34,6 +34,7 @@ export class OnTimes<Entry extends CommandEntry> {
 
   /** What calls off the times that run now and that `action` is the end of. */
   endedBy(action: string): (() => void)[] {
+    if (this.#running.size === 0) return [];
     return [...this.#running.values()].filter(({ end }) => end === action).map(({ callOff }) => callOff);
   }
 

@@ -3,7 +3,8 @@ import type { BaseWorker } from "./base-worker.ts";
 import { type Clock, within } from "./clock.ts";
 import type { Commands } from "./commands.ts";
 import type { Description } from "./description.ts";
-import { AbortError, Scope, type ScopeOwner } from "./scope.ts";
+import { AbortError, Scope } from "./scope.ts";
+import type { ScopeOwner } from "./scope-owner.ts";
 import type { Store } from "./store.ts";
 import type { WorkerWire } from "./worker-wire.ts";
 

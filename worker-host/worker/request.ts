@@ -16,13 +16,27 @@ export function ownRequest(action: string, receivedAt: number): Request {
   return { command: { action, args: undefined }, receivedAt, must: true };
 }
 
-/** The command as its handler gets it; its signal is made when somebody asks for it. */
-export function commandIn(scope: Scope, command: Command, args: unknown): RunningCommand {
-  return {
-    ...command,
-    args,
-    get signal() {
-      return scope.signal;
-    },
-  };
+/** A command as its handler gets it; its signal is made when somebody asks for it. */
+export class CommandInScope implements RunningCommand {
+  readonly action: string;
+  readonly args: unknown;
+  declare readonly text?: true;
+  declare readonly id?: string;
+  declare readonly replyTo?: string;
+  declare readonly expiresAt?: number;
+  readonly #scope: Scope;
+
+  constructor(scope: Scope, { action, text, id, replyTo, expiresAt }: Command, args: unknown) {
+    this.#scope = scope;
+    this.action = action;
+    this.args = args;
+    if (text !== undefined) this.text = text;
+    if (id !== undefined) this.id = id;
+    if (replyTo !== undefined) this.replyTo = replyTo;
+    if (expiresAt !== undefined) this.expiresAt = expiresAt;
+  }
+
+  get signal(): AbortSignal {
+    return this.#scope.signal;
+  }
 }

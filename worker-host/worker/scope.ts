@@ -1,26 +1,11 @@
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { Logger } from "pino";
-import { WorkerHostError } from "../contract/errors.ts";
 import type { Clock } from "./clock.ts";
-import type { Latch } from "./latch.ts";
+import { assertDelay } from "./delay.ts";
+import type { ScopeOwner } from "./scope-owner.ts";
 
 /** Rejects what was waiting in a scope when it ended; named as Node names it, so that `error.name` can tell. */
 export class AbortError extends Error {
   override readonly name = "AbortError";
-}
-
-/** Whose scope it is: told of the errors that nobody caught in it. */
-export interface ScopeOwner {
-  readonly id: string;
-  readonly log: Logger;
-  /** While it is engaged, nothing is switched on outside of commands. */
-  readonly latch?: Latch;
-  /** `where` says what was running: `ticker`, `do_fire`. */
-  report(error: unknown, where: string): void;
-  /** Code of its own is entered now; `where` says which, as far as it has a name. */
-  entered?(where: string): void;
-  /** A function is called that may hold up the process: `execSync`. */
-  blocks?(name: string): void;
 }
 
 /** Something running in a scope. */
@@ -178,18 +163,30 @@ export class Scope {
     return { cancel: () => scope.end(), done: Promise.race([finished, abandoned]) };
   }
 
-  /** Calls `fn` in this scope, which counts as busy until what it gives is settled. */
-  async track<T>(fn: () => T, where = this.where): Promise<Awaited<T>> {
+  /**
+   * Calls `fn` in this scope, which counts as busy until what it gives is settled. Every command comes through here: no
+   * promise is made that nobody needs.
+   */
+  track<T>(fn: () => T, where = this.where): Promise<Awaited<T>> {
     this.#running++;
     this.#update();
     try {
-      return await this.run(fn, where);
-    } finally {
-      if (this.#abandoned > 0) this.#abandoned--;
-      else this.#running--;
-      this.#update();
+      const result = this.run(fn, where);
+      const settled = Promise.resolve(result);
+      if (isPromiseLike(result)) settled.then(this.#leave, this.#leave);
+      else this.#leave();
+      return settled;
+    } catch (error) {
+      this.#leave();
+      return Promise.reject(error);
     }
   }
+
+  readonly #leave = (): void => {
+    if (this.#abandoned > 0) this.#abandoned--;
+    else this.#running--;
+    this.#update();
+  };
 
   /**
    * Calls `on`, waits `ms`, calls `off`. `off` is called whatever happens: at once when the scope ends, and when `on`
@@ -288,13 +285,11 @@ export class Scope {
 
 const ignore = () => {};
 
+function isPromiseLike<T>(value: T): value is T & PromiseLike<Awaited<T>> {
+  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
+}
+
 /** Whether `error` is no more than word of the scope's end. */
 export function isAbort(error: unknown, scope: Scope): boolean {
   return scope.ended && error instanceof Error && error.name === "AbortError";
-}
-
-/** @throws WorkerHostError `invalid_value` */
-export function assertDelay(name: string, ms: number): void {
-  if (typeof ms === "number" && ms >= 0) return;
-  throw new WorkerHostError("invalid_value", `${name}(${String(ms)}): expected a number of ms, 0 or more`);
 }
