@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -9,8 +9,11 @@ import { atExit } from "./at-exit.mjs";
 
 export const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
-/** Each prop's worker is the same. */
-const WORKER = `export { Worker } from ${JSON.stringify(fileURLToPath(new URL("worker.ts", import.meta.url)))};\n`;
+/** @param {string} name */
+const beside = (name) => fileURLToPath(new URL(name, import.meta.url));
+/** Each prop has it as a file of its own, as props do. */
+const PLAIN = readFileSync(beside("worker.ts"), "utf8");
+const PROBED = `export { Worker } from ${JSON.stringify(beside("probed-worker.ts"))};\n`;
 
 /** @param {number} count of props */
 export const propIds = (count) => Array.from({ length: count }, (_, index) => `prop_${index}`);
@@ -32,16 +35,17 @@ export const propIds = (count) => Array.from({ length: count }, (_, index) => `p
 /**
  * @param {readonly string[]} ids of its props
  * @param {number | undefined} brokerPort the broker's on 127.0.0.1; without one, the embedded broker runs
- * @param {{ own?: readonly string[] }} [options] those that run in a process of their own
+ * @param {{ own?: readonly string[], probed?: boolean }} [options] those that run in a process of their own; whether they
+ *   have the commands of `probed-worker.ts`
  * @returns {Promise<HostProcess>} as soon as it has said where its broker is
  */
-export async function startHost(ids, brokerPort, { own = [] } = {}) {
+export async function startHost(ids, brokerPort, { own = [], probed = false } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "worker-host-bench-"));
   const props = join(folder, "props");
   mkdirSync(props);
   for (const id of ids) {
     mkdirSync(join(props, id, "backend"), { recursive: true });
-    writeFileSync(join(props, id, "backend/worker.ts"), WORKER);
+    writeFileSync(join(props, id, "backend/worker.ts"), probed ? PROBED : PLAIN);
     if (own.includes(id)) writeFileSync(join(props, id, "backend/config.yaml"), "worker:\n  isolation: own\n");
   }
   const broker =

@@ -25,7 +25,7 @@ export async function measureReloads(broker) {
   const version = mosquitto ? 5 : 4;
   const rounds = mosquitto ? 1_000 : 50;
   const [id = ""] = propIds(1);
-  const host = await startHost([id], mosquitto?.port);
+  const host = await startHost([id], mosquitto?.port, { probed: true });
   await host.ready;
   const client = await connectBare(host.url, version);
   const source = join(host.props, id, "backend/worker.ts");

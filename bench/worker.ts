@@ -1,6 +1,5 @@
-/** The worker of each prop in the bench: what a plain one does, and what the bench asks of it. */
+/** The worker of each prop in the bench: what a plain one does, and what it is asked for. */
 import { BaseWorker, command } from "worker-host";
-import { probe } from "./probe.mjs";
 
 export class Worker extends BaseWorker {
   override async start() {
@@ -29,27 +28,6 @@ export class Worker extends BaseWorker {
   @command({ broadcast: true })
   do_cue(text: string) {
     this.telemetry("pong", text);
-  }
-
-  /** Takes its time, and leaves the process to others meanwhile. */
-  async do_wait(text: string) {
-    await this.sleep(Number(text));
-    this.telemetry("waited", text);
-  }
-
-  /** Holds up its process, with breaks in which others get on. */
-  async do_hang(text: string) {
-    const [times = 0, ms = 0, breakMs = 0] = text.split(" ").map(Number);
-    for (let i = 0; i < times; i++) {
-      const until = performance.now() + ms;
-      while (performance.now() < until);
-      await this.sleep(breakMs);
-    }
-    this.telemetry("hung", text);
-  }
-
-  async do_probe(text: string) {
-    this.telemetry("probed", await probe(text));
   }
 
   do_stop() {

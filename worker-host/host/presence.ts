@@ -216,13 +216,9 @@ export class Presence {
     const { topics, log } = this.options;
     const id = topics.idOf(topic);
     if (!retain || id === undefined || id === topics.hostName || this.#gone.has(id)) return;
-    if (parseRunstate(payload)?.host !== topics.hostName || this.#isKnown(id)) return;
+    if (parseRunstate(payload)?.host !== topics.hostName || this.options.worker(id)) return;
     log.info(`${id} is gone: clearing what it left on the broker`);
     void this.clear(id);
-  }
-
-  #isKnown(id: string): boolean {
-    return this.options.describe().workers.some((worker) => worker.id === id);
   }
 
   /** Takes what a worker that is gone has left on the broker off it. */
@@ -238,7 +234,7 @@ export class Presence {
     await delay(clock, COLLECT_MS);
     unsubscribe();
     this.#gone.delete(id);
-    if (this.#isKnown(id)) return;
+    if (this.options.worker(id)) return;
     const runstate = parseRunstate(retained.get(topics.runstate(id)) ?? new Uint8Array());
     if (runstate && runstate.host !== topics.hostName) return;
     // A board that took over the id holds the rest.

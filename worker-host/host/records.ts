@@ -138,11 +138,16 @@ export class Records {
 
   /** Fulfils when no worker is on its way up or down. */
   async allSettled(): Promise<void> {
-    await this.#until(() => this.all.every(({ state }) => SETTLED.has(state)));
+    await this.#until(() => this.#every(SETTLED));
   }
 
   async allEnded(): Promise<void> {
-    await this.#until(() => this.all.every(({ state }) => ENDED.has(state)));
+    await this.#until(() => this.#every(ENDED));
+  }
+
+  #every(states: ReadonlySet<WorkerRecord["state"]>): boolean {
+    for (const { state } of this.#byId.values()) if (!states.has(state)) return false;
+    return true;
   }
 
   /** Calls off what will not happen any more. */
