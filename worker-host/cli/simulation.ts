@@ -170,21 +170,20 @@ export class Simulation {
   }
 
   #hear({ sketch }: Board, line: string): void {
-    const { pin, value, serial, uart, hex, reset, error } = (jsonIn(line) ?? {}) as Record<string, unknown>;
-    const said =
-      typeof pin === "number" && typeof value === "number"
-        ? `${new Map(Object.entries(sketch.pins.outputs)).get(String(pin)) ?? `pin ${pin}`} ${levelOf(value)}`
-        : typeof serial === "string"
-          ? serial.trim()
-          : typeof hex === "string"
-            ? `serial port ${uart}: ${hex}`
-            : typeof reset === "string"
-              ? `restarts (${reset})`
-              : typeof error === "string"
-                ? error
-                : "";
+    const said = saidOf((jsonIn(line) ?? {}) as Record<string, unknown>, sketch);
     if (said !== "") this.options.say(`${sketch.name}: ${said}`);
   }
+}
+
+/** What a line of the platform says, for people; nothing where it is of no interest to them. */
+function saidOf({ pin, value, serial, uart, hex, reset, error }: Record<string, unknown>, { pins }: Sketch): string {
+  if (typeof pin === "number" && typeof value === "number") {
+    return `${new Map(Object.entries(pins.outputs)).get(String(pin)) ?? `pin ${pin}`} ${levelOf(value)}`;
+  }
+  if (typeof serial === "string") return serial.trim();
+  if (typeof hex === "string") return `serial port ${uart}: ${hex}`;
+  if (typeof reset === "string") return `restarts (${reset})`;
+  return typeof error === "string" ? error : "";
 }
 
 function levelOf(value: number): string {

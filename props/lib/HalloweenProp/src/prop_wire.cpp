@@ -185,9 +185,9 @@ void Wire::receive(const esp_mqtt_event_t& event) {
   const Text topic = topicOf(event);
   const Text payload{event.data, static_cast<size_t>(event.data_len)};
   if (topic.is(commands_)) {
-    letIn(event.retain ? Letter::Kind::Retained : Letter::Kind::Command, event);
+    letIn(event.retain ? Letter::Kind::Retained : Letter::Kind::Command, event, isStop(payload));
   } else if (topic.is(broadcast_) || (others_[0] != '\0' && topic.is(others_))) {
-    if (!event.retain && isStop(payload)) letIn(Letter::Kind::OthersStop, event);
+    if (!event.retain && isStop(payload)) letIn(Letter::Kind::OthersStop, event, true);
   } else if (topic.is(lockOut_)) {
     mailbox_.lockOut(payload);
   } else {
@@ -201,13 +201,13 @@ void Wire::receive(const esp_mqtt_event_t& event) {
   }
 }
 
-void Wire::letIn(Letter::Kind kind, const esp_mqtt_event_t& event) {
+void Wire::letIn(Letter::Kind kind, const esp_mqtt_event_t& event, bool stop) {
   const Text payload{event.data, static_cast<size_t>(event.data_len)};
   const size_t all = static_cast<size_t>(event.total_data_len);
   if (all > payload.length || all > MAX_PAYLOAD_BYTES) {
     mailbox_.putTooLong(all, millis());
   } else {
-    mailbox_.put(kind, payload, millis(), isStop(payload));
+    mailbox_.put(kind, payload, millis(), stop);
   }
 }
 

@@ -39,7 +39,7 @@ class Wire {
  private:
   static void onEvent(void* wire, esp_event_base_t base, int32_t id, void* event);
   void receive(const esp_mqtt_event_t& event);
-  void letIn(Letter::Kind kind, const esp_mqtt_event_t& event);
+  void letIn(Letter::Kind kind, const esp_mqtt_event_t& event, bool stop);
   bool isStop(Text payload);
   void subscribe();
   bool locate();
