@@ -13,7 +13,7 @@ export async function interleave(rounds, subjects) {
     Object.fromEntries(names.map((name) => [name, /** @type {T[]} */ ([])]))
   );
   for (let round = 0; round < rounds; round++) {
-    const shift = round % names.length;
+    const shift = Math.floor(round / 2) % names.length;
     const turned = [...names.slice(shift), ...names.slice(0, shift)];
     for (const name of round % 2 === 0 ? turned : turned.reverse()) measured[name].push(await subjects[name]());
   }
