@@ -23,7 +23,17 @@ const decorators: Plugin = {
 
 /** Suites that know no broker, or only the embedded one: on mosquitto they would do the same once more. */
 const WITHOUT_A_BROKER = [
-  ...["bus-line", "check", "config-file", "config-properties", "docs", "firmware-docs", "home-assistant-properties"],
+  ...[
+    "bench",
+    "bus-line",
+    "check",
+    "config-file",
+    "config-properties",
+    "docs",
+    "firmware-docs",
+    "home-assistant-properties",
+    "log-tail",
+  ],
   ...["house", "new", "package", "service", "settings-properties", "contract/*", "worker/loop", "worker/scope"],
 ].map((name) => `test/${name}.test.ts`);
 
