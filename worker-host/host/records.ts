@@ -52,6 +52,8 @@ export interface RecordsOptions {
 export class Records {
   readonly #byId = new Map<string, WorkerRecord>();
   readonly #waiting = new Set<() => void>();
+  /** What is said of a plan never changes, and is said at each change of any worker. */
+  readonly #summaries = new WeakMap<Planned, ReturnType<typeof summaryOf>>();
 
   constructor(private readonly options: RecordsOptions) {}
 
@@ -90,8 +92,10 @@ export class Records {
     return this.all.map(({ planned, state, detail }) => {
       const lockedOut = this.options.lockedOut(planned.id);
       const board = this.options.boardOf(planned);
+      const summary = this.#summaries.get(planned) ?? summaryOf(planned, show);
+      this.#summaries.set(planned, summary);
       return {
-        ...summaryOf(planned, show),
+        ...summary,
         state,
         ...(detail ? { detail } : {}),
         ...(lockedOut === undefined ? {} : { locked_out: lockedOut }),
