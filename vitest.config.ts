@@ -23,18 +23,9 @@ const decorators: Plugin = {
 
 /** Suites that know no broker, or only the embedded one: on mosquitto they would do the same once more. */
 const WITHOUT_A_BROKER = [
-  ...[
-    "bench",
-    "bus-line",
-    "check",
-    "config-file",
-    "config-properties",
-    "docs",
-    "firmware-docs",
-    "home-assistant-properties",
-    "log-tail",
-  ],
-  ...["house", "new", "package", "service", "settings-properties", "contract/*", "worker/loop", "worker/scope"],
+  ...["bench", "bus-line", "check", "config-file", "config-properties", "docs", "firmware-docs"],
+  ...["home-assistant-properties", "house", "log-tail", "new", "package", "service", "settings-properties", "soak"],
+  ...["contract/*", "worker/loop", "worker/scope"],
 ].map((name) => `test/${name}.test.ts`);
 
 export default defineConfig({

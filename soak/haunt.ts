@@ -1,0 +1,139 @@
+import { existsSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { join } from "node:path";
+import { BOARDS, type BoardRole, BUTTON, INPUT_PIN } from "./cast.ts";
+import { Daemon } from "./daemon.ts";
+import { type Folder, writeBrokerConfig } from "./files.ts";
+import type { Happening } from "./model/happenings.ts";
+
+export interface HauntOptions {
+  /** The repository's folder. */
+  root: string;
+  folder: Folder;
+  props: string;
+  port: number;
+  env: Record<string, string | undefined>;
+  now: () => number;
+  tell: (happening: Happening) => void;
+}
+
+/** The broker, the host and the boards: processes of this machine, as a haunt has them on several. */
+export class Haunt {
+  readonly broker: Daemon;
+  readonly host: Daemon;
+  readonly boards: ReadonlyMap<string, Daemon>;
+
+  constructor(private readonly options: HauntOptions) {
+    this.broker = this.#makeBroker();
+    this.host = this.#makeHost();
+    this.boards = new Map(BOARDS.map((role) => [role.id, this.#makeBoard(role)]));
+  }
+
+  #daemon(name: string, command: string, args: string[], rest: object): Daemon {
+    const { env, folder, now, tell } = this.options;
+    const onEnded = (how: string) => tell({ at: now(), type: "ended", who: name, how });
+    return new Daemon({ name, command, args, cwd: folder.path, env, onEnded, ...rest });
+  }
+
+  #makeBroker(): Daemon {
+    const { root, folder, port } = this.options;
+    return this.#daemon("the broker", "mosquitto", ["-c", writeBrokerConfig(root, folder.in("broker"), port)], {});
+  }
+
+  #makeHost(): Daemon {
+    const { root, folder, props, port, now, tell } = this.options;
+    const args = [
+      join(root, "worker-host/bin.cjs"),
+      ...["--props", props, "--data", folder.in("data"), "--disable-all-builtins"],
+      ...["--mqtt-host", "127.0.0.1", "--mqtt-port", String(port)],
+    ];
+    return this.#daemon("the host", process.execPath, args, {
+      onLine: (line: string) => tell(logged(line, now())),
+      // All that it has to say goes to its log.
+      onError: (line: string) => tell({ at: now(), type: "ended", who: "a part of the host", how: line }),
+    });
+  }
+
+  #makeBoard({ sketch, id }: BoardRole): Daemon {
+    const { root, folder, port, env, now, tell } = this.options;
+    const program = join(root, "build/firmware/none", sketch);
+    if (!existsSync(program)) throw new Error(`${program} is not there: make -C props/lib/host all`);
+    return this.#daemon(id, program, [], {
+      env: {
+        PATH: env.PATH,
+        ...{ MQTT_HOST: "127.0.0.1", MQTT_PORT: String(port), HOST_NVS: folder.in(`boards/${id}`), HOST_STDIN: "hold" },
+        // Nobody is in front of the coffin, the heater is warm, nobody presses the button.
+        HOST_INPUTS: `${INPUT_PIN}=0`,
+      },
+      onLine: (line: string) => {
+        const { pin, value, reset } = JSON.parse(line) as { pin?: number; value?: number; reset?: string };
+        const { actuator } = BOARDS.find((each) => each.id === id) ?? {};
+        // A chip that is reset lets its outputs float, and their resistors pull them off.
+        const off = reset !== undefined && actuator !== undefined;
+        if (off) tell({ at: now(), type: "output", board: id, pin: actuator, value: 0 });
+        else if (pin !== undefined && pin === actuator && value !== undefined)
+          tell({ at: now(), type: "output", board: id, pin, value });
+      },
+    });
+  }
+
+  board(id: string): Daemon {
+    const board = this.boards.get(id);
+    if (!board) throw new Error(`there is no board ${id}`);
+    return board;
+  }
+
+  /** Sets an input of a board. */
+  input(id: string, value: 0 | 1): void {
+    this.board(id).tell({ pin: INPUT_PIN, value });
+  }
+
+  press(pressed: boolean): void {
+    this.input(BUTTON, pressed ? 1 : 0);
+  }
+
+  /** Starts the broker; fulfils when it takes connections. */
+  async startBroker(): Promise<void> {
+    this.broker.start();
+    while (this.broker.pid !== undefined && !(await canConnect(this.options.port))) await pause(20);
+  }
+
+  /** Ends everything at once. */
+  killAll(): void {
+    for (const daemon of [this.host, ...this.boards.values(), this.broker]) daemon.signal("SIGKILL");
+  }
+}
+
+function logged(line: string, at: number): Happening {
+  if (!line.startsWith("{")) return { at, type: "log", level: 30, text: line };
+  const { level, msg, worker } = JSON.parse(line) as { level: number; msg: string; worker?: string };
+  return { at, type: "log", level, text: msg, ...(worker === undefined ? {} : { worker }) };
+}
+
+export const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+function canConnect(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1");
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}
+
+/**
+ * A port that nobody listens on, below those that the system gives to connections: a client that tries to reach a
+ * broker that is away could otherwise be given the broker's port, and reach itself.
+ */
+export async function freePort(random: () => number): Promise<number> {
+  for (;;) {
+    const port = 10_000 + Math.floor(random() * 20_000);
+    const free = await new Promise<boolean>((resolve) => {
+      const server = createServer().once("error", () => resolve(false));
+      server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+    });
+    if (free) return port;
+  }
+}
