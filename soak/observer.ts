@@ -1,5 +1,5 @@
 import type { Happening } from "./model/happenings.ts";
-import { ALL, ALL_STOP, AVAILABILITY, COMPLAINT, type Heard, Link, REPLY } from "./wire.ts";
+import { ALL_STOP, AVAILABILITY, COMPLAINT, type Heard, Link, REPLY, WATCHED } from "./wire.ts";
 
 export interface ObserverOptions {
   url: string;
@@ -17,7 +17,7 @@ export class Observer {
     const { url, now, tell } = options;
     this.#link = new Link({
       url,
-      filters: [ALL],
+      filters: WATCHED,
       onUp: () => tell({ at: now(), type: "connected" }),
       onDown: () => tell({ at: now(), type: "disconnected" }),
       onMessage: (message) => this.#hear(message),

@@ -95,13 +95,14 @@ export class Operator {
     const at = now();
     const command = sentOf(step, at);
     tell({ at, type: "sent", command });
-    const publish = () => this.#publish(step, command);
-    void publish();
+    void this.#publish(step, command);
     if (step.flavour === "resent") {
       const lives = this.#hostLives;
       // A host remembers what has run for as long as it lives (docs/protocol.md, "At most once, and only fresh").
       setTimeout(() => {
-        if (lives === this.#hostLives) void publish();
+        if (lives !== this.#hostLives || !this.up) return;
+        tell({ at: now(), type: "sent", command });
+        void this.#publish(step, command);
       }, step.afterMs);
     }
     return true;

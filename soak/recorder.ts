@@ -11,6 +11,8 @@ interface Entry {
 const KEPT = 20_000;
 const SHOWN = 200;
 const WARN = 40;
+/** What a refusal says on its other ways; as a reply it is recorded with its command. */
+const REFUSAL = /refused: (a command with the id|it expired|all-stop is engaged)/;
 
 /** What happened last, for whoever has to find out why. */
 export class Recorder {
@@ -24,6 +26,7 @@ export class Recorder {
   }
 
   note(at: number, text: string, command?: string): void {
+    if (command === undefined && REFUSAL.test(text)) return;
     this.#entries.push({ at, text, ...(command === undefined ? {} : { command }) });
     if (this.#entries.length > 2 * KEPT) this.#entries.splice(0, KEPT);
   }

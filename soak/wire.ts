@@ -4,7 +4,8 @@ import mqtt, { type IClientPublishOptions, type MqttClient } from "mqtt";
  * The wire contract as somebody outside knows it, from docs/protocol.md. On purpose none of it comes from worker-host:
  * what both took from one place, both would have wrong.
  */
-export const ALL = "halloween/#";
+/** What an observer has to see. Not the commands: if it were subscribed to them, each would find somebody. */
+export const WATCHED: readonly string[] = ["halloween/+/status/#", "halloween/cli/reply/#"];
 export const commandTopic = (id: string) => `halloween/${id}/cmd`;
 export const replyTopic = (id: string) => `halloween/cli/reply/${id}`;
 export const ALL_STOP = "halloween/worker_host/status/all_stop";

@@ -4,6 +4,8 @@ import type { HappeningOf, Sent, Violation } from "./happenings.ts";
 interface Entry {
   command: Sent;
   sentAt: number;
+  /** Later than `sentAt` where it was sent again. */
+  lastSentAt: number;
   /** Undefined before the broker's acknowledgement; `unsure` where the connection broke before that. */
   acked?: "heard" | "unheard" | "unsure";
   ranAt?: number;
@@ -53,9 +55,12 @@ export class Commands {
   }
 
   sent({ at, command }: HappeningOf<"sent">): void {
-    // Sent once more.
-    if (this.#entries.has(command.id)) return;
-    const entry: Entry = { command, sentAt: at, ok: false, errors: [] };
+    const known = this.#entries.get(command.id);
+    if (known) {
+      known.lastSentAt = at;
+      return;
+    }
+    const entry: Entry = { command, sentAt: at, lastSentAt: at, ok: false, errors: [] };
     this.#entries.set(command.id, entry);
     this.#open.add(entry);
     this.#counts.sent++;
@@ -99,7 +104,9 @@ export class Commands {
       this.#violate("all_stop", `${describe(entry)} is not safe, and ran while all-stop was engaged`);
   }
 
-  #staleness({ command: { expiresAt, expiryMs }, sentAt }: Entry, ranAt: number, lifeAt: number): string[] {
+  #staleness({ command, sentAt: first, lastSentAt }: Entry, ranAt: number, lifeAt: number): string[] {
+    const { expiresAt, expiryMs } = command;
+    const sentAt = lastSentAt <= ranAt ? lastSentAt : first;
     const out: string[] = [];
     if (expiresAt !== undefined && ranAt > expiresAt + ENTER_MS)
       out.push(`it expired ${ranAt - expiresAt} ms before that`);
@@ -117,7 +124,7 @@ export class Commands {
   /** Judges what is due. */
   look(now: number): void {
     for (const entry of this.#open) {
-      const dueAt = entry.sentAt + entry.command.workMs + ANSWER_MS;
+      const dueAt = entry.lastSentAt + entry.command.workMs + ANSWER_MS;
       if (now < dueAt) continue;
       this.#open.delete(entry);
       this.#judge(entry, now);
