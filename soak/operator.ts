@@ -1,8 +1,8 @@
-import { HOST, SOAK } from "./cast.ts";
+import { BOARDS, HOST, SOAK } from "./cast.ts";
 import type { Haunt } from "./haunt.ts";
 import type { Happening, Sent } from "./model/happenings.ts";
 import type { CommandStep } from "./schedule.ts";
-import { commandTopic, Link, type Outcome, replyTopic } from "./wire.ts";
+import { commandTopic, Link, type Properties, replyTopic } from "./wire.ts";
 
 export interface OperatorOptions {
   url: string;
@@ -88,42 +88,62 @@ export class Operator {
     return true;
   }
 
+  /** Sends what anybody answers, whatever they are: a sign of life. */
+  probe(who: string): void {
+    const { now, tell } = this.options;
+    if (!this.up) return;
+    const id = `p${++this.#lastId}`;
+    const action = who === HOST ? "list" : BOARDS.some((board) => board.id === who) ? "ping" : "stop";
+    const command = { id, target: who, journaled: false, safe: true, workMs: 0, resent: false };
+    tell({ at: now(), type: "sent", command });
+    void this.#publish(command, { action, id, reply_to: replyTopic(id) });
+  }
+
   /** Sends a command of the schedule, and tells the model what became of it; gives whether it could be sent. */
   send(step: CommandStep): boolean {
     const { now, tell } = this.options;
     if (!this.up) return false;
     const at = now();
     const command = sentOf(step, at);
+    const message = messageOf(step, command);
     tell({ at, type: "sent", command });
-    void this.#publish(step, command);
+    void this.#publish(command, ...message);
     if (step.flavour === "resent") {
       const lives = this.#hostLives;
       // A host remembers what has run for as long as it lives (docs/protocol.md, "At most once, and only fresh").
       setTimeout(() => {
         if (lives !== this.#hostLives || !this.up) return;
         tell({ at: now(), type: "sent", command });
-        void this.#publish(step, command);
+        void this.#publish(command, ...message);
       }, step.afterMs);
     }
     return true;
   }
 
-  async #publish(step: CommandStep, command: Sent): Promise<void> {
+  async #publish({ id, target }: Sent, payload: object, properties?: Properties): Promise<void> {
     const { now, tell } = this.options;
-    const { id, target, expiresAt, expiryMs } = command;
-    const topic = replyTopic(id);
-    const payload = {
-      ...(command.journaled ? { action: step.flavour === "safe" ? "look" : "work" } : { action: "ping" }),
-      ...(command.journaled && step.flavour !== "safe" ? { args: step.workMs } : {}),
-      id,
-      ...(expiryMs === undefined ? { reply_to: topic } : {}),
-      ...(expiresAt === undefined ? {} : { expires_at: expiresAt }),
-    };
-    const properties = expiryMs === undefined ? {} : { messageExpiryInterval: expiryMs / 1000, responseTopic: topic };
-    const outcome: Outcome = await this.#link.publish(commandTopic(target), payload, properties);
+    const outcome = await this.#link.publish(commandTopic(target), payload, properties);
     if (outcome === "unsure" || outcome === "not sent") tell({ at: now(), type: "unsure", id });
     else tell({ at: now(), type: "acked", id, heard: outcome === "heard" });
   }
+}
+
+/** What goes over the wire: the payload, and what MQTT 5 says beside it. */
+function messageOf({ flavour, workMs }: CommandStep, command: Sent): [object, Properties] {
+  const { id, journaled, expiresAt, expiryMs } = command;
+  const topic = replyTopic(id);
+  const told = !journaled
+    ? { action: "ping" }
+    : flavour === "safe"
+      ? { action: "look" }
+      : { action: "work", args: workMs };
+  if (expiryMs !== undefined) {
+    return [
+      { ...told, id },
+      { messageExpiryInterval: expiryMs / 1000, responseTopic: topic },
+    ];
+  }
+  return [{ ...told, id, reply_to: topic, ...(expiresAt === undefined ? {} : { expires_at: expiresAt }) }, {}];
 }
 
 function sentOf({ id, target, flavour, workMs, afterMs }: CommandStep, at: number): Sent {

@@ -33,7 +33,7 @@ export class Recorder {
 
   /** The last events; of commands, those that the violations name. */
   last(violations: string): string[] {
-    const named = new Set(violations.match(/\bc\d+\b/g));
+    const named = new Set(violations.match(/\b[cp]\d+\b/g));
     return this.#entries
       .filter(({ command }) => command === undefined || named.has(command))
       .slice(-SHOWN)

@@ -27,6 +27,7 @@ export interface SoakOptions {
 
 const LOOK_EVERY_MS = 200;
 const TEND_EVERY_MS = 1_000;
+const PROBE_EVERY_MS = 500;
 const MEMORY_EVERY_MS = 3_000;
 /** How long all may take, at the end, until it is as it was. */
 const SETTLE_MS = 60_000;
@@ -90,9 +91,9 @@ export class Soak {
     this.#every(TEND_EVERY_MS, () => operator.tend());
     this.#every(MEMORY_EVERY_MS, () => this.#weigh(haunt));
 
-    await this.#settle();
+    await this.#settle(operator);
     await this.#play(new Deeds({ haunt, editor, journals, operator, now, tell }), operator);
-    await this.#settle();
+    await this.#settle(operator);
     if (this.#over) await pause(AFTERMATH_MS);
     else await this.#finish(haunt);
   }
@@ -108,13 +109,6 @@ export class Soak {
 
   #every(ms: number, work: () => void): void {
     this.#timers.push(setInterval(work, ms));
-  }
-
-  /** Waits until something holds; gives whether it does. A violation ends the waiting. */
-  async #until(holds: () => boolean, ms: number): Promise<boolean> {
-    const { now } = this.options;
-    for (const end = now() + ms; now() < end && !this.#over; await pause(50)) if (holds()) return true;
-    return false;
   }
 
   async #play(deeds: Deeds, operator: Operator): Promise<void> {
@@ -151,12 +145,14 @@ export class Soak {
     this.model.violations.push({ rule: "error", text });
   }
 
-  /** Waits until all is as it was. */
-  async #settle(): Promise<void> {
+  /** Waits until all is as it was; who was disturbed and has said nothing since is asked. */
+  async #settle(operator: Operator): Promise<void> {
     const { model, options } = this;
-    if (options.signal.aborted) return;
-    const settled = () => model.settled && model.troubles.open.length === 0;
-    if ((await this.#until(settled, SETTLE_MS)) || this.#over) return;
+    for (const end = options.now() + SETTLE_MS; options.now() < end; await pause(PROBE_EVERY_MS)) {
+      const { disturbed } = model.troubles;
+      if (this.#over || options.signal.aborted || (model.settled && disturbed.length === 0)) return;
+      for (const who of disturbed) operator.probe(who);
+    }
     const left = [...model.troubles.open, ...model.availability.missing.map((who) => `${who} is not online`)];
     this.#fail(`expected all to be as it was ${SETTLE_MS / 1000} s after the last fault; left: ${left.join("; ")}`);
   }

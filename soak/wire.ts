@@ -16,6 +16,9 @@ export const COMPLAINT = /^halloween\/[^/]+\/status\/(warn|error)$/;
 /** What came of a message: `unheard` means that nobody was subscribed, `unsure` that no acknowledgement came. */
 export type Outcome = "heard" | "unheard" | "unsure" | "not sent";
 
+/** What MQTT 5 says of a message beside its payload. */
+export type Properties = NonNullable<IClientPublishOptions["properties"]>;
+
 export interface Heard {
   topic: string;
   text: string;
@@ -88,7 +91,7 @@ export class Link {
     this.#client?.end(true);
   }
 
-  publish(topic: string, payload: object, properties: IClientPublishOptions["properties"] = {}): Promise<Outcome> {
+  publish(topic: string, payload: object, properties: Properties = {}): Promise<Outcome> {
     const client = this.#client;
     if (!client || !this.#up) return Promise.resolve("not sent");
     return new Promise((resolve) => {

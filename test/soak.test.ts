@@ -215,7 +215,7 @@ const WRONG: Case[] = [
   [
     "one that was sent before its worker's life began",
     "stale",
-    /its worker started only 300 ms after it was sent/,
+    /ran in a life that began 299 ms after the broker had taken it/,
     (it) => {
       send(it, 0, "c1");
       fault(it, 1, KILLED);

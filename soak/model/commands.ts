@@ -8,7 +8,11 @@ interface Entry {
   lastSentAt: number;
   /** Undefined before the broker's acknowledgement; `unsure` where the connection broke before that. */
   acked?: "heard" | "unheard" | "unsure";
+  /** When the broker had certainly taken all that was sent of it, or would never. */
+  takenAt?: number;
   ranAt?: number;
+  /** When the life of the worker that ran it began. */
+  lifeAt?: number;
   ok: boolean;
   /** What came instead of `ok`, in words, and when. */
   errors: { at: number; refused: boolean; error: string }[];
@@ -58,6 +62,7 @@ export class Commands {
     const known = this.#entries.get(command.id);
     if (known) {
       known.lastSentAt = at;
+      delete known.takenAt;
       return;
     }
     const entry: Entry = { command, sentAt: at, lastSentAt: at, ok: false, errors: [] };
@@ -66,9 +71,11 @@ export class Commands {
     this.#counts.sent++;
   }
 
-  acked(id: string, acked: NonNullable<Entry["acked"]>): void {
+  acked(id: string, at: number, acked: NonNullable<Entry["acked"]>): void {
     const entry = this.#entries.get(id);
-    if (entry) entry.acked ??= acked;
+    if (!entry) return;
+    entry.acked ??= acked;
+    entry.takenAt = at;
   }
 
   reply({ at, id, status, refused, error }: HappeningOf<"reply">): (Sent & { sentAt: number }) | undefined {
@@ -97,14 +104,15 @@ export class Commands {
       return;
     }
     entry.ranAt = ranAt;
+    entry.lifeAt = lifeAt;
     this.#counts.ran++;
-    for (const why of this.#staleness(entry, ranAt, lifeAt))
+    for (const why of this.#staleness(entry, ranAt))
       this.#violate("stale", `${describe(entry)} ran ${ranAt - entry.sentAt} ms after it was sent: ${why}`);
     if (!entry.command.safe && this.around.allStopHolds(ranAt))
       this.#violate("all_stop", `${describe(entry)} is not safe, and ran while all-stop was engaged`);
   }
 
-  #staleness({ command, sentAt: first, lastSentAt }: Entry, ranAt: number, lifeAt: number): string[] {
+  #staleness({ command, sentAt: first, lastSentAt }: Entry, ranAt: number): string[] {
     const { expiresAt, expiryMs } = command;
     const sentAt = lastSentAt <= ranAt ? lastSentAt : first;
     const out: string[] = [];
@@ -112,7 +120,6 @@ export class Commands {
       out.push(`it expired ${ranAt - expiresAt} ms before that`);
     if (expiryMs !== undefined && ranAt > sentAt + expiryMs + EXPIRY_GRAIN_MS + STALE_MS)
       out.push(`its expiry in MQTT 5 was ${expiryMs} ms`);
-    if (sentAt < lifeAt) out.push(`its worker started only ${lifeAt - sentAt} ms after it was sent`);
     if (ranAt > sentAt + STALE_MS) out.push(`nothing may wait for more than ${STALE_MS} ms`);
     const outage = this.#outage;
     // What had arrived before the broker went may be on its way through the worker's process.
@@ -136,11 +143,16 @@ export class Commands {
   }
 
   #judge(entry: Entry, now: number): void {
-    const { command, sentAt, acked, ranAt, ok, errors } = entry;
+    const { command, sentAt, acked, takenAt = now, ranAt, lifeAt = 0, ok, errors } = entry;
     const ran = ranAt !== undefined;
     const trouble = this.around.disturbed(command.target, sentAt, now);
     // Always: no fault makes a worker say what is not so.
     if (ok && command.journaled && !ran) this.#violate("lost", `${describe(entry)} was answered "ok", and never ran`);
+    if (lifeAt > takenAt)
+      this.#violate(
+        "stale",
+        `${describe(entry)} ran in a life that began ${lifeAt - takenAt} ms after the broker had taken it`,
+      );
     for (const each of errors) this.#judgeError(entry, each, trouble);
     if (errors.some(({ refused }) => refused) && !ran) this.#counts.refused++;
     if (ran || ok || errors.length > 0) {

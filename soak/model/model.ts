@@ -66,8 +66,8 @@ export class Model {
     const { commands, availability, latch, edits, memory } = this;
     return {
       sent: (each) => commands.sent(each),
-      acked: ({ id, heard }) => commands.acked(id, heard ? "heard" : "unheard"),
-      unsure: ({ id }) => commands.acked(id, "unsure"),
+      acked: ({ id, at, heard }) => commands.acked(id, at, heard ? "heard" : "unheard"),
+      unsure: ({ id, at }) => commands.acked(id, at, "unsure"),
       reply: (each) => this.#replied(each),
       ran: (each) => commands.ran(each),
       life: (each) => this.#lived(each),

@@ -63,7 +63,12 @@ export class Troubles {
     return [...this.#of.keys()].some((who) => this.during(who, from, to) !== undefined);
   }
 
-  /** Who is, with what they wait for. */
+  /** Who is now. */
+  get disturbed(): string[] {
+    return [...this.#of.keys()].filter((who) => this.#open(who).length > 0);
+  }
+
+  /** Who is now, with what they wait for. */
   get open(): string[] {
     return [...this.#of].flatMap(([who, all]) =>
       all.filter(({ until }) => until === undefined).map(({ why, need }) => `${who}: ${why} (${need.kind})`),
