@@ -182,7 +182,7 @@ export class Commands {
     } else if (/ expired /.test(error)) {
       if (expiresAt === undefined || expiresAt > at)
         this.#violate("lost", `${describe(entry)} was refused as expired, and was not: ${error}`);
-    } else if (!/has run already/.test(error) || !resent) {
+    } else if (!(resent && /has run already/.test(error)) && !isOvertaken(command, error)) {
       this.#violate("error", `${describe(entry)} was answered: ${error}`);
     }
   }
@@ -190,6 +190,11 @@ export class Commands {
   #violate(rule: Violation["rule"], text: string): void {
     this.around.violate({ rule, text });
   }
+}
+
+/** On a board, a stop overtakes what waits (docs/firmware.md); all-stop and workers send it. */
+function isOvertaken({ journaled }: Sent, error: string): boolean {
+  return !journaled && /a stop came after it/.test(error);
 }
 
 function describe({ command: { id, target } }: Entry): string {
