@@ -42,6 +42,12 @@ export const HOST_BACK_MS = 15_000;
 /** A board that starts, or finds that its line was dead, connects after a second or so, and then tries every 30 s at most. */
 export const BOARD_BACK_MS = 15_000;
 
+/**
+ * The host says "engaged" and tells the processes of workers at the same time, so that boards needn't wait for them. A
+ * process that hasn't heeded it after 250 ms is ended (docs/protocol.md, "All-stop"): from then on nothing may run.
+ */
+export const HEED_MS = 250 + 50;
+
 /** When all-stop is shown as engaged, boards have been told, or are by then. */
 export const OFF_MS = 1_000;
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { ANSWER_MS, BROKER_BACK_MS, CLOSED_MS, EDIT_MS, HALF_OPEN_MS, OFF_MS } from "../soak/bounds.ts";
+import { ANSWER_MS, BROKER_BACK_MS, CLOSED_MS, EDIT_MS, HALF_OPEN_MS, HEED_MS, OFF_MS } from "../soak/bounds.ts";
 import { BOARDS, EVERYBODY, WORKERS } from "../soak/cast.ts";
 import type { Happening, Hit, Sent, Violation } from "../soak/model/happenings.ts";
 import { Model } from "../soak/model/model.ts";
@@ -294,10 +294,10 @@ const WRONG: Case[] = [
     (it) => {
       it.at(0, { type: "all_stop_told", engaged: true });
       it.at(10, { type: "all_stop_shown", engaged: true, live: true });
-      send(it, 20, "c1");
-      ran(it, 22, "c1");
-      ok(it, 23, "c1");
-      return LATER;
+      send(it, 320, "c1");
+      ran(it, 322, "c1");
+      ok(it, 323, "c1");
+      return 320 + LATER;
     },
   ],
   [
@@ -317,7 +317,7 @@ const WRONG: Case[] = [
     (it) => {
       it.at(0, { type: "output", board: "board_hw", pin: 26, value: 1 });
       it.at(10, { type: "all_stop_shown", engaged: true, live: true });
-      return 10 + OFF_MS + 1;
+      return 10 + HEED_MS + OFF_MS + 1;
     },
   ],
   [

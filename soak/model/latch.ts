@@ -1,4 +1,4 @@
-import { OFF_MS } from "../bounds.ts";
+import { HEED_MS, OFF_MS } from "../bounds.ts";
 import type { HappeningOf, Violation } from "./happenings.ts";
 
 interface Span {
@@ -39,7 +39,7 @@ export class Latch {
     if (engaged) {
       this.#openPossible(at - BEFORE_SHOWN_MS);
       // What a broker had kept says nothing of now; the host says it again when it is there.
-      if (live && !this.#openIn(this.#certain)) this.#certain.push({ from: at });
+      if (live && !this.#openIn(this.#certain)) this.#certain.push({ from: at + HEED_MS });
     } else {
       this.#endCertain(at);
       const open = this.#openIn(this.#possible);
