@@ -4,10 +4,10 @@
 export const CLOSED_MS = 2_000;
 
 /**
- * The issue's own: 1.5 keepalives of 10 s. mosquitto counts whole seconds from the last packet, and drops who has been
- * silent for more than that: up to two seconds later.
+ * 1.5 keepalives of 10 s, and what mosquitto 2.0 adds to that: it counts whole seconds, drops who has been silent for
+ * more than 15 of them, and looks every 6 s (`keepalive__check` in its src/keepalive.c).
  */
-export const HALF_OPEN_MS = 15_000 + 2_000;
+export const HALF_OPEN_MS = 15_000 + 2_000 + 6_000;
 
 /** How long a command may stay without an answer where nothing was done to anybody, beside the time that it works. */
 export const ANSWER_MS = 5_000;

@@ -74,9 +74,9 @@ export class Deeds {
     }
   }
 
-  #note(what: string, hits: Hit[] = []): void {
+  #note(what: string, hits: Hit[] = [], about?: string): void {
     const { tell, now } = this.options;
-    tell({ at: now(), type: "fault", what, hits });
+    tell({ at: now(), type: "fault", what, hits, ...(about === undefined ? {} : { about }) });
   }
 
   #edit(deed: "edit_code" | "edit_config" | "break_code", worker: SoakWorker): boolean {
@@ -84,7 +84,7 @@ export class Deeds {
     const { id, live } = worker;
     // What no compiler takes changes nothing: the old one runs on, undisturbed.
     if (deed === "break_code") {
-      this.#note(deed);
+      this.#note(deed, [], id);
       editor.breakCode(worker);
       return true;
     }
@@ -94,7 +94,7 @@ export class Deeds {
     const need: Need = { kind: what, edition };
     // A worker with `onConfig` isn't restarted.
     const hits = what === "config" && live ? [] : [{ who: id, need, backMs: EDIT_MS }];
-    tell({ at, type: "fault", what: deed, hits });
+    tell({ at, type: "fault", what: deed, hits, about: id });
     tell({ at, type: "edited", who: id, what, edition });
     return true;
   }

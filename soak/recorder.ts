@@ -54,7 +54,7 @@ function textOf(happening: Happening): string | undefined {
       return happening.level < WARN ? undefined : `log ${happening.level} ${happening.worker ?? ""} ${happening.text}`;
     case "fault": {
       const who = happening.hits.map((hit) => hit.who);
-      const few = who.length > 4 ? `${who.length} of them` : who.join(", ");
+      const few = who.length > 4 ? `${who.length} of them` : who.join(", ") || (happening.about ?? "");
       return `FAULT ${happening.what} ${few}`;
     }
     case "shown":

@@ -1,4 +1,4 @@
-import { MEMORY_FROM_MS } from "./bounds.ts";
+import { HALF_OPEN_MS, MEMORY_FROM_MS } from "./bounds.ts";
 import { BOARDS, SOAK } from "./cast.ts";
 import { Dice } from "./dice.ts";
 
@@ -141,8 +141,8 @@ function episode(dice: Dice, deed: Deed, atMs: number): DeedStep[] {
   const board = dice.pick(BOARDS).id;
   const worker = dice.pick(SOAK).id;
   const soon = dice.between(100, 2500);
-  /** Longer than 1.5 keepalives of 10 s, by which the broker has to have noticed. */
-  const long = dice.between(23_000, 30_000);
+  /** The broker has to have noticed before that. */
+  const long = HALF_OPEN_MS + dice.between(2_000, 8_000);
   switch (deed) {
     case "edit_code":
     case "edit_config":

@@ -44,7 +44,10 @@ export interface Hit {
   backMs?: number;
 }
 
-/** All that the model is told, in the order in which it was seen; `at` is in ms since 1970. */
+/**
+ * All that the model is told, in the order in which it was seen; `at` is in ms since 1970. A fault that disturbs nobody
+ * may still be `about` somebody, of whom the host then complains.
+ */
 export type Happening = { at: number } & (
   | { type: "sent"; command: Sent }
   | { type: "acked"; id: string; heard: boolean }
@@ -56,7 +59,7 @@ export type Happening = { at: number } & (
   | { type: "shown"; who: string; online: boolean; live: boolean }
   | { type: "all_stop_shown"; engaged: boolean; live: boolean }
   | { type: "all_stop_told"; engaged: boolean }
-  | { type: "fault"; what: string; hits: Hit[] }
+  | { type: "fault"; what: string; hits: Hit[]; about?: string }
   | { type: "edited"; who: string; what: "code" | "config"; edition: number }
   | { type: "started"; who: string; backMs: number }
   | { type: "connected" }

@@ -36,6 +36,8 @@ export class Model {
   readonly #takers: Takers;
   /** How often each thing was done to the haunt. */
   readonly faults = new Map<string, number>();
+  /** When something was done to somebody that the host may complain of. */
+  readonly #about = new Map<string, number>();
   #brokerDownAt: number | undefined;
 
   constructor(private readonly options: ModelOptions) {
@@ -91,7 +93,8 @@ export class Model {
     };
   }
 
-  #faulted({ at, what, hits }: HappeningOf<"fault">): void {
+  #faulted({ at, what, hits, about }: HappeningOf<"fault">): void {
+    if (about !== undefined) this.#about.set(about, at);
     this.faults.set(what, (this.faults.get(what) ?? 0) + 1);
     for (const { who, need, gone, backMs } of hits) {
       this.troubles.begin(who, at, what, need);
@@ -147,8 +150,8 @@ export class Model {
 
   /** A line at level error has to belong to something that was done, to that worker or to anybody. */
   #logged({ at, level, text, worker }: HappeningOf<"log">): void {
-    if (level < ERROR) return;
     const from = at - EXPLAINED_MS;
+    if (level < ERROR || (this.#about.get(worker ?? "") ?? 0) > from) return;
     const explained = worker === undefined ? this.troubles.any(from, at) : this.troubles.during(worker, from, at);
     if (!explained) this.violations.push({ rule: "error", text: `the host logged, without a fault: ${text}` });
   }
