@@ -13,6 +13,8 @@ export interface DeedsOptions {
   editor: Editor;
   journals: Journals;
   operator: Operator;
+  /** Whether somebody is still disturbed by what was done before. */
+  disturbed: (who: string) => boolean;
   now: () => number;
   tell: (happening: Happening) => void;
 }
@@ -80,10 +82,11 @@ export class Deeds {
   }
 
   #edit(deed: "edit_code" | "edit_config" | "break_code", worker: SoakWorker): boolean {
-    const { editor, tell, now } = this.options;
+    const { editor, tell, now, disturbed } = this.options;
     const { id, live } = worker;
-    // What no compiler takes changes nothing: the old one runs on, undisturbed.
+    // What no compiler takes changes nothing: the old one runs on, undisturbed. One that is yet to start couldn't.
     if (deed === "break_code") {
+      if (disturbed(id)) return false;
       this.#note(deed, [], id);
       editor.breakCode(worker);
       return true;

@@ -91,8 +91,10 @@ export class Soak {
     this.#every(TEND_EVERY_MS, () => operator.tend());
     this.#every(MEMORY_EVERY_MS, () => this.#weigh(haunt));
 
+    const disturbed = (who: string) => this.model.troubles.disturbed.includes(who);
+    const deeds = new Deeds({ haunt, editor, journals, operator, disturbed, now, tell });
     await this.#settle(operator);
-    await this.#play(new Deeds({ haunt, editor, journals, operator, now, tell }), operator);
+    await this.#play(deeds, operator);
     await this.#settle(operator);
     if (this.#over) await pause(AFTERMATH_MS);
     else await this.#finish(haunt);
