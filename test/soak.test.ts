@@ -90,6 +90,18 @@ describe("the soak's model says nothing of", () => {
     expect(it.look(3000 + BROKER_BACK_MS + CLOSED_MS + 1)).toEqual([]);
   });
 
+  test("what the broker had kept of a board that fell silent before it was back", () => {
+    const it = haunt();
+    it.at(0, { type: "broker_down" });
+    it.at(1, { type: "disconnected" });
+    it.at(100, { type: "broker_up" });
+    it.at(110, { type: "connected" });
+    for (const who of ["a", "b"]) it.shown(120, who);
+    it.shown(120, "board_hw", true, false);
+    fault(it, 130, { who: "board_hw", need: { kind: "start" }, gone: "half_open" });
+    expect(it.look(130 + HALF_OPEN_MS + 1)).toEqual([]);
+  });
+
   test("all-stop that is engaged, refuses, lets what is safe run, and is cleared", () => {
     const it = haunt();
     it.at(0, { type: "output", board: "board_hw", pin: 26, value: 1 });

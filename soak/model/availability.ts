@@ -41,12 +41,14 @@ export class Availability {
     return [...this.#standings].filter(([, { shown, gone }]) => gone !== undefined || !shown).map(([who]) => who);
   }
 
-  gone(who: string, at: number, ending: Ending): void {
+  /** @param wasThere it had a connection to the broker that is there now */
+  gone(who: string, at: number, ending: Ending, wasThere: boolean): void {
     const standing = this.#standings.get(who);
-    // While the broker is away, nobody publishes a will. What was retained of one who dies then is put right by the
-    // host's roll call a minute later (docs/protocol.md, "Shown online, and isn't"); here all are back before that.
+    // Who had none yet, or dies while the broker is away, has no will there. What the broker had kept of them is put
+    // right by the host's roll call a minute later (docs/protocol.md, "Shown online, and isn't"); here all are back
+    // before that.
     if (standing && standing.gone?.ending !== "closed")
-      standing.gone = { at, ending, checked: this.#connectedAt !== undefined };
+      standing.gone = { at, ending, checked: wasThere && this.#connectedAt !== undefined };
   }
 
   /** It has a connection again, or may have. */

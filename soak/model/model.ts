@@ -97,8 +97,8 @@ export class Model {
     if (about !== undefined) this.#about.set(about, at);
     this.faults.set(what, (this.faults.get(what) ?? 0) + 1);
     for (const { who, need, gone, backMs } of hits) {
+      if (gone) this.availability.gone(who, at, gone, !this.troubles.isUnheard(who));
       this.troubles.begin(who, at, what, need);
-      if (gone) this.availability.gone(who, at, gone);
       if (backMs !== undefined) this.availability.due(who, at + backMs);
       this.edits.delay(who, at);
     }

@@ -63,6 +63,11 @@ export class Troubles {
     return [...this.#of.keys()].some((who) => this.during(who, from, to) !== undefined);
   }
 
+  /** Whether somebody is yet to be heard since the broker was back, or since it was started itself. */
+  isUnheard(who: string): boolean {
+    return this.#open(who).some(({ need }) => need.kind === "broker" || need.kind === "start");
+  }
+
   /** Who is now. */
   get disturbed(): string[] {
     return [...this.#of.keys()].filter((who) => this.#open(who).length > 0);
