@@ -12,6 +12,9 @@ export const HALF_OPEN_MS = 15_000 + 2_000 + 6_000;
 /** How long a command may stay without an answer where nothing was done to anybody, beside the time that it works. */
 export const ANSWER_MS = 5_000;
 
+/** How long an answer takes at most while all is well: what is done to the target later than that explains nothing. */
+export const PROMPT_MS = 2_000;
+
 /** A process that is held up is ended after 5 s (`stall_kill_ms`): nothing that waited in it can run later than that. */
 export const STALE_MS = 5_000 + 1_000;
 

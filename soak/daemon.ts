@@ -3,7 +3,6 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 
 export interface DaemonOptions {
-  name: string;
   command: string;
   args: readonly string[];
   cwd: string;
@@ -11,7 +10,7 @@ export interface DaemonOptions {
   /** Told of each line on its standard output. */
   onLine?: (line: string) => void;
   /** Told of each line on its standard error. */
-  onError?: (line: string) => void;
+  onError: (line: string) => void;
   /** Told when it ends though nobody ended it. */
   onEnded: (how: string) => void;
 }
@@ -29,12 +28,12 @@ export class Daemon {
   }
 
   start(): void {
-    const { name, command, args, cwd, env, onLine, onError, onEnded } = this.options;
+    const { command, args, cwd, env, onLine, onError, onEnded } = this.options;
     const child = spawn(command, args, { cwd, env, stdio: ["pipe", "pipe", "pipe"] });
     createInterface({ input: child.stdout }).on("line", (line) => onLine?.(line));
-    createInterface({ input: child.stderr }).on("line", (line) => onError?.(line));
+    createInterface({ input: child.stderr }).on("line", (line) => onError(line));
     // What is said to one that has just ended is said to nobody.
-    child.stdin.on("error", () => onError?.(`${name} took no more input`));
+    child.stdin.on("error", () => {});
     child.once("error", (error) => onEnded(error.message));
     this.#child = child;
     this.#exited = once(child, "exit").then(([code, signal]) => {

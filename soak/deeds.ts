@@ -5,7 +5,7 @@ import type { Haunt } from "./haunt.ts";
 import type { Journals } from "./journals.ts";
 import type { Happening, Hit, Need } from "./model/happenings.ts";
 import type { Operator } from "./operator.ts";
-import { runnersOf } from "./proc.ts";
+import { killIfThere, runnersOf } from "./proc.ts";
 import type { Deed } from "./schedule.ts";
 
 export interface DeedsOptions {
@@ -21,6 +21,8 @@ export interface DeedsOptions {
 
 /** How long a worker that was told to spin may hold up its process: the guard ends it before that. */
 const WEDGED_MS = 8_000;
+/** By then it is seen whether it was told. */
+const UNWEDGED_MS = 1_000;
 
 /** Does to the haunt what the schedule says, and tells the model in the moment before. */
 export class Deeds {
@@ -127,9 +129,10 @@ export class Deeds {
     }));
   }
 
-  #killShared(): boolean {
+  /** @param only the process that it has to be */
+  #killShared(only?: number): boolean {
     const pid = this.#sharedRunner();
-    if (pid === undefined) return false;
+    if (pid === undefined || (only !== undefined && only !== pid)) return false;
     this.#note("kill_runner", this.#inShared(pid, RUNNER_BACK_MS, true));
     process.kill(pid, "SIGKILL");
     return true;
@@ -150,6 +153,10 @@ export class Deeds {
     if (pid === undefined || journals.pids.get(who) !== pid || !operator.up) return false;
     this.#wedgedUntil = now() + WEDGED_MS;
     this.#note("wedge", this.#inShared(pid, WEDGE_MS, false));
+    // What is refused under all-stop, or lost with the broker, holds up nobody: then the process is ended all the same.
+    setTimeout(() => {
+      if (!journals.spun.delete(who)) this.#killShared(pid);
+    }, UNWEDGED_MS);
     return operator.tellWorker(who, "spin");
   }
 
@@ -262,12 +269,4 @@ function workerOf(who: string): SoakWorker {
   const worker = SOAK.find(({ id }) => id === who);
   if (!worker) throw new Error(`there is no soak worker ${who}`);
   return worker;
-}
-
-function killIfThere(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
-  }
 }

@@ -5,6 +5,7 @@ import { BOARDS, type BoardRole, BUTTON, INPUT_PIN } from "./cast.ts";
 import { Daemon } from "./daemon.ts";
 import { type Folder, writeBrokerConfig } from "./files.ts";
 import type { Happening } from "./model/happenings.ts";
+import { killIfThere, runnersOf } from "./proc.ts";
 
 export interface HauntOptions {
   /** The repository's folder. */
@@ -31,13 +32,19 @@ export class Haunt {
 
   #daemon(name: string, command: string, args: string[], rest: object): Daemon {
     const { env, folder, now, tell } = this.options;
-    const onEnded = (how: string) => tell({ at: now(), type: "ended", who: name, how });
-    return new Daemon({ name, command, args, cwd: folder.path, env, onEnded, ...rest });
+    const fail = (how: string) => tell({ at: now(), type: "failed", who: name, how });
+    const onEnded = (how: string) => fail(`it ended, ${how}`);
+    // What is wrong goes to a log, or to a board's serial port.
+    const onError = (line: string) => fail(`it wrote to its standard error: ${line}`);
+    return new Daemon({ command, args, cwd: folder.path, env, onEnded, onError, ...rest });
   }
 
   #makeBroker(): Daemon {
     const { root, folder, port } = this.options;
-    return this.#daemon("the broker", "mosquitto", ["-c", writeBrokerConfig(root, folder.in("broker"), port)], {});
+    return this.#daemon("the broker", "mosquitto", ["-c", writeBrokerConfig(root, folder.in("broker"), port)], {
+      // Its log.
+      onError: () => {},
+    });
   }
 
   #makeHost(): Daemon {
@@ -49,8 +56,6 @@ export class Haunt {
     ];
     return this.#daemon("the host", process.execPath, args, {
       onLine: (line: string) => tell(logged(line, now())),
-      // All that it has to say goes to its log.
-      onError: (line: string) => tell({ at: now(), type: "ended", who: "a part of the host", how: line }),
     });
   }
 
@@ -98,8 +103,9 @@ export class Haunt {
     while (this.broker.pid !== undefined && !(await canConnect(this.options.port))) await pause(20);
   }
 
-  /** Ends everything at once. */
+  /** Ends everything at once, a process of workers that is held up too. */
   killAll(): void {
+    for (const pid of this.host.pid === undefined ? [] : runnersOf(this.host.pid)) killIfThere(pid);
     for (const daemon of [this.host, ...this.boards.values(), this.broker]) daemon.signal("SIGKILL");
   }
 }

@@ -7,13 +7,17 @@ import type { Happening } from "./model/happenings.ts";
 type Line =
   | { life: number; pid: number; code: number; config: number }
   | { ran: string; at: number; life: number }
-  | { config: number };
+  | { config: number }
+  | { spins: true };
 
 /** What the workers have noted of themselves: they write before they do anything else, so that it outlives a kill. */
 export class Journals {
   readonly #read = new Map<string, number>();
   /** The process of each worker's last life. */
   readonly pids = new Map<string, number>();
+
+  /** Workers that have been told to hold up their process, and do. */
+  readonly spun = new Set<string>();
 
   constructor(private readonly folder: string) {}
 
@@ -23,7 +27,7 @@ export class Journals {
 
   /** What has come since it was last asked. */
   news(now: number): Happening[] {
-    return SOAK.flatMap(({ id }) => this.#linesOf(id).map((line) => this.#happening(id, line, now)));
+    return SOAK.flatMap(({ id }) => this.#linesOf(id).flatMap((line) => this.#happening(id, line, now)));
   }
 
   #linesOf(id: string): Line[] {
@@ -41,10 +45,14 @@ export class Journals {
     return lines.filter((line) => line !== "").map((line) => JSON.parse(line) as Line);
   }
 
-  #happening(worker: string, line: Line, at: number): Happening {
-    if ("ran" in line) return { at, type: "ran", id: line.ran, worker, ranAt: line.at, lifeAt: line.life };
-    if (!("life" in line)) return { at, type: "config", worker, config: line.config };
+  #happening(worker: string, line: Line, at: number): Happening[] {
+    if ("spins" in line) {
+      this.spun.add(worker);
+      return [];
+    }
+    if ("ran" in line) return [{ at, type: "ran", id: line.ran, worker, ranAt: line.at, lifeAt: line.life }];
+    if (!("life" in line)) return [{ at, type: "config", worker, config: line.config }];
     this.pids.set(worker, line.pid);
-    return { at, type: "life", worker, lifeAt: line.life, pid: line.pid, code: line.code, config: line.config };
+    return [{ at, type: "life", worker, lifeAt: line.life, pid: line.pid, code: line.code, config: line.config }];
   }
 }

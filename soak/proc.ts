@@ -34,3 +34,12 @@ export function memoryMb(pid: number): number | undefined {
   const [, kilobytes] = /^Pss:\s+(\d+)/m.exec(readOf(`/proc/${pid}/smaps_rollup`) ?? "") ?? [];
   return kilobytes === undefined ? undefined : Number(kilobytes) / 1024;
 }
+
+/** Ends a process, unless it is gone already. */
+export function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}

@@ -59,8 +59,8 @@ function textOf(happening: Happening): string | undefined {
     }
     case "shown":
       return `${happening.who} is ${happening.online ? "online" : "offline"}${happening.live ? "" : " (retained)"}`;
-    case "ended":
-      return `${happening.who} ended: ${happening.how}`;
+    case "failed":
+      return `${happening.who} failed: ${happening.how}`;
     default: {
       const { at: _, type, ...rest } = happening;
       return `${type} ${JSON.stringify(rest)}`;

@@ -67,6 +67,8 @@ const ENDS_PROCESSES: ReadonlySet<Deed> = new Set(["kill_runner", "wedge", "kill
 
 const COMMAND_EVERY_MS = 12;
 const BEGIN_MS = 3_000;
+/** What would last for longer than this after the run isn't begun. */
+const TAIL_MS = 10_000;
 
 /** All that is done in a run of so many ms, by the seed alone. */
 export function scheduleOf(seed: number, runMs: number): Step[] {
@@ -120,7 +122,10 @@ function deedsOf(dice: Dice, runMs: number): DeedStep[] {
     const index = bag.findIndex((deed) => !calm || !ENDS_PROCESSES.has(deed));
     const [deed] = index === -1 ? [] : bag.splice(index, 1);
     if (deed === undefined) bag = [];
-    else steps.push(...episode(dice, deed, atMs));
+    else {
+      const all = episode(dice, deed, atMs);
+      if (all.every((step) => step.atMs < runMs + TAIL_MS)) steps.push(...all);
+    }
   }
   return steps.filter((step) => step.atMs < runMs || ENDINGS.has(step.deed));
 }

@@ -39,6 +39,7 @@ ${live ? onConfig : ""}
   }
 
   do_spin() {
+    note({ spins: true });
     const until = Date.now() + 20_000;
     while (Date.now() < until);
   }

@@ -377,9 +377,9 @@ const WRONG: Case[] = [
   [
     "a process that ends by itself",
     "error",
-    /the host ended by itself: exit code 1/,
+    /the host failed, and nothing was done to it: it ended, exit code 1/,
     (it) => {
-      it.at(0, { type: "ended", who: "the host", how: "exit code 1" });
+      it.at(0, { type: "failed", who: "the host", how: "it ended, exit code 1" });
       return 1;
     },
   ],
@@ -432,10 +432,10 @@ describe("the soak's schedule", () => {
 
 test("a failure shows the last 200 events, and of the commands those that it names", () => {
   const recorder = new Recorder(T0);
-  for (let i = 0; i < 300; i++) recorder.take({ at: T0 + i, type: "ended", who: `n${i}`, how: "x" });
+  for (let i = 0; i < 300; i++) recorder.take({ at: T0 + i, type: "failed", who: `n${i}`, how: "x" });
   for (let i = 0; i < 300; i++) recorder.take({ at: T0 + 400, type: "acked", id: `c${i}`, heard: true });
   const last = recorder.last("lost: the command c7 to a");
   expect(last).toHaveLength(200);
-  expect(last[0]).toBe("    0.101  n101 ended: x");
+  expect(last[0]).toBe("    0.101  n101 failed: x");
   expect(last.at(-1)).toBe('    0.400  acked {"id":"c7","heard":true}');
 });

@@ -1,4 +1,4 @@
-import { ANSWER_MS, ENTER_MS, EXPIRY_GRAIN_MS, STALE_MS } from "../bounds.ts";
+import { ANSWER_MS, ENTER_MS, EXPIRY_GRAIN_MS, PROMPT_MS, STALE_MS } from "../bounds.ts";
 import type { HappeningOf, Sent, Violation } from "./happenings.ts";
 
 interface Entry {
@@ -143,9 +143,9 @@ export class Commands {
   }
 
   #judge(entry: Entry, now: number): void {
-    const { command, sentAt, acked, takenAt = now, ranAt, lifeAt = 0, ok, errors } = entry;
+    const { command, sentAt, lastSentAt, acked, takenAt = now, ranAt, lifeAt = 0, ok, errors } = entry;
     const ran = ranAt !== undefined;
-    const trouble = this.around.disturbed(command.target, sentAt, now);
+    const trouble = this.around.disturbed(command.target, sentAt, lastSentAt + command.workMs + PROMPT_MS);
     // Always: no fault makes a worker say what is not so.
     if (ok && command.journaled && !ran) this.#violate("lost", `${describe(entry)} was answered "ok", and never ran`);
     if (lifeAt > takenAt)

@@ -69,7 +69,7 @@ export type Happening = { at: number } & (
   | { type: "output"; board: string; pin: number; value: number }
   | { type: "memory"; pid: number; role: string; mb: number }
   | { type: "log"; level: number; text: string; worker?: string }
-  | { type: "ended"; who: string; how: string }
+  | { type: "failed"; who: string; how: string }
 );
 
 export type HappeningOf<T extends Happening["type"]> = Extract<Happening, { type: T }>;

@@ -87,8 +87,8 @@ export class Model {
       broker_down: ({ at }) => this.#brokerDown(at),
       broker_up: ({ at }) => this.#brokerUp(at),
       log: (each) => this.#logged(each),
-      ended: ({ who, how }) => {
-        this.violations.push({ rule: "error", text: `${who} ended by itself: ${how}` });
+      failed: ({ who, how }) => {
+        this.violations.push({ rule: "error", text: `${who} failed, and nothing was done to it: ${how}` });
       },
     };
   }
