@@ -27,6 +27,8 @@ export interface SoakOptions {
 
 const LOOK_EVERY_MS = 200;
 const TEND_EVERY_MS = 1_000;
+/** Who has said nothing for so long is asked, and so often. */
+const PROBE_AFTER_MS = 5_000;
 const PROBE_EVERY_MS = 500;
 const MEMORY_EVERY_MS = 3_000;
 /** How long all may take, at the end, until it is as it was. */
@@ -150,10 +152,11 @@ export class Soak {
   /** Waits until all is as it was; who was disturbed and has said nothing since is asked. */
   async #settle(operator: Operator): Promise<void> {
     const { model, options } = this;
-    for (const end = options.now() + SETTLE_MS; options.now() < end; await pause(PROBE_EVERY_MS)) {
+    const beganAt = options.now();
+    for (; options.now() < beganAt + SETTLE_MS; await pause(PROBE_EVERY_MS)) {
       const { disturbed } = model.troubles;
       if (this.#over || options.signal.aborted || (model.settled && disturbed.length === 0)) return;
-      for (const who of disturbed) operator.probe(who);
+      if (options.now() > beganAt + PROBE_AFTER_MS) for (const who of disturbed) operator.probe(who);
     }
     const left = [...model.troubles.open, ...model.availability.missing.map((who) => `${who} is not online`)];
     this.#fail(`expected all to be as it was ${SETTLE_MS / 1000} s after the last fault; left: ${left.join("; ")}`);

@@ -4,7 +4,9 @@ import type { Ending, Violation } from "./happenings.ts";
 interface Standing {
   /** What the broker says; undefined where it says nothing. */
   shown?: boolean;
-  /** Since when it is not shown online. */
+  /** Since when it is shown online. */
+  onlineSince: number;
+  /** Since when it is not. */
   notOnlineSince: number;
   /** Its connection has ended, and it has no other yet. */
   gone?: { at: number; ending: Ending; checked: boolean };
@@ -28,7 +30,7 @@ export class Availability {
     dueAt: number,
     private readonly violate: (violation: Violation) => void,
   ) {
-    for (const who of expected) this.#standings.set(who, { notOnlineSince: dueAt, dueAt, told: false });
+    for (const who of expected) this.#standings.set(who, { onlineSince: 0, notOnlineSince: dueAt, dueAt, told: false });
   }
 
   /** The longest that it was wrong, in ms: online after an ending, and not online from when it had to be. */
@@ -70,6 +72,7 @@ export class Availability {
     if (!online) this.#count(standing, at);
     else if (!standing.shown && !standing.gone) this.#keepWorst("missing", this.#missingMs(standing, at));
     if (standing.shown && !online) standing.notOnlineSince = at;
+    if (!standing.shown && online) standing.onlineSince = at;
     standing.shown = online;
     standing.told = false;
   }
@@ -92,15 +95,16 @@ export class Availability {
     for (const [who, standing] of this.#standings) {
       const { gone, shown, told } = standing;
       if (told) continue;
-      if (gone) this.#lookGone(who, gone, shown === true, now);
+      if (gone) this.#lookGone(who, standing, gone, now);
       else if (!shown) this.#lookBack(who, standing, now);
     }
   }
 
-  #lookGone(who: string, { at, ending, checked }: NonNullable<Standing["gone"]>, online: boolean, now: number): void {
-    const wrongMs = now - at;
-    if (!online || !checked || wrongMs <= LIMITS[ending]) return;
-    const found = `shown online ${wrongMs} ms after its connection was ${ending}`;
+  #lookGone(who: string, { shown, onlineSince }: Standing, gone: NonNullable<Standing["gone"]>, now: number): void {
+    const { at, ending, checked } = gone;
+    const wrongMs = now - Math.max(at, onlineSince);
+    if (!shown || !checked || wrongMs <= LIMITS[ending]) return;
+    const found = `shown online for ${wrongMs} ms, ${now - at} ms after its connection was ${ending}`;
     this.#say(who, `${who}: expected offline within ${LIMITS[ending]} ms; ${found}`);
   }
 
@@ -118,8 +122,8 @@ export class Availability {
   }
 
   /** The wrong time that ends now. */
-  #count({ gone, shown }: Standing, at: number): void {
-    if (gone?.checked && shown) this.#keepWorst(gone.ending, at - gone.at);
+  #count({ gone, shown, onlineSince }: Standing, at: number): void {
+    if (gone?.checked && shown) this.#keepWorst(gone.ending, at - Math.max(gone.at, onlineSince));
   }
 
   #missingMs({ dueAt, notOnlineSince }: Standing, now: number): number {
