@@ -35,17 +35,17 @@ export const propIds = (count) => Array.from({ length: count }, (_, index) => `p
 /**
  * @param {readonly string[]} ids of its props
  * @param {number | undefined} brokerPort the broker's on 127.0.0.1; without one, the embedded broker runs
- * @param {{ own?: readonly string[], probed?: boolean }} [options] those that run in a process of their own; whether they
- *   have the commands of `probed-worker.ts`
+ * @param {{ own?: readonly string[], probed?: readonly string[] }} [options] those that run in a process of
+ *   their own; those that have the commands of `probed-worker.ts` too
  * @returns {Promise<HostProcess>} as soon as it has said where its broker is
  */
-export async function startHost(ids, brokerPort, { own = [], probed = false } = {}) {
+export async function startHost(ids, brokerPort, { own = [], probed = [] } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "worker-host-bench-"));
   const props = join(folder, "props");
   mkdirSync(props);
   for (const id of ids) {
     mkdirSync(join(props, id, "backend"), { recursive: true });
-    writeFileSync(join(props, id, "backend/worker.ts"), probed ? PROBED : PLAIN);
+    writeFileSync(join(props, id, "backend/worker.ts"), probed.includes(id) ? PROBED : PLAIN);
     if (own.includes(id)) writeFileSync(join(props, id, "backend/config.yaml"), "worker:\n  isolation: own\n");
   }
   const broker =

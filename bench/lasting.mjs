@@ -20,7 +20,7 @@ export async function measureLasting(broker) {
   if (broker === "embedded") return [];
   const mosquitto = await startBroker(broker);
   const ids = propIds(1);
-  const host = await startHost(ids, mosquitto?.port, { probed: true });
+  const host = await startHost(ids, mosquitto?.port, { probed: ids });
   await host.ready;
   const client = await connectBare(host.url, 5);
   const pings = await Pings.on(client);

@@ -35,7 +35,7 @@ const BARE = ["bare_busy", "bare_quiet"];
 export async function measureQuiet(broker) {
   const mosquitto = await startBroker(broker);
   const version = mosquitto ? 5 : 4;
-  const host = await startHost([BUSY, QUIET, OWN], mosquitto?.port, { own: [OWN], probed: true });
+  const host = await startHost([BUSY, QUIET, OWN], mosquitto?.port, { own: [OWN], probed: [BUSY] });
   await host.ready;
   const bare = await startEchoes({ url: host.url, version, ids: BARE, noDelay: true });
   const client = await connectBare(host.url, version);

@@ -39,7 +39,7 @@ export async function measureSpeed(broker) {
   const mosquitto = await startBroker(broker);
   const version = mosquitto ? 5 : 4;
   const ids = propIds(1);
-  const host = await startHost(ids, mosquitto?.port, { probed: true });
+  const host = await startHost(ids, mosquitto?.port, { probed: ids });
   await host.ready;
   const { url } = host;
   const bare = await startEchoes({ url, version, ids: [BARE], noDelay: true });

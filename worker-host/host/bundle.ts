@@ -101,6 +101,7 @@ async function build(file: string, outfile: string, plugins: esbuild.Plugin[]): 
     target: NODE_TARGET,
     keepNames: true,
     sourcemap: "inline",
+    sourcesContent: false,
     metafile: true,
     write: false,
     logLevel: "silent",
