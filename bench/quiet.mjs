@@ -13,7 +13,7 @@ import { percentile } from "./statistics.mjs";
 /** @typedef {import("./report.mjs").Row} Row */
 
 const PER_SECOND = 20_000;
-const ROUNDS = 8;
+const ROUNDS = 6;
 const PER_ROUND = 400;
 const WARM_UP = 4_000;
 /** What a flood needs to show its effect, and what it leaves behind to go away. */

@@ -16,7 +16,7 @@ const NAGLE = "bare_echo_with_nagle";
 const IN_C = "echo_in_c";
 
 const WARM_UP = 4_000;
-const ROUNDS = 30;
+const ROUNDS = 20;
 const PER_ROUND = 300;
 /** With Nagle's algorithm each may take 44 ms. */
 const SLOW_ROUNDS = 5;
