@@ -14,6 +14,8 @@ import { median } from "./statistics.mjs";
 const ROUNDS = { mosquitto: 2, embedded: 1 };
 /** What a start leaves behind for the garbage collector is no part of what workers cost for long. */
 const SETTLE_MS = 3_000;
+/** V8 goes on compiling and collecting for a while. */
+const CALM_MS = 8_000;
 const IDLE_MS = 5_000;
 const IDLE_WORKERS = 50;
 
@@ -93,6 +95,7 @@ async function measureStart(broker, { count, own = false }) {
 
 /** @param {number} pid of `npm start` @returns {Promise<number>} % of a core */
 async function idleShare(pid) {
+  await sleep(CALM_MS);
   const began = performance.now();
   const before = hostCpuTimeMs(pid);
   await sleep(IDLE_MS);

@@ -1,15 +1,13 @@
 #!/usr/bin/env node
 // Plain JavaScript that any Node can run, to say so where this one is too old for the rest.
 "use strict";
-var MAJOR = 20;
-var MINOR = 19;
+/** @type {[number, number]} */
+var OLDEST = [20, 19];
 var version = process.versions.node.split(".");
-if (Number(version[0]) < MAJOR || (Number(version[0]) === MAJOR && Number(version[1]) < MINOR)) {
+if (Number(version[0]) < OLDEST[0] || (Number(version[0]) === OLDEST[0] && Number(version[1]) < OLDEST[1])) {
   console.error(
     "worker-host needs Node " +
-      MAJOR +
-      "." +
-      MINOR +
+      OLDEST.join(".") +
       " or newer, and this is Node " +
       process.versions.node +
       ". " +
