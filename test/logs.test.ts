@@ -1,6 +1,9 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { LogTail } from "../worker-host/cli/log-tail.ts";
+import { LogFiles } from "../worker-host/host/log-files.ts";
+import { TestClock } from "../worker-host/testing/test-clock.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { makeFolder, workerSource } from "./harness/folder.ts";
@@ -198,4 +201,19 @@ describe("worker-host logs", () => {
       expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
     }
   });
+});
+
+test("what comes last waits for what is being written: files that get their next names lose nothing", async () => {
+  const folder = makeFolder({});
+  const clock = new TestClock();
+  const log = new LogFiles({ folder, hostName: "worker_host", fileBytes: 100, files: 99, clock });
+  const take = (from: number, to: number) => {
+    for (let i = from; i < to; i++) log.take(`{"level":30,"time":"","worker":"talker","i":${i}}\n`);
+  };
+  take(0, 90);
+  await clock.advance(100);
+  take(90, 100);
+  await log.close();
+  const lines = await new LogTail(folder, "talker").last(100);
+  expect(lines.map((line) => (JSON.parse(line) as LogLine).i)).toEqual(Array.from({ length: 100 }, (_, i) => i));
 });

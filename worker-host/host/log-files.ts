@@ -26,6 +26,8 @@ const AT_ONCE = 8;
 const MOST_WAITING = 8 * 1_048_576;
 /** How long the last lines of processes that have ended have to come. */
 const END_MS = 500;
+/** How long a slow disk has for what came last; a container is killed 10 s after it was told to stop. */
+const LAST_WRITE_MS = 3_000;
 /** A longer line is none of a runner's. */
 const LONGEST_LINE = 1_048_576;
 
@@ -47,7 +49,9 @@ export class LogFiles {
   readonly #sources = new Set<Promise<void>>();
   #bytes = 0;
   #failed = false;
-  #writing: Promise<void> | undefined;
+  #soon = false;
+  /** One after the other: two that rotate the same files would lose some. */
+  #written: Promise<void> = Promise.resolve();
   #tell: (text: string) => void = () => {};
 
   constructor(private readonly options: LogFilesOptions) {}
@@ -75,7 +79,7 @@ export class LogFiles {
       waiting.bytes += line.length;
       this.#bytes += line.length;
     }
-    this.#writing ??= this.#writeSoon();
+    if (!this.#soon) void this.#writeSoon();
   }
 
   /** Takes the lines of a process. */
@@ -101,16 +105,23 @@ export class LogFiles {
   async close(): Promise<void> {
     const { clock } = this.options;
     await within(clock, END_MS, Promise.all(this.#sources));
-    if (this.#waiting.size > 0) await within(clock, END_MS, this.#write());
+    await within(clock, LAST_WRITE_MS, this.#write());
   }
 
   async #writeSoon(): Promise<void> {
+    this.#soon = true;
     await delay(this.options.clock, this.#failed ? REST_MS : GATHER_MS);
     await this.#write();
-    this.#writing = this.#waiting.size > 0 ? this.#writeSoon() : undefined;
+    this.#soon = false;
+    if (this.#waiting.size > 0) void this.#writeSoon();
   }
 
-  async #write(): Promise<void> {
+  #write(): Promise<void> {
+    this.#written = this.#written.then(() => this.#writeAll());
+    return this.#written;
+  }
+
+  async #writeAll(): Promise<void> {
     const all = [...this.#waiting];
     this.#waiting.clear();
     this.#bytes = 0;
