@@ -8,7 +8,7 @@ import { cpus, loadavg } from "node:os";
 import { mosquittoVersion } from "./brokers.mjs";
 import { measureLasting } from "./lasting.mjs";
 import { measureMany } from "./many.mjs";
-import { canMeasureMemory } from "./memory.mjs";
+import { canMeasureMemory } from "./processes.mjs";
 import { measureQuiet } from "./quiet.mjs";
 import { measureReloads } from "./reloads.mjs";
 import { table } from "./report.mjs";

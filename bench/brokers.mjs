@@ -1,10 +1,11 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer } from "node:net";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { atExit } from "./at-exit.mjs";
+import { canConnect } from "./can-connect.mjs";
 
 /** mosquitto writes its version to its help text. */
 export function mosquittoVersion() {
@@ -51,7 +52,7 @@ export async function startMosquitto(port) {
     remove();
   });
   const exited = once(child, "exit");
-  while (!(await answers(port))) {
+  while (!(await canConnect(port))) {
     if (child.exitCode !== null) throw new Error(`mosquitto ended: ${said}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
@@ -70,16 +71,4 @@ export async function startMosquitto(port) {
 /** @param {string} broker @returns {Promise<Awaited<ReturnType<typeof startMosquitto>> | undefined>} undefined: the host's own is wanted */
 export async function startBroker(broker) {
   return broker === "mosquitto" ? startMosquitto() : undefined;
-}
-
-/** @param {number} port @returns {Promise<boolean>} */
-function answers(port) {
-  return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1");
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", () => resolve(false));
-  });
 }

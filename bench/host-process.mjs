@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { atExit } from "./at-exit.mjs";
+import { argumentsOf, childrenOfAll } from "./processes.mjs";
 
 export const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
@@ -24,7 +25,7 @@ export const propIds = (count) => Array.from({ length: count }, (_, index) => `p
  * A worker-host started with `npm start`, as a person does.
  *
  * @typedef {object} HostProcess
- * @property {number} pid npm's
+ * @property {() => number[]} processes the host's and all that it started; npm's is none of them
  * @property {number} startedAt on the clock of `performance.now()`
  * @property {string} url the broker's
  * @property {string} props the folder
@@ -70,7 +71,7 @@ export async function startHost(ids, brokerPort, { own = [], probed = [] } = {})
   const log = readLog(child);
   const listening = await log.find(/^(the embedded broker listens|using the broker)/);
   return {
-    pid: Number(child.pid),
+    processes: () => hostProcesses(Number(child.pid)),
     startedAt,
     props,
     url: `mqtt://127.0.0.1:${brokerPort ?? listening.line.port}`,
@@ -82,6 +83,16 @@ export async function startHost(ids, brokerPort, { own = [], probed = [] } = {})
       remove();
     },
   };
+}
+
+/** @param {number} npm */
+function hostProcesses(npm) {
+  const children = childrenOfAll();
+  /** @param {number} root @returns {number[]} */
+  const under = (root) => [root, ...(children.get(root) ?? []).flatMap(under)];
+  const host = under(npm).find((pid) => argumentsOf(pid)[1] === "worker-host/bin.cjs");
+  if (host === undefined) throw new Error("the host's process was not found");
+  return under(host);
 }
 
 /** @param {import("node:child_process").ChildProcessByStdio<null, import("node:stream").Readable, import("node:stream").Readable>} child */

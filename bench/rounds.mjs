@@ -1,21 +1,24 @@
 /**
  * Measures each of `subjects` in each round, in another order every time, so that what slows the machine slows all.
  *
- * @template {string} Name
  * @template T
+ * @template {Record<string, () => Promise<T>>} Subjects
  * @param {number} rounds
- * @param {Record<Name, () => Promise<T>>} subjects
- * @returns {Promise<Record<Name, T[]>>} what each gave, round by round
+ * @param {Subjects & Record<string, () => Promise<T>>} subjects
+ * @returns {Promise<{ [Name in keyof Subjects]: T[] }>} what each gave, round by round
  */
 export async function interleave(rounds, subjects) {
-  const names = /** @type {Name[]} */ (Object.keys(subjects));
-  const measured = /** @type {Record<Name, T[]>} */ (
-    Object.fromEntries(names.map((name) => [name, /** @type {T[]} */ ([])]))
-  );
+  const each = Object.entries(subjects).map(([name, measure]) => ({
+    name,
+    measure,
+    measured: /** @type {T[]} */ ([]),
+  }));
   for (let round = 0; round < rounds; round++) {
-    const shift = Math.floor(round / 2) % names.length;
-    const turned = [...names.slice(shift), ...names.slice(0, shift)];
-    for (const name of round % 2 === 0 ? turned : turned.reverse()) measured[name].push(await subjects[name]());
+    const shift = Math.floor(round / 2) % each.length;
+    const turned = [...each.slice(shift), ...each.slice(0, shift)];
+    for (const { measure, measured } of round % 2 === 0 ? turned : turned.reverse()) measured.push(await measure());
   }
-  return measured;
+  return /** @type {{ [Name in keyof Subjects]: T[] }} */ (
+    Object.fromEntries(each.map(({ name, measured }) => [name, measured]))
+  );
 }

@@ -1,9 +1,9 @@
 import { startBroker } from "./brokers.mjs";
 import { buildEchoInC, startEchoes, startEchoInC } from "./echoes.mjs";
 import { propIds, startHost } from "./host-process.mjs";
-import { cpuTimeMs } from "./memory.mjs";
 import { connectBare } from "./mqtt-client.mjs";
 import { ask, Pings } from "./pings.mjs";
+import { cpuTimeMs } from "./processes.mjs";
 import { row } from "./report.mjs";
 import { interleave } from "./rounds.mjs";
 import { median, percentile } from "./statistics.mjs";
@@ -48,9 +48,7 @@ export async function measureSpeed(broker) {
   const stopInC = built === undefined ? undefined : await startEchoInC(built, url, IN_C);
   const client = await connectBare(url, version);
   const pings = await Pings.on(client);
-  /** @type {Record<"worker" | "bare" | "inC", string[]>} */
-  const fast = { worker: ids, bare: [BARE], inC: [IN_C] };
-  if (!stopInC) Reflect.deleteProperty(fast, "inC");
+  const fast = { worker: ids, bare: [BARE], ...(stopInC ? { inC: [IN_C] } : {}) };
   for (const each of Object.values(fast)) {
     await pings.latencies({ ids: each }, WARM_UP);
     await pings.throughput({ ids: each }, WARM_UP, IN_FLIGHT);
@@ -120,14 +118,14 @@ export async function measureSpeed(broker) {
 const STRICT = { p50: { atMost: 1.1 }, p99: { atMost: 1.3 } };
 
 /**
- * @template {string} Name
- * @template T, U
- * @param {Record<Name, T>} record
- * @param {(value: T) => U} map
+ * @template {Record<string, string[]>} Ids
+ * @template T
+ * @param {Ids} record
+ * @param {(ids: string[]) => T} map
  */
 const mapped = (record, map) =>
-  /** @type {Record<Name, U>} */ (
-    Object.fromEntries(Object.entries(record).map(([name, value]) => [name, map(/** @type {T} */ (value))]))
+  /** @type {{ [Name in keyof Ids]: T }} */ (
+    Object.fromEntries(Object.entries(record).map(([name, ids]) => [name, map(ids)]))
   );
 
 /**
@@ -185,10 +183,10 @@ async function costRows({ broker, throughput, brokerPid, worker, bare }) {
   /** @param {Costly} each */
   const cpu = async ({ ids, probe }) => {
     await probe("begin");
-    const before = brokerPid === undefined ? 0 : cpuTimeMs([brokerPid]);
+    const before = brokerPid === undefined ? 0 : cpuTimeMs(brokerPid);
     await throughput(ids);
     const { userMs, systemMs } = await probe("end");
-    const brokerMs = brokerPid === undefined ? 0 : cpuTimeMs([brokerPid]) - before;
+    const brokerMs = brokerPid === undefined ? 0 : cpuTimeMs(brokerPid) - before;
     return { user: userMs, system: systemMs, broker: brokerMs };
   };
   /** @param {Costly} each */

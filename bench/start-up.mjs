@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { startBroker } from "./brokers.mjs";
 import { propIds, startHost } from "./host-process.mjs";
-import { canMeasureMemory, hostCpuTimeMs, hostMemory } from "./memory.mjs";
 import { connectBare } from "./mqtt-client.mjs";
 import { whenAllSaid } from "./pings.mjs";
+import { canMeasureMemory, cpuTimeMs, memoryMb } from "./processes.mjs";
 import { row } from "./report.mjs";
 import { interleave } from "./rounds.mjs";
-import { median } from "./statistics.mjs";
+import { median, sum } from "./statistics.mjs";
 
 /** @typedef {import("./report.mjs").Row} Row */
 
@@ -86,18 +86,19 @@ async function measureStart(broker, { count, own = false }) {
   await client.endAsync();
   await host.ready;
   await sleep(SETTLE_MS);
-  const mb = canMeasureMemory ? hostMemory(host.pid) : 0;
-  const idle = canMeasureMemory && (count === 0 || count === IDLE_WORKERS) ? await idleShare(host.pid) : 0;
+  const mb = canMeasureMemory ? sum(host.processes().map((pid) => memoryMb(pid) ?? 0)) : 0;
+  const idle = canMeasureMemory && (count === 0 || count === IDLE_WORKERS) ? await idleShare(host) : 0;
   await host.stop();
   await mosquitto?.stop();
   return { ms: online - host.startedAt, mb, idle };
 }
 
-/** @param {number} pid of `npm start` @returns {Promise<number>} % of a core */
-async function idleShare(pid) {
+/** @param {import("./host-process.mjs").HostProcess} host @returns {Promise<number>} % of a core */
+async function idleShare({ processes }) {
   await sleep(CALM_MS);
+  const used = () => sum(processes().map(cpuTimeMs));
   const began = performance.now();
-  const before = hostCpuTimeMs(pid);
+  const before = used();
   await sleep(IDLE_MS);
-  return ((hostCpuTimeMs(pid) - before) / (performance.now() - began)) * 100;
+  return ((used() - before) / (performance.now() - began)) * 100;
 }

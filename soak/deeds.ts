@@ -5,7 +5,7 @@ import type { Haunt } from "./haunt.ts";
 import type { Journals } from "./journals.ts";
 import type { Happening, Hit, Need } from "./model/happenings.ts";
 import type { Operator } from "./operator.ts";
-import { killIfThere, runnersOf } from "./proc.ts";
+import { killIfThere, runnersOf } from "./processes.ts";
 import type { Deed } from "./schedule.ts";
 
 export interface DeedsOptions {

@@ -1,11 +1,12 @@
 import { existsSync } from "node:fs";
-import { connect, createServer } from "node:net";
+import { createServer } from "node:net";
 import { join } from "node:path";
+import { canConnect } from "../bench/can-connect.mjs";
 import { BOARDS, type BoardRole, BUTTON, INPUT_PIN } from "./cast.ts";
 import { Daemon } from "./daemon.ts";
 import { type Folder, writeBrokerConfig } from "./files.ts";
 import type { Happening } from "./model/happenings.ts";
-import { killIfThere, runnersOf } from "./proc.ts";
+import { killIfThere, runnersOf } from "./processes.ts";
 
 export interface HauntOptions {
   /** The repository's folder. */
@@ -117,17 +118,6 @@ function logged(line: string, at: number): Happening {
 }
 
 export const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
-
-function canConnect(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1");
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", () => resolve(false));
-  });
-}
 
 /**
  * A port that nobody listens on, below those that the system gives to connections: a client that tries to reach a

@@ -1,3 +1,4 @@
+import { memoryMb } from "../bench/processes.mjs";
 import { HOST_BACK_MS, MEMORY_FROM_MS } from "./bounds.ts";
 import { BOARDS, EVERYBODY } from "./cast.ts";
 import { Deeds } from "./deeds.ts";
@@ -8,7 +9,7 @@ import type { Happening } from "./model/happenings.ts";
 import { Model } from "./model/model.ts";
 import { Observer } from "./observer.ts";
 import { Operator } from "./operator.ts";
-import { memoryMb, runnersOf } from "./proc.ts";
+import { runnersOf } from "./processes.ts";
 import { Recorder } from "./recorder.ts";
 import { type Step, scheduleOf } from "./schedule.ts";
 

@@ -3,7 +3,8 @@ import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished } from "vitest";
-import { canConnect, freePort } from "./broker.ts";
+import { canConnect } from "../../bench/can-connect.mjs";
+import { freePort } from "./broker.ts";
 import { makeFolder } from "./folder.ts";
 import { runCli } from "./host.ts";
 

@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
-import { connect, createServer } from "node:net";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { pino } from "pino";
 import { onTestFinished } from "vitest";
+import { canConnect } from "../../bench/can-connect.mjs";
 import { EmbeddedBroker } from "../../worker-host/host/broker.ts";
 import { makeFolder } from "./folder.ts";
 
@@ -140,15 +141,4 @@ class Mosquitto implements TestBroker {
     child?.kill("SIGKILL");
     await this.#exited;
   }
-}
-
-export function canConnect(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1");
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", () => resolve(false));
-  });
 }

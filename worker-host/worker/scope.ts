@@ -170,16 +170,19 @@ export class Scope {
   track<T>(fn: () => T, where = this.where): Promise<Awaited<T>> {
     this.#running++;
     this.#update();
+    let settled: Promise<Awaited<T>>;
     try {
       const result = this.run(fn, where);
-      const settled = Promise.resolve(result);
-      if (isPromiseLike(result)) settled.then(this.#leave, this.#leave);
-      else this.#leave();
-      return settled;
+      settled = Promise.resolve(result);
+      if (isPromiseLike(result)) {
+        settled.then(this.#leave, this.#leave);
+        return settled;
+      }
     } catch (error) {
-      this.#leave();
-      return Promise.reject(error);
+      settled = Promise.reject(error);
     }
+    this.#leave();
+    return settled;
   }
 
   readonly #leave = (): void => {
