@@ -54,32 +54,42 @@ export class StallGuard {
   }
 
   #checkSoon(): void {
-    const { clock } = this.options;
-    this.#cancel = clock.after(CHECK_EVERY_MS, () => {
-      // What has come in meanwhile is heard first.
-      this.#cancel = clock.after(0, () => this.#check());
-    });
+    this.#cancel = this.options.clock.after(CHECK_EVERY_MS, () => this.#check());
   }
 
   #check(): void {
-    const { clock, stallWarnMs, stallKillMs, maxMemoryMb, onWarn, onStall, onMemory } = this.options;
+    const { clock, stallWarnMs, stallKillMs } = this.options;
     const now = clock.now();
     const elapsed = Math.max(0, now - this.#checkedAt);
     this.#checkedAt = now;
-    if (this.#silentMs !== undefined && !this.#debugged) {
-      this.#silentMs += Math.min(elapsed, 2 * CHECK_EVERY_MS);
-      if (this.#silentMs >= stallKillMs) {
-        onStall(this.#silentMs);
-        return;
-      }
-      if (this.#silentMs >= stallWarnMs && !this.#warned) {
-        this.#warned = true;
-        onWarn(this.#silentMs);
-      }
+    if (this.#silentMs !== undefined && !this.#debugged) this.#silentMs += Math.min(elapsed, 2 * CHECK_EVERY_MS);
+    // What has come in meanwhile is heard first.
+    if (this.#silence >= Math.min(stallWarnMs, stallKillMs)) this.#cancel = clock.after(0, () => this.#judge());
+    else this.#weigh();
+  }
+
+  #judge(): void {
+    const { stallWarnMs, stallKillMs, onWarn, onStall } = this.options;
+    if (this.#silence >= stallKillMs) {
+      onStall(this.#silence);
+      return;
     }
-    const memoryMb = residentMb(this.options.pid);
+    if (this.#silence >= stallWarnMs && !this.#warned) {
+      this.#warned = true;
+      onWarn(this.#silence);
+    }
+    this.#weigh();
+  }
+
+  #weigh(): void {
+    const { pid, maxMemoryMb, onMemory } = this.options;
+    const memoryMb = residentMb(pid);
     if (memoryMb > maxMemoryMb) onMemory(memoryMb);
     else this.#checkSoon();
+  }
+
+  get #silence(): number {
+    return this.#debugged ? 0 : (this.#silentMs ?? 0);
   }
 }
 
