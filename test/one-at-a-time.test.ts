@@ -1,8 +1,8 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { startBroker } from "./harness/broker.ts";
-import { makeFolder } from "./harness/folder.ts";
+import { makeFolder, workerSource } from "./harness/folder.ts";
 import { runCli, startHost } from "./harness/host.ts";
 
 const LEFT_BEHIND = /worker-host\.lock was left behind \(.*\): replaced it$/;
@@ -49,6 +49,35 @@ test("the lock of one that was killed is replaced, which the log says", async ()
   expect(msg).toContain(`process ${first.pid}, since `);
   expect(msg).toContain("that process is gone");
   expect(holder(cwd)).toMatchObject({ pid: second.pid });
+});
+
+test("the temporary folder of one that was killed goes with the next start, and that one's own with its end", async () => {
+  const cwd = makeFolder();
+  const TMPDIR = makeFolder();
+  const props = { "lamp/backend/worker.ts": workerSource("") };
+  const killed = await startHost({ cwd, props, env: { TMPDIR } });
+  const left = readdirSync(TMPDIR);
+  expect(left).toHaveLength(1);
+  killed.child.kill("SIGKILL");
+  await killed.exit;
+  expect(readdirSync(TMPDIR)).toEqual(left);
+  const next = await startHost({ cwd, props, env: { TMPDIR } });
+  expect(readdirSync(TMPDIR)).toHaveLength(1);
+  expect(readdirSync(TMPDIR)).not.toEqual(left);
+  await next.stop();
+  expect(readdirSync(TMPDIR)).toEqual([]);
+});
+
+test("a lock that was left behind has nothing removed but such a folder", async () => {
+  const TMPDIR = makeFolder({ "mine/file": "" });
+  const nobody = { pid: process.pid, since, machine: "a", started: "1" };
+  for (const scratch of ["mine", ".", "worker-host-x/../mine", "mine/worker-host-x"]) {
+    const entry = JSON.stringify({ ...nobody, scratch: `${TMPDIR}/${scratch}` });
+    const host = await startHost({ cwd: makeFolder({ "data/worker-host.lock": entry }), env: { TMPDIR } });
+    await host.logged(LEFT_BEHIND);
+    await host.stop();
+    expect(readdirSync(join(TMPDIR, "mine"))).toEqual(["file"]);
+  }
 });
 
 const since = new Date().toISOString();

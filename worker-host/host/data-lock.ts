@@ -1,13 +1,14 @@
 import { randomUUID } from "node:crypto";
-import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { hostname, uptime } from "node:os";
-import { join } from "node:path";
+import { linkSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { hostname, tmpdir, uptime } from "node:os";
+import { basename, dirname, join } from "node:path";
 import type { Logger } from "pino";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { jsonIn } from "../contract/payload.ts";
 import type { Clock } from "../worker/clock.ts";
 
 const LOCK_FILE = "worker-host.lock";
+const SCRATCH = "worker-host-";
 const BOOT_ID = "/proc/sys/kernel/random/boot_id";
 /** How far two looks at the time of the boot may differ, since clocks are set. */
 const CLOCK_SLACK_MS = 60_000;
@@ -23,6 +24,8 @@ export interface LockHolder {
   /** Of the process, in ticks since the boot; where the system tells it, as Linux does. */
   started?: string;
   boot?: string;
+  /** A folder for what need not outlive it, which a kill leaves behind. */
+  scratch?: string;
 }
 
 export interface DataLockOptions {
@@ -40,15 +43,28 @@ export interface DataLockOptions {
 export class DataLock {
   /** What we wrote, while it is ours. */
   #text: string | undefined;
+  #scratch: string | undefined;
 
   constructor(private readonly options: DataLockOptions) {}
 
-  /** @throws WorkerHostError `data_held` where another process has it */
-  acquire(): void {
+  /**
+   * Gives a folder for what need not outlive this process, there until `release()`, or else until the next one has the
+   * lock.
+   *
+   * @throws WorkerHostError `data_held` where another process has it
+   */
+  acquire(): string {
+    const scratch = mkdtempSync(join(tmpdir(), SCRATCH));
+    this.#scratch = scratch;
+    this.#lock(scratch);
+    return scratch;
+  }
+
+  #lock(scratch: string): void {
     const { log, clock } = this.options;
     const { data } = this.options.settings;
     const file = lockFileOf(data);
-    const text = `${JSON.stringify(ownEntry(clock.now()))}\n`;
+    const text = `${JSON.stringify({ ...ownEntry(clock.now()), scratch })}\n`;
     try {
       mkdirSync(data, { recursive: true });
       for (let tries = 0; tries < TRIES && this.#text === undefined; tries++) {
@@ -63,14 +79,15 @@ export class DataLock {
     if (this.#text === undefined) throw new WorkerHostError("data_held", `${file}: others take it all the time`);
   }
 
-  /** Gives it up, if it is ours. */
+  /** Gives it up, if it is ours, and its folder. */
   release(): void {
     const { log } = this.options;
     const { data } = this.options.settings;
     const text = this.#text;
     this.#text = undefined;
-    if (text === undefined) return;
     try {
+      if (this.#scratch !== undefined) rmSync(this.#scratch, { recursive: true, force: true });
+      if (text === undefined) return;
       if (read(lockFileOf(data)) === text) rmSync(lockFileOf(data), { force: true });
     } catch (error) {
       log.warn(`the lock on ${data} stays behind: ${describeError(error)}`);
@@ -89,9 +106,17 @@ export class DataLock {
     if (!unlessRaced(() => renameSync(file, aside))) return;
     // Somebody else may have replaced it since it was read.
     if (read(aside) !== found) unlessRaced(() => linkSync(aside, file));
-    else log.warn(`${file} was left behind (${holder ? `${describeHolder(holder)}: ` : ""}${stale}): replaced it`);
+    else {
+      log.warn(`${file} was left behind (${holder ? `${describeHolder(holder)}: ` : ""}${stale}): replaced it`);
+      if (holder?.scratch !== undefined) removeScratch(holder.scratch);
+    }
     rmSync(aside, { force: true });
   }
+}
+
+/** What else an entry may name is left alone. */
+function removeScratch(path: string): void {
+  if (dirname(path) === tmpdir() && basename(path).startsWith(SCRATCH)) rmSync(path, { recursive: true, force: true });
 }
 
 /** Who holds a data folder; `stale`: why they are taken not to. */
@@ -213,10 +238,11 @@ function bootId(): string | undefined {
 }
 
 function parse(text: string): LockHolder | undefined {
-  const { pid, since, machine, started, boot } = (jsonIn(text) ?? {}) as Partial<Record<string, unknown>>;
+  const { pid, since, machine, started, boot, scratch } = (jsonIn(text) ?? {}) as Partial<Record<string, unknown>>;
   if (typeof pid !== "number" || !Number.isSafeInteger(pid) || pid < 1) return undefined;
   if (typeof since !== "string" || Number.isNaN(Date.parse(since)) || typeof machine !== "string") return undefined;
-  return { pid, since, machine, ...textIn("started", started), ...textIn("boot", boot) };
+  const more = { ...textIn("started", started), ...textIn("boot", boot), ...textIn("scratch", scratch) };
+  return { pid, since, machine, ...more };
 }
 
 function textIn<K extends string>(key: K, value: unknown): { [P in K]?: string } {

@@ -1,5 +1,3 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { WorkerSummary } from "../contract/description.ts";
 import { Topics } from "../contract/topics.ts";
@@ -43,7 +41,6 @@ export class Host {
   readonly #show: (path: string) => string;
   #embedded: EmbeddedBroker | undefined;
   #broker: BrokerOptions | undefined;
-  #bundles: string | undefined;
   #supervisor: Supervisor | undefined;
   readonly #gate = new ConnectGate();
   readonly #lock: DataLock;
@@ -86,11 +83,10 @@ export class Host {
    */
   async start(): Promise<void> {
     const { settings, log } = this.options;
-    this.#lock.acquire();
+    const scratch = this.#lock.acquire();
     const seen = () => ({ presence: this.#presence, standing: this.#standing, safety: this.#safety });
     this.#health = await openHealth(this.options, this.#counts, () => ({ ...seen(), supervisor: this.#supervisor }));
-    this.#bundles = await mkdtemp(join(tmpdir(), "worker-host-"));
-    const supervisor = this.#createSupervisor(this.#bundles);
+    const supervisor = this.#createSupervisor(scratch);
     this.#supervisor = supervisor;
     supervisor.open();
     const survey = this.#survey();
@@ -180,13 +176,13 @@ export class Host {
     return survey({ ...settings, env, show: this.#show, overlay });
   }
 
-  #createSupervisor(bundles: string): Supervisor {
+  #createSupervisor(scratch: string): Supervisor {
     return new Supervisor({
       ...this.options,
       ...this.options.settings,
       counts: this.#counts,
-      bundler: new Bundler(bundles, this.#show),
-      scratch: bundles,
+      bundler: new Bundler(scratch, this.#show),
+      scratch,
       show: this.#show,
       inTurn: async (work) => this.#live?.inTurn(work),
       elsewhere: async (planned) => this.#standing?.elsewhere(planned),
@@ -293,7 +289,6 @@ export class Host {
 
   async #leave(): Promise<void> {
     await this.#health?.stop();
-    if (this.#bundles) await rm(this.#bundles, { recursive: true, force: true });
     this.#lock.release();
   }
 }
