@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { writeFileSync } from "node:fs";
+import { readFile, rm } from "node:fs/promises";
 import { builtinModules } from "node:module";
 import { dirname, extname, join, resolve, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -56,10 +57,12 @@ export class Bundler {
   async bundle(id: string, file: string): Promise<Bundle> {
     const outfile = join(this.outDir, `${id}-${this.#count++}.mjs`);
     try {
-      let built = await build(file, outfile, [resolveImports]);
+      let { code, inputs } = await build(file, outfile, [resolveImports]);
       // Few files ask where they are, and to look into each while building takes as long as the rest of it.
-      if (await anyAsksForItsPlace(built.inputs)) built = await build(file, outfile, [resolveImports, keepPlace]);
-      return { url: pathToFileURL(outfile).href, ...built };
+      if (PLACE.test(code)) ({ code, inputs } = await build(file, outfile, [resolveImports, keepPlace]));
+      // One call instead of the four that a file takes by way of the thread pool, where a thousand others wait.
+      writeFileSync(outfile, code);
+      return { url: pathToFileURL(outfile).href, inputs, hash: createHash("sha256").update(code).digest("hex") };
     } catch (error) {
       throw new WorkerHostError("load_failed", this.#explain(file, error), { cause: error });
     }
@@ -89,8 +92,12 @@ export class Bundler {
   }
 }
 
-/** Builds `file` into `outfile`. */
-async function build(file: string, outfile: string, plugins: esbuild.Plugin[]): Promise<Omit<Bundle, "url">> {
+/** Builds `file` into what is to be written to `outfile`. */
+async function build(
+  file: string,
+  outfile: string,
+  plugins: esbuild.Plugin[],
+): Promise<{ code: string; inputs: string[] }> {
   const { metafile, outputFiles } = await esbuild.build({
     entryPoints: [file],
     outfile,
@@ -113,16 +120,10 @@ async function build(file: string, outfile: string, plugins: esbuild.Plugin[]): 
   });
   const [output] = outputFiles;
   if (!output) throw new Error("unreachable: a build without a result");
-  await writeFile(outfile, output.contents);
   return {
+    code: output.text,
     inputs: Object.keys(metafile.inputs).map((input) => resolve(dirname(file), input)),
-    hash: createHash("sha256").update(output.contents).digest("hex"),
   };
-}
-
-async function anyAsksForItsPlace(files: string[]): Promise<boolean> {
-  const sources = await Promise.all(files.map((file) => readFile(file, "utf8")));
-  return sources.some((source) => PLACE.test(source));
 }
 
 /** Bare imports: ours to the running host's module, a package's to where the prop finds it, unbundled. */
