@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { killGroup } from "./kill-group.ts";
 import type { Life } from "./life.ts";
 import type { About, ConfigSpec, StartOptions, WorkerSpec } from "./messages.ts";
@@ -25,6 +26,7 @@ export class Seats {
   readonly #seats = new Map<string, Seat>();
   /** The process groups that workers started. */
   readonly #groups = new Set<number>();
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly create: (start: Start) => Life) {}
 
@@ -44,7 +46,14 @@ export class Seats {
     if (seat.before && patient) await this.#drain(seat.before);
     if (seat.before) await this.#vacate(seat.before);
     seat.before = undefined;
+    await this.#ownTurn();
     await seat.life.start({ recover });
+  }
+
+  /** Each starts in a turn of the event loop of its own: a thousand at once would hold up the process. */
+  #ownTurn(): Promise<unknown> {
+    this.#turn = this.#turn.then(() => setImmediate());
+    return this.#turn;
   }
 
   async #drain({ life, before }: Seat): Promise<void> {
