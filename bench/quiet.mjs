@@ -49,6 +49,8 @@ export async function measureQuiet(broker) {
   const took = await interleave(ROUNDS, {
     alone: () => ping(QUIET),
     flooded: () => workerFlood.during(() => ping(QUIET)),
+    ownAlone: () => ping(OWN),
+    ownFlooded: () => workerFlood.during(() => ping(OWN)),
     bareAlone: () => ping("bare_quiet"),
     bareFlooded: () => bareFlood.during(() => ping("bare_quiet")),
   });
@@ -63,6 +65,12 @@ export async function measureQuiet(broker) {
       took.alone.map(p99),
     ),
     row({ ...flooded, baselineName: "mqtt.js beside one" }, took.flooded.map(p99), took.bareFlooded.map(p99)),
+    // What the broker and the cores have left.
+    row(
+      { ...common, name: "quiet in its own process, p99, beside a flood", baselineName: "without it" },
+      took.ownFlooded.map(p99),
+      took.ownAlone.map(p99),
+    ),
     row(
       { ...common, name: "mqtt.js: quiet, p99, beside a flood", baselineName: "without it" },
       took.bareFlooded.map(p99),

@@ -1,5 +1,4 @@
 import { isUtf8 } from "node:buffer";
-import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
@@ -43,8 +42,6 @@ export class Store {
   /** Reads `store.json` of a folder; one that can't be read as such is set aside, with a warning. */
   static async open(dir: string, options: StoreOptions): Promise<Store> {
     const path = join(dir, "store.json");
-    // Most workers have never stored anything.
-    if (!existsSync(dir)) return new Store(path, new Map(), options);
     await removeLeftOvers(path);
     const bytes = await unlessMissing(readFile(path));
     if (bytes === undefined) return new Store(path, new Map(), options);
