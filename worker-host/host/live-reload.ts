@@ -127,7 +127,7 @@ export class LiveReload {
     const changes = await reconcile(plan.workers, look, this.options);
     this.#watchInputs();
     this.#cancelRest();
-    this.#cancelRest = clock.after(REST_AFTER_MS, () => void supervisor.rest());
+    this.#cancelRest = clock.after(REST_AFTER_MS, () => void this.inTurn(() => supervisor.rest()));
     if (Object.values(changes).some(({ length }) => length > 0)) log.info(changes, "took in what changed on disk");
     return changes;
   }

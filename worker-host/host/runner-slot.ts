@@ -56,7 +56,8 @@ export class RunnerSlot {
   #since = 0;
   #crashes = 0;
   #lastRequest = 0;
-  #cancelRestart = () => {};
+  /** While its process has died and the next one is not there yet: calls that one off. */
+  #callOff: (() => void) | undefined;
   #bytes: number | undefined;
 
   constructor(private readonly options: RunnerSlotOptions) {}
@@ -87,10 +88,10 @@ export class RunnerSlot {
 
   /** Starts the process ahead of its workers, since it takes a while to come up. */
   open(): void {
-    if (!this.#process) this.#enter(this.#launch(), false);
+    if (!this.#process) this.#launch(false);
   }
 
-  #launch(): WatchedRunner {
+  #launch(recover: boolean): void {
     const launched: WatchedRunner = new WatchedRunner({
       ...this.options,
       blackBox: this.options.blackBox(),
@@ -103,13 +104,19 @@ export class RunnerSlot {
         if (this.#process === launched) this.#ended(reason, offender);
       },
     });
-    return launched;
+    // Whoever wants it sooner: what died with something on is switched off first.
+    const died = this.#endPause();
+    this.#since = this.options.clock.now();
+    this.#process = launched;
+    this.#introduce(recover || died);
   }
 
-  #enter(running: WatchedRunner, recover: boolean): void {
-    this.#since = this.options.clock.now();
-    this.#process = running;
-    this.#introduce(recover);
+  /** The next process is not waited for any more; gives whether it was. */
+  #endPause(): boolean {
+    const callOff = this.#callOff;
+    this.#callOff = undefined;
+    callOff?.();
+    return callOff !== undefined;
   }
 
   /** Says what its process is to know; the workers that came before this start now. */
@@ -122,7 +129,7 @@ export class RunnerSlot {
   start(spec: WorkerSpec, run: number, options: Omit<StartOptions, "seen">): void {
     this.#workers.set(spec.id, { spec, run });
     if (this.#process && this.#setup) this.#sendStart(spec, run, options);
-    else if (!this.#process) this.#enter(this.#launch(), options.recover);
+    else if (!this.#process) this.#launch(options.recover);
   }
 
   /**
@@ -155,8 +162,12 @@ export class RunnerSlot {
   }
 
   stop(id: string, quiet: boolean): void {
+    const known = this.#workers.get(id);
     this.#workers.delete(id);
-    this.#send({ type: "stop", id, quiet });
+    if (this.#process && this.#setup) this.#send({ type: "stop", id, quiet });
+    // No process ever hears of it.
+    else if (known) this.options.onState({ type: "state", id, run: known.run, state: "stopped" });
+    if (this.empty) this.#endPause();
   }
 
   /** Says whether workers may connect. */
@@ -167,6 +178,7 @@ export class RunnerSlot {
 
   /** Gives a worker its new config. */
   async configure(id: string, next: Pick<WorkerSpec, "config" | "about">): Promise<Checked> {
+    this.open();
     const checked = await this.#ask((request) => ({ type: "configure", request, id, ...next }));
     const known = this.#workers.get(id);
     // After a crash it starts with what it last took.
@@ -198,7 +210,7 @@ export class RunnerSlot {
 
   #leave(): void {
     this.#process = undefined;
-    this.#cancelRestart();
+    this.#endPause();
     this.#failRequests("it was ended");
   }
 
@@ -260,7 +272,7 @@ export class RunnerSlot {
     if (offender) this.#workers.delete(offender.id);
     this.options.onDied([...this.#workers.keys()], reason, offender);
     if (this.empty) return;
-    if (offender) this.#enter(this.#launch(), true);
+    if (offender) this.#launch(true);
     else this.#restart(reason);
   }
 
@@ -270,7 +282,7 @@ export class RunnerSlot {
     this.#crashes = clock.now() - this.#since > PROVEN_MS ? 0 : this.#crashes + 1;
     const ms = this.#crashes === 0 ? 0 : Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** (this.#crashes - 1));
     log.error(`the process of the workers died (${reason}): starting it again in ${ms} ms`);
-    this.#cancelRestart = clock.after(ms, () => this.#enter(this.#launch(), true));
+    this.#callOff = clock.after(ms, () => this.#launch(true));
   }
 
   #failRequests(fault: string): void {
