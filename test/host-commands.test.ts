@@ -51,6 +51,22 @@ test("stop_worker, start_worker, restart_worker and list, by JSON and by text", 
   expect(client.texts("halloween/good/status/runstate").filter((text) => /"starting"/.test(text))).toHaveLength(1);
 });
 
+test("a worker that is removed while a command for it waits is not started again", async () => {
+  const SLOW = workerSource("async stop() { await new Promise((resolve) => setTimeout(resolve, 1_000)); }");
+  const instances = (...ids: string[]) => `worker: { instances: { ${ids.map((id) => `${id}: {}`).join(", ")} } }`;
+  const { client, tell, edit } = await run({
+    "strobe/backend/worker.ts": SLOW,
+    "strobe/backend/config.yaml": instances("left", "right"),
+  });
+  edit({ "strobe/backend/config.yaml": instances("left") });
+  await client.expect("halloween/right/status/runstate", /"stopping"/);
+  const [restarted, reloaded] = await Promise.all([tell("restart_worker", "right"), tell("reload")]);
+  expect(restarted).toMatchObject({ status: "error", error: 'there is no worker "right"; there are: left' });
+  expect(reloaded).toMatchObject({ status: "ok" });
+  expect((await tell("list")).result).toMatchObject([{ id: "left", state: "running" }]);
+  expect(client.texts("halloween/right/status/availability")).toEqual(["online", "offline", ""]);
+});
+
 test("what the host doesn't know, or can't do, it says", async () => {
   const { client, tell } = await run({ "good/backend/worker.ts": PING });
   expect(await tell("restart_worker", "lab")).toMatchObject({

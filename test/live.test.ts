@@ -1,6 +1,11 @@
 import { renameSync, rmSync, utimesSync } from "node:fs";
 import { join } from "node:path";
+import pino from "pino";
 import { expect, test } from "vitest";
+import { LiveReload } from "../worker-host/host/live-reload.ts";
+import type { Plan } from "../worker-host/host/plan.ts";
+import type { Supervisor } from "../worker-host/host/supervisor.ts";
+import { TestClock } from "../worker-host/testing/test-clock.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { type Files, makeFolder, workerSource, writeFiles } from "./harness/folder.ts";
@@ -167,4 +172,42 @@ test("props come and go by themselves; what one that is gone retained is cleared
     await client.expect(`halloween/late/${key}`, "");
   }
   expect(client.texts("halloween/worker_host/description").at(-1)).not.toContain('"late"');
+});
+
+test("the builder rests a while after the last look, and never during one", async () => {
+  const clock = new TestClock();
+  const plan: Plan = { workers: [], boards: [], warnings: [] };
+  let answer = (_plan: Plan) => {};
+  let rests = 0;
+  const supervisor = { records: { all: [] }, rest: async () => rests++ } as unknown as Supervisor;
+  const live = new LiveReload({
+    supervisor,
+    watched: [],
+    survey: () => new Promise((resolve) => (answer = resolve)),
+    onPlan: () => {},
+    onGone: () => {},
+    say: () => {},
+    warn: () => {},
+    show: (path) => path,
+    waits: () => false,
+    log: pino({ level: "silent" }),
+    clock,
+  });
+  const first = live.rescan();
+  await clock.advance(0);
+  answer(plan);
+  await first;
+  await clock.advance(4_000);
+  const second = live.rescan();
+  await clock.advance(60_000);
+  expect(rests).toBe(0);
+  answer(plan);
+  await second;
+  await clock.advance(4_000);
+  expect(rests).toBe(0);
+  await clock.advance(2_000);
+  expect(rests).toBe(1);
+  await clock.advance(60_000);
+  expect(rests).toBe(1);
+  await live.stop();
 });

@@ -144,9 +144,12 @@ test("an operator who says nothing for too long is taken to be gone: all-stop", 
   });
 });
 
-test("a file of the night that can't be read keeps nobody from starting", async () => {
-  const broker = await startBroker();
-  const cwd = makeFolder({ "props/fogger/backend/worker.ts": SAYS("one"), "data/show_night.json": "[1" });
-  const host = await startHost({ broker, cwd });
-  await host.logged(/show_night\.json can't be read .*: nobody is locked out, and edits are taken in/);
-});
+test.each(["[1", '{"show":false,"lockOuts":null}'])(
+  "a file of the night that is %s keeps nobody from starting",
+  async (file) => {
+    const broker = await startBroker();
+    const cwd = makeFolder({ "props/fogger/backend/worker.ts": SAYS("one"), "data/show_night.json": file });
+    const host = await startHost({ broker, cwd });
+    await host.logged(/show_night\.json can't be read .*: nobody is locked out, and edits are taken in/);
+  },
+);

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import { describeError } from "../contract/errors.ts";
 import type { Clock } from "../worker/clock.ts";
 import { readJsonFile, writeJsonFile } from "./json-file.ts";
+import { Turns } from "./turns.ts";
 
 /** What the latch's file holds. */
 export interface AllStopState {
@@ -39,7 +40,7 @@ export class AllStop {
   /** How many of our own `engaged` are still to come back to us. */
   #echoes = 0;
   #engagements = 0;
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
 
   private constructor(
     private readonly options: AllStopOptions,
@@ -69,7 +70,7 @@ export class AllStop {
     const state = this.#state;
     log.warn(state, "all-stop is engaged");
     const told = tell(true);
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       await writeJsonFile(this.options.file, state).catch((error: unknown) =>
         fail(`all-stop is engaged, but would not be after a restart: ${describeError(error)}`),
       );
@@ -89,7 +90,7 @@ export class AllStop {
   clear(who: Who): Promise<AllStopState> {
     const { log, tell, publish } = this.options;
     const engagements = this.#engagements;
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       // Somebody has engaged it since: they win.
       if (engagements !== this.#engagements) return this.#state;
       const next = this.#next(false, who);
@@ -124,12 +125,6 @@ export class AllStop {
 
   #next(engaged: boolean, who: Who): AllStopState {
     return { engaged, ...who, since: new Date(this.options.clock.now()).toISOString() };
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#last.then(work);
-    this.#last = done.catch(() => undefined);
-    return done;
   }
 }
 

@@ -72,12 +72,12 @@ class HostCommands {
       },
       (id) => this.#reload(id as string | undefined),
     );
-    this.#addForOne("start_worker", "Start a worker that is stopped or has failed", (record) => this.#start(record));
-    this.#addForOne("stop_worker", "Stop a worker, until it is started or the host starts again", (record) =>
-      this.#stop(record),
+    this.#addForOne("start_worker", "Start a worker that is stopped or has failed", (id) => this.#start(id));
+    this.#addForOne("stop_worker", "Stop a worker, until it is started or the host starts again", (id) =>
+      this.#stop(id),
     );
-    this.#addForOne("restart_worker", "Stop a worker, whatever it is doing, and start it again", (record) =>
-      this.#restart(record, false),
+    this.#addForOne("restart_worker", "Stop a worker, whatever it is doing, and start it again", (id) =>
+      this.#restart(id, false),
     );
     this.#add(
       "configure",
@@ -120,41 +120,50 @@ class HostCommands {
     this.commands.add(entryOf(action, spec, handler));
   }
 
-  #addForOne(action: string, description: string, handler: (record: WorkerRecord) => Promise<unknown>): void {
-    this.#add(action, { description, args: oneId }, (id) => handler(this.options.supervisor.find(id as string)));
+  #addForOne(action: string, description: string, handler: (id: string) => Promise<unknown>): void {
+    this.#add(action, { description, args: oneId }, (id) => handler(id as string));
   }
 
   async #reload(id: string | undefined): Promise<void> {
     this.options.night.refuseDuringShow("a reload");
-    const { supervisor } = this.options;
-    const all = supervisor.records.all.filter(({ state, held }) => state !== "skipped" && !held);
-    const chosen = id === undefined ? all : [supervisor.find(id)];
-    await Promise.all(chosen.map((record) => this.#restart(record, true)));
+    const chosen = id === undefined ? await this.options.live.inTurn(async () => this.#running) : [id];
+    await Promise.all(chosen.map((one) => this.#restart(one, true)));
   }
 
-  async #start(record: WorkerRecord): Promise<void> {
-    if (record.state === "running" || record.state === "starting") return;
-    await this.#restart(record, false);
+  /** The ids of all that are to run. */
+  get #running(): string[] {
+    const { records } = this.options.supervisor;
+    return records.all.filter(({ state, held }) => state !== "skipped" && !held).map(({ planned }) => planned.id);
   }
 
-  #stop(record: WorkerRecord): Promise<void> {
-    refuseSkipped(record);
-    return this.options.live.inTurn(async () => {
-      await this.options.supervisor.halt(record);
+  async #start(id: string): Promise<void> {
+    const { state } = this.options.supervisor.find(id);
+    if (state !== "running" && state !== "starting") await this.#restart(id, false);
+  }
+
+  #stop(id: string): Promise<void> {
+    const { supervisor, live } = this.options;
+    return live.inTurn(async () => {
+      const record = supervisor.find(id);
+      refuseSkipped(record);
+      await supervisor.halt(record);
       record.held = true;
     });
   }
 
   /** Builds it and starts it again; a fault in its code leaves the old one running. */
-  async #restart(record: WorkerRecord, patient: boolean): Promise<void> {
+  async #restart(id: string, patient: boolean): Promise<void> {
     const { supervisor, live, night } = this.options;
-    refuseSkipped(record);
-    await live.inTurn(async () => {
+    const record = await live.inTurn(async () => {
+      // It may have been removed by what had its turn before.
+      const found = supervisor.find(id);
+      refuseSkipped(found);
       // During the show it is what ran before.
-      const build = night.show && record.bundle !== undefined ? undefined : supervisor.build(record);
-      const broken = record.planned.fault ?? (await build);
+      const build = night.show && found.bundle !== undefined ? undefined : supervisor.build(found);
+      const broken = found.planned.fault ?? (await build);
       if (broken !== undefined) throw new WorkerHostError("load_failed", broken);
-      await supervisor.launch(record, { patient });
+      await supervisor.launch(found, { patient });
+      return found;
     });
     await supervisor.records.settled(record);
     if (record.state === "failed") throw new WorkerHostError("load_failed", record.detail ?? "it failed");

@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import type { Clock } from "../worker/clock.ts";
 import type { Plan } from "./plan.ts";
 import { type Changes, type Look, type ReconcileOptions, reconcile } from "./reconcile.ts";
+import { Turns } from "./turns.ts";
 import { Watcher } from "./watcher.ts";
 
 export interface LiveReloadOptions extends ReconcileOptions {
@@ -34,7 +35,7 @@ export class LiveReload {
   readonly #told = new Set<string>();
   /** What was edited while edits were to wait. */
   #waiting = new Set<string>();
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
   #cancelRest = () => {};
   #stopped = false;
   readonly #since: number;
@@ -73,7 +74,7 @@ export class LiveReload {
     this.#stopped = true;
     this.#cancelRest();
     await this.#watcher.stop();
-    await this.#last;
+    await this.#turns.take(async () => {});
   }
 
   /** Looks at all files anew; what has failed gets another try. */
@@ -90,10 +91,21 @@ export class LiveReload {
 
   /** Calls `work` when all that was asked for before has been done. */
   inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#last.then(work);
-    // Whoever asked hears of an error; whoever asks next doesn't.
-    this.#last = done.catch(() => undefined);
-    return done;
+    return this.#turns.take(async () => {
+      this.#cancelRest();
+      try {
+        return await work();
+      } finally {
+        this.#restLater();
+      }
+    });
+  }
+
+  /** What is built meanwhile must not lose its builder. */
+  #restLater(): void {
+    const { supervisor, clock } = this.options;
+    if (this.#stopped) return;
+    this.#cancelRest = clock.after(REST_AFTER_MS, () => void this.#turns.take(() => supervisor.rest()));
   }
 
   /** Takes in what has waited. */
@@ -120,14 +132,12 @@ export class LiveReload {
 
   async #reconcile(look: Look): Promise<Changes> {
     if (this.#stopped) return { added: [], removed: [], changed: [], refused: [] };
-    const { supervisor, survey, onPlan, clock, log } = this.options;
+    const { survey, onPlan, log } = this.options;
     const plan = await survey();
     this.#warn(plan);
     onPlan(plan);
     const changes = await reconcile(plan.workers, look, this.options);
     this.#watchInputs();
-    this.#cancelRest();
-    this.#cancelRest = clock.after(REST_AFTER_MS, () => void this.inTurn(() => supervisor.rest()));
     if (Object.values(changes).some(({ length }) => length > 0)) log.info(changes, "took in what changed on disk");
     return changes;
   }

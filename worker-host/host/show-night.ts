@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { faultOfId } from "../contract/topics.ts";
 import { readJsonFile, writeJsonFile } from "./json-file.ts";
+import { Turns } from "./turns.ts";
 
 /** What its file holds. */
 interface Kept {
@@ -25,7 +26,7 @@ export interface ShowNightOptions {
 
 /** What the operator has set for the night: whether edits wait, and who is locked out. It outlives the host. */
 export class ShowNight {
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
 
   private constructor(
     private readonly options: ShowNightOptions,
@@ -106,12 +107,10 @@ export class ShowNight {
 
   #write(): Promise<void> {
     const { file } = this.options;
-    const done = this.#last.then(async () => {
+    return this.#turns.take(() => {
       const kept: Kept = { show: this.on, lockOuts: Object.fromEntries(this.lockOuts) };
-      await writeJsonFile(file, kept);
+      return writeJsonFile(file, kept);
     });
-    this.#last = done.catch(() => undefined);
-    return done;
   }
 }
 
@@ -127,6 +126,7 @@ async function read({ file, log }: ShowNightOptions): Promise<Kept> {
 
 function parse(value: unknown): Kept {
   const { show, lockOuts } = (value ?? {}) as Partial<Kept>;
-  if (typeof show !== "boolean" || typeof lockOuts !== "object") throw new Error("it is not what the host wrote");
+  if (typeof show !== "boolean" || typeof lockOuts !== "object" || lockOuts === null)
+    throw new Error("it is not what the host wrote");
   return { show, lockOuts };
 }
