@@ -65,7 +65,7 @@ const described = fc.record(
 /** What Home Assistant is told of a prop that describes itself so. */
 function told(description: unknown) {
   const read = readDescription(Buffer.from(JSON.stringify(description)));
-  const device = devices.prop({ id: "fogger", about: {}, described: read.described, worker: true });
+  const device = devices.prop({ id: "fogger", about: {}, described: read.described });
   return takeDevice(JSON.stringify(device));
 }
 

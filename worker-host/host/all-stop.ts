@@ -104,7 +104,7 @@ export class AllStop {
     });
   }
 
-  /** Publishes what holds, at the first connect. */
+  /** Publishes what holds. */
   assert(): void {
     if (this.engaged) this.#echoes++;
     this.options.publish(this.engaged);

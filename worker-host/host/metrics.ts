@@ -106,13 +106,7 @@ export class Metrics {
   }
 
   #gauge(name: string, help: string, value: (measured: Measured) => number): void {
-    const { measured } = this;
-    new Gauge({
-      ...{ name: `${PREFIX}${name}`, help, registers: [this.#registry] },
-      collect() {
-        this.set(value(measured()));
-      },
-    });
+    this.#perLabel([Gauge, name, help], [], (measured) => [[{}, value(measured)]]);
   }
 
   /** One line for each of what `values` gives. */

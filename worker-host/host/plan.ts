@@ -183,8 +183,8 @@ export function specOf(
 }
 
 /** One worker for each id; where two want the same one, neither runs, since nobody could say which did. */
-function mergeById<T extends Planned>(all: T[], show: (path: string) => string): T[] {
-  const byId = new Map<string, T[]>();
+function mergeById(all: Planned[], show: (path: string) => string): Planned[] {
+  const byId = new Map<string, Planned[]>();
   for (const worker of all) byId.set(worker.id, [...(byId.get(worker.id) ?? []), worker]);
   return [...byId.values()].map((same) => {
     const wanted = same.filter(({ skipped }) => skipped === undefined);

@@ -73,8 +73,9 @@ async function update(record: WorkerRecord, next: Planned, look: Look, options: 
   record.planned = next;
   if (record.held) return { acted: false };
   const replanned = now.file !== next.file || now.fault !== next.fault || now.skipped !== next.skipped;
-  if (!differs(now, next)) delete record.refused;
-  const configured = differs(now, next) && !(record.refused && !differs(record.refused, next));
+  const changed = differs(now, next);
+  if (!changed) delete record.refused;
+  const configured = changed && !(record.refused && !differs(record.refused, next));
   const dirty = look.changed(next.file) || (record.bundle?.inputs ?? []).some(look.changed);
   if (replanned || !runs) {
     const again = replanned || (record.state === "failed" && (configured || dirty || !record.bundle || look.retry));

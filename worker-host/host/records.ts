@@ -105,12 +105,13 @@ export class Records {
   }
 
   become(record: WorkerRecord, state: WorkerRecord["state"], detail?: string): void {
-    if (record.state === state && record.detail === detail && record.run > 0) return;
-    record.state = state;
-    record.since = this.options.clock.now();
-    if (detail === undefined) delete record.detail;
-    else record.detail = detail;
-    this.options.onChange(record);
+    if (record.state !== state || record.detail !== detail || record.run === 0) {
+      record.state = state;
+      record.since = this.options.clock.now();
+      if (detail === undefined) delete record.detail;
+      else record.detail = detail;
+      this.options.onChange(record);
+    }
     this.#check();
   }
 
@@ -119,7 +120,6 @@ export class Records {
     record.ended = run === record.run && ENDED.has(state);
     if (run === record.run && (state === "running" || state === "failed")) record.settled = true;
     this.become(record, state, detail);
-    this.#check();
   }
 
   /** Says that nothing of it runs. */
@@ -127,7 +127,6 @@ export class Records {
     record.ended = true;
     record.settled = true;
     this.become(record, state, detail);
-    this.#check();
   }
 
   /** Fulfils when `record` is over, or is no longer there. */

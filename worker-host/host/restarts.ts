@@ -43,15 +43,10 @@ export class Restarts {
     return `starting it again in ${(ms / 1000).toFixed(1)} s (${count} of ${often})`;
   }
 
-  /** Whether it is to be started again. */
-  isPlanned(record: WorkerRecord): boolean {
-    return this.#cancels.has(record);
-  }
-
-  /** It is not started again by itself. */
-  cancel(record: WorkerRecord): void {
+  /** It is not started again by itself; gives whether it would have been. */
+  cancel(record: WorkerRecord): boolean {
     this.#cancels.get(record)?.();
-    this.#cancels.delete(record);
+    return this.#cancels.delete(record);
   }
 
   /** Somebody did something about it: its failures count no more. */

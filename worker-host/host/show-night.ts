@@ -89,7 +89,7 @@ export class ShowNight {
   /** @throws WorkerHostError `invalid_id` where it isn't locked out */
   async release(id: string): Promise<void> {
     if (!this.lockOuts.delete(id)) {
-      const all = [...this.lockOuts.keys()].join(", ") || "none is";
+      const all = this.allLockedOut.join(", ") || "none is";
       throw new WorkerHostError("invalid_id", `"${id}" is not locked out; ${all}`);
     }
     await this.#changed(id, undefined);

@@ -32,6 +32,8 @@ export interface SlotsOptions {
 export class Slots {
   readonly shared: RunnerSlot;
   readonly #own = new Map<string, RunnerSlot>();
+  /** One that is about to end is among them; another may have its place already. */
+  readonly #all = new Set<RunnerSlot>();
   readonly #seen = new Map<string, string[]>();
   #setup: RunnerSetup | undefined;
   #processes = 0;
@@ -43,10 +45,6 @@ export class Slots {
   /** Whether workers may start. */
   get ready(): boolean {
     return this.#setup !== undefined;
-  }
-
-  get #all(): RunnerSlot[] {
-    return [this.shared, ...this.#own.values()];
   }
 
   /** Says what runners are to know; starts the workers that are built. */
@@ -64,16 +62,15 @@ export class Slots {
   /** Tells all workers of all-stop; fulfils when they have been told. */
   async allStop(engaged: boolean): Promise<void> {
     if (this.#setup) this.#setup = { ...this.#setup, allStop: engaged };
-    await Promise.all(this.#all.map((slot) => slot.allStop(engaged)));
+    await Promise.all([...this.#all].map((slot) => slot.allStop(engaged)));
   }
 
-  /** Asks all processes for what their workers have done. */
-  async stats(): Promise<void> {
-    await Promise.all(this.#all.map((slot) => slot.stats()));
-  }
-
-  /** How much memory each process takes, as it last said; with the id of the worker that it is for alone. */
-  memory(): { own?: string; bytes: number }[] {
+  /**
+   * Asks all processes for what their workers have done; gives how much memory each takes, as it last said, with the id
+   * of the worker that it is for alone.
+   */
+  async stats(): Promise<{ own?: string; bytes: number }[]> {
+    await Promise.all([...this.#all].map((slot) => slot.stats()));
     const shared = this.shared.bytes;
     const own = [...this.#own].flatMap(([id, { bytes }]) => (bytes === undefined ? [] : [{ own: id, bytes }]));
     return [...(shared === undefined ? [] : [{ bytes: shared }]), ...own];
@@ -95,6 +92,7 @@ export class Slots {
     if (!slot.empty || slot === this.shared) return;
     for (const [id, own] of this.#own) if (own === slot) this.#own.delete(id);
     await slot.close();
+    this.#all.delete(slot);
   }
 
   /** Nobody asks any more which commands a worker has run. */
@@ -109,7 +107,7 @@ export class Slots {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#all.map((slot) => slot.close()));
+    await Promise.all([...this.#all].map((slot) => slot.close()));
   }
 
   /** Ends all of them at once. */
@@ -129,6 +127,7 @@ export class Slots {
       onDied: (ids, reason, offender) => onDied(slot, ids, reason, offender),
     });
     if (this.#setup) slot.setUp(this.#setup);
+    this.#all.add(slot);
     return slot;
   }
 }

@@ -55,9 +55,8 @@ export class Supervisor {
   }
 
   /** Asks the workers' processes for what has happened in them, and gives how much memory each takes. */
-  async stats(): Promise<{ own?: string; bytes: number }[]> {
-    await this.#slots.stats();
-    return this.#slots.memory();
+  stats(): Promise<{ own?: string; bytes: number }[]> {
+    return this.#slots.stats();
   }
 
   /** @throws WorkerHostError `invalid_id` where there is none of that id */
@@ -266,8 +265,7 @@ export class Supervisor {
 
   #startAgain(record: WorkerRecord, options: Partial<StartOptions> = {}): string {
     const again = async () => {
-      if (!this.#restarts.isPlanned(record)) return;
-      this.#restarts.cancel(record);
+      if (!this.#restarts.cancel(record)) return;
       this.options.counts.restarted(record.planned.id);
       await this.#launch(record, options);
     };

@@ -10,7 +10,8 @@ export interface Args {
     | { kind: "text"; min: number; max: number };
 }
 
-type Fields = Readonly<Record<string, unknown>>;
+/** Of an object from the network. */
+export type Fields = Readonly<Record<string, unknown>>;
 
 /** A schema from the network may refer to itself, or grow with each level. */
 const MOST_ALTERNATIVES = 100;
@@ -111,6 +112,7 @@ function alternatives(schema: Fields, root: Fields, depth: number): Fields[] {
   return [schema];
 }
 
-function fieldsOf(value: unknown): Fields {
+/** None where it is no object. */
+export function fieldsOf(value: unknown): Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Fields) : {};
 }

@@ -2,7 +2,7 @@ import { isDeeperThan, MOST_LEVELS } from "../../contract/depth.ts";
 import { LONGEST_DESCRIPTION } from "../../contract/description.ts";
 import { decodeText, jsonIn } from "../../contract/payload.ts";
 import { assertKey } from "../../contract/topics.ts";
-import { type Args, argsOf } from "./args.ts";
+import { type Args, argsOf, type Fields, fieldsOf } from "./args.ts";
 
 /** What a description says of a command. */
 export interface DescribedCommand {
@@ -38,7 +38,6 @@ export interface Described {
 /** A description, or why it is none. */
 export type ReadDescription = { described: Described; fault?: never } | { described?: never; fault: string };
 
-type Fields = Readonly<Record<string, unknown>>;
 /** What is said under a name. */
 type Entry = readonly [name: string, said: Fields];
 
@@ -137,8 +136,4 @@ function printable(value: unknown): string | undefined {
 
 function entriesOf(value: unknown): Entry[] {
   return Object.entries(fieldsOf(value)).map(([name, entry]) => [name, fieldsOf(entry)]);
-}
-
-function fieldsOf(value: unknown): Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Fields) : {};
 }

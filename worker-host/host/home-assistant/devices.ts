@@ -28,8 +28,6 @@ export interface Shown {
   /** What its config says, before it has described itself. */
   about: { name?: string; area?: string };
   described: Described | undefined;
-  /** It is a worker of this host, and says its state even where it has said nothing else. */
-  worker: boolean;
 }
 
 const MAKER = "worker-host";
@@ -77,7 +75,7 @@ export class Devices {
     };
   }
 
-  prop({ id, about, described, worker }: Shown): Device {
+  prop({ id, about, described }: Shown): Device {
     const { topics } = this;
     const { hostName } = topics;
     const entities = new Entities(this.objectId(id), topics);
@@ -95,7 +93,7 @@ export class Devices {
       availability: [{ topic: topics.availability(hostName) }],
     });
     // A sensor with the device class "enum" needs all its options, and nobody declares them.
-    if (worker || described) entities.add("sensor", "host", "state", { name: "State", state_topic: topics.state(id) });
+    entities.add("sensor", "host", "state", { name: "State", state_topic: topics.state(id) });
     for (const command of described?.commands ?? []) entities.command(id, command);
     for (const value of described?.values ?? []) entities.value(id, value);
     const { name = about.name, area = about.area, kind, board, version } = described ?? {};

@@ -138,12 +138,12 @@ export class HomeAssistant {
       // One that has just come is shown once it has said what it can do.
       const isNew = described === undefined && !isOver(record);
       if (record.state === "skipped" || record.elsewhere || isNew || faultOfId(id, hostName) !== undefined) continue;
-      wanted.set(devices.objectId(id), devices.prop({ id, about, described, worker: true }));
+      wanted.set(devices.objectId(id), devices.prop({ id, about, described }));
     }
     for (const [id, described] of this.#described) {
       const objectId = devices.objectId(id);
       if (described.board === undefined || wanted.has(objectId)) continue;
-      wanted.set(objectId, devices.prop({ id, about: {}, described, worker: false }));
+      wanted.set(objectId, devices.prop({ id, about: {}, described }));
     }
     return wanted;
   }
