@@ -261,6 +261,32 @@ test("call awaits a reply, and rejects by name on timeout, refusal, failure and 
   await telemetry("over");
 });
 
+test("a command that is stopped while it waits for a reply goes no further, whatever the reply is", async () => {
+  const { client, send, ask, telemetry } = await lab(
+    `async do_fire() {
+       await this.call("sensor", "check");
+       await this.command("fogger", "start");
+     }
+     async do_again() {
+       const task = this.spawn(() => this.call("sensor", "check"));
+       task.cancel();
+       await task.done;
+       this.telemetry("cancelled", 1);
+     }
+     do_ping() { this.telemetry("pong", 1); }`,
+  );
+  await send("fire");
+  const asked = JSON.parse(await client.expect("halloween/sensor/cmd")) as { id: string; reply_to: string };
+  expect(await ask("stop")).toMatchObject({ status: "ok" });
+  await client.publish(asked.reply_to, JSON.stringify({ id: asked.id, status: "ok" }));
+  await send("again");
+  await telemetry("cancelled");
+  await send("ping");
+  await telemetry("pong");
+  expect(client.texts("halloween/fogger/cmd")).toEqual([]);
+  expect(client.texts("halloween/lab/status/error")).toEqual([]);
+});
+
 test("watch, watchState and watchAvailability give parsed values, with wildcards", async () => {
   const { client, telemetry } = await lab(
     `async start() {

@@ -6,10 +6,11 @@ import type { WorkerContext } from "./context.ts";
 import type { Facts } from "./description.ts";
 import { every } from "./every.ts";
 import { type ExecOptions, type ExecResult, execIn } from "./exec.ts";
-import { Messenger } from "./messenger.ts";
+import { assertCommand, Messenger } from "./messenger.ts";
 import type { InferOutput, Schema } from "./schema.ts";
 import { Scope, type Task } from "./scope.ts";
 import type { Store } from "./store.ts";
+import { unlessEnded } from "./unless-ended.ts";
 
 /** A worker without a schema takes its config as it was written. */
 // biome-ignore lint/suspicious/noExplicitAny: so that `(this.config.interval ?? 5) * 1000` compiles without a schema
@@ -17,8 +18,8 @@ export type AnyConfig = Record<string, any>;
 
 /**
  * What every prop's worker extends. A method `do_fire` runs on the command `fire`; all that is started with a helper
- * (`spawn`, `sleep`, `every`, `hold`, `subscribe`, `exec`) ends by itself when the worker stops. With `static arming = true`
- * it has the commands `arm` and `disarm`.
+ * (`spawn`, `sleep`, `every`, `hold`, `subscribe`, `call`, `exec`) ends by itself when the worker stops. With
+ * `static arming = true` it has the commands `arm` and `disarm`.
  */
 export class BaseWorker<Config = AnyConfig> extends Messenger {
   /** Writes to the host's log, marked with this worker's id. */
@@ -137,6 +138,19 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
       log: (line) => log.info(`${file}: ${line}`),
       onGroup,
     });
+  }
+
+  /**
+   * Sends a command to another prop and waits for what its handler returns; `timeoutMs` is what
+   * the target's description says of that command if not given, else 30 s.
+   *
+   * @throws CallError `timeout`, `refused`, `failed`, `nobody` (with MQTT 5), `not_sent`
+   * @throws AbortError when the worker stops, or the command that it is called in is aborted.
+   * @throws WorkerHostError `invalid_id`, `invalid_value`
+   */
+  call(target: string, action: string, args?: unknown, options: { timeoutMs?: number } = {}): Promise<unknown> {
+    assertCommand(target, action);
+    return unlessEnded(this.#scope, () => this.#context.calls.call({ target, action, args, ...options }));
   }
 
   /** A small map that outlives the worker, its host and a power cut, in `store.json` in `dataDir`. */

@@ -122,18 +122,6 @@ export class Messenger {
   }
 
   /**
-   * Sends a command to another prop and waits for what its handler returns; `timeoutMs` is what
-   * the target's description says of that command if not given, else 30 s.
-   *
-   * @throws CallError `timeout`, `refused`, `failed`, `nobody` (with MQTT 5), `not_sent`
-   * @throws WorkerHostError `invalid_id`, `invalid_value`
-   */
-  call(target: string, action: string, args?: unknown, options: { timeoutMs?: number } = {}): Promise<unknown> {
-    assertCommand(target, action);
-    return this.#context.calls.call({ target, action, args, ...options });
-  }
-
-  /**
    * Calls `handler` with each value that a prop publishes as `telemetry/<key>`, parsed: a number, a boolean, JSON or a
    * text. `+` stands for any prop or level of the key, `#` for all the rest. The function that it gives ends it, and so
    * does the worker's stop.
@@ -199,7 +187,7 @@ export class Messenger {
   }
 }
 
-function assertCommand(target: string, action: string): void {
+export function assertCommand(target: string, action: string): void {
   assertTarget(target);
   assertAction(action);
 }
