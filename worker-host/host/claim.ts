@@ -43,7 +43,8 @@ type Phase = "away" | "claiming" | "candidate" | "active" | "waiting" | "over";
 
 /** One host's claim to its name, found out by live answers: a retained message may be old. */
 export class Claim {
-  readonly #connection: Connection;
+  /** The connection that it is made on. */
+  readonly connection: Connection;
   readonly #me: string;
   /** A second question, which nobody's answer matters to: what comes before its echo was said in time. */
   #last = "";
@@ -68,7 +69,7 @@ export class Claim {
       this.#win = resolve;
       this.#refuse = reject;
     });
-    this.#connection = new Connection({
+    this.connection = new Connection({
       ...options,
       // Without a will: a candidate that dies must not mark the active one offline.
       clientId: `${topics.prefix.replaceAll("/", "-")}-${topics.hostName}-claim`,
@@ -76,11 +77,6 @@ export class Claim {
       onUp: () => this.#up(),
       onDown: (problem) => this.#down(problem),
     });
-  }
-
-  /** The connection that it is made on. */
-  get connection(): Connection {
-    return this.#connection;
   }
 
   /** Whether the name is ours. */
@@ -95,10 +91,10 @@ export class Claim {
    */
   async start(): Promise<void> {
     const { topics, sole } = this.options;
-    await this.#connection.subscribe(topics.claim, (message) => this.#hear(message));
+    await this.connection.subscribe(topics.claim, (message) => this.#hear(message));
     // The same filter as for the boards: of two that overlap, each would bring the message.
-    await this.#connection.subscribe(topics.availabilities, (message) => this.#watch(message));
-    void this.#connection.start();
+    await this.connection.subscribe(topics.availabilities, (message) => this.#watch(message));
+    void this.connection.start();
     if (sole) this.#activate();
     await this.won;
   }
@@ -106,7 +102,7 @@ export class Claim {
   /** Leaves the name to others. */
   async stop(): Promise<void> {
     this.#enter("over");
-    await this.#connection.stop();
+    await this.connection.stop();
   }
 
   #up(): void {
@@ -228,6 +224,6 @@ export class Claim {
   }
 
   #say(word: ClaimMessage["word"], id: string): void {
-    void this.#connection.publish(this.options.topics.claim, formatClaim({ word, id }), { qos: 1 });
+    void this.connection.publish(this.options.topics.claim, formatClaim({ word, id }), { qos: 1 });
   }
 }

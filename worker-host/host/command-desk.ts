@@ -3,7 +3,6 @@ import { parseCommand, quote } from "../contract/command.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import type { Topics } from "../contract/topics.ts";
 import type { Clock } from "../worker/clock.ts";
-import type { CommandSpec } from "../worker/command-spec.ts";
 import { entryOf } from "../worker/command-table.ts";
 import { Commands } from "../worker/commands.ts";
 import { Scope } from "../worker/scope.ts";
@@ -11,6 +10,7 @@ import { SeenIds } from "../worker/seen-ids.ts";
 import type { Message } from "../worker/wire.ts";
 import type { AllStop, Who } from "./all-stop.ts";
 import type { ConfigureOptions } from "./configure.ts";
+import type { AddCommand } from "./host-commands.ts";
 import type { OperatorWatch } from "./operator-watch.ts";
 import type { Presence } from "./presence.ts";
 import type { ShowNight } from "./show-night.ts";
@@ -29,7 +29,7 @@ const URGENT: ReadonlySet<string> = new Set(["all_stop", "stop"]);
 
 /** Takes what the host is told. All-stop it knows from the first moment on; the rest is loaded when it is needed. */
 export class CommandDesk {
-  readonly #commands: Commands;
+  readonly commands: Commands;
   #loading: Promise<void> | undefined;
 
   constructor(private readonly options: CommandDeskOptions) {
@@ -41,7 +41,7 @@ export class CommandDesk {
       else log.error({ err: error }, text);
       presence.say(topics.hostName, "error", text);
     };
-    this.#commands = new Commands({
+    this.commands = new Commands({
       topics,
       warn: (text) => presence.warn(text),
       publish: (topic, payload, how) => presence.publish(topic, payload, how),
@@ -54,10 +54,6 @@ export class CommandDesk {
     this.#addAllStop(options);
   }
 
-  get commands(): Commands {
-    return this.#commands;
-  }
-
   /** Loads all of them: their schemas take a tenth of a second. */
   load(): Promise<void> {
     this.#loading ??= this.#load();
@@ -67,14 +63,14 @@ export class CommandDesk {
   async #load(): Promise<void> {
     const { presence } = this.options;
     const { addHostCommands } = await import("./host-commands.ts");
-    addHostCommands(this.#commands, { ...this.options, describe: () => presence.describeNow() });
+    addHostCommands(this.#add, { ...this.options, describe: () => presence.describeNow() });
     presence.describe();
   }
 
   receive(message: Message): void {
     const action = parseCommand(message.payload).command?.action;
-    if (action !== undefined && this.#commands.has(action)) this.#commands.receive(message);
-    else void this.load().then(() => this.#commands.receive(message));
+    if (action !== undefined && this.commands.has(action)) this.commands.receive(message);
+    else void this.load().then(() => this.commands.receive(message));
   }
 
   #addAllStop({ allStop, operator }: CommandDeskOptions): void {
@@ -88,9 +84,9 @@ export class CommandDesk {
     this.#add("operator_alive", { description: "Say that the operator is there" }, () => operator.alive());
   }
 
-  #add(action: string, spec: CommandSpec, handler: (args: unknown) => unknown): void {
-    this.#commands.add(entryOf(action, spec, handler));
-  }
+  readonly #add: AddCommand = (action, spec, handler) => {
+    this.commands.add(entryOf(action, spec, handler));
+  };
 }
 
 /** Who says so; no argument is wrong enough to refuse it. */

@@ -8,8 +8,6 @@ export interface Found {
   kind: "props" | "builtins";
   /** Its file, absolute. */
   file: string;
-  /** The folder of its file. */
-  dir: string;
   /** Where its config is: a file beside it, by its name without the extension, or keys in another file. */
   config: { base: string } | { path: string; keys: readonly string[] };
   /** Of the package that it comes from. */
@@ -76,7 +74,6 @@ function foundInProp(id: string, dir: string, names: string[], show: (path: stri
       id,
       kind: "props",
       file: join(dir, name),
-      dir,
       config: { base: "config" },
       ...verdict,
       ...(fault ? { fault } : {}),
@@ -105,7 +102,6 @@ async function discoverBuiltins({ builtins }: DiscoverOptions): Promise<Found[]>
       id,
       kind: "builtins",
       file: join(builtins, name),
-      dir: builtins,
       config: { base: `${id}.config` },
       ...(fault ? { fault } : {}),
     };

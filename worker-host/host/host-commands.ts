@@ -1,11 +1,12 @@
 import { z } from "zod";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { CommandSpec } from "../worker/command-spec.ts";
-import { entryOf } from "../worker/command-table.ts";
-import type { Commands } from "../worker/commands.ts";
 import { type ConfigureOptions, configure } from "./configure.ts";
 import type { WorkerRecord } from "./records.ts";
 import type { ShowNight } from "./show-night.ts";
+
+/** Adds a command that the host takes. */
+export type AddCommand = (action: string, spec: CommandSpec, handler: (args: unknown) => unknown) => void;
 
 export interface HostCommandsOptions extends ConfigureOptions {
   /** Publishes the host's description. */
@@ -39,23 +40,23 @@ const configuration = z.strictObject({
 });
 
 /** Adds what the host does when it is told to, besides all-stop. */
-export function addHostCommands(commands: Commands, options: HostCommandsOptions): void {
-  new HostCommands(commands, options).addAll();
+export function addHostCommands(add: AddCommand, options: HostCommandsOptions): void {
+  new HostCommands(add, options).addAll();
 }
 
 class HostCommands {
   constructor(
-    private readonly commands: Commands,
+    private readonly add: AddCommand,
     private readonly options: HostCommandsOptions,
   ) {}
 
   addAll(): void {
     const { supervisor, live, describe, night } = this.options;
-    this.#add("list", { description: "Give all workers and their states" }, () => {
+    this.add("list", { description: "Give all workers and their states" }, () => {
       describe();
       return supervisor.records.summaries();
     });
-    this.#add(
+    this.add(
       "rescan",
       { description: "Look at all files anew: what is new, changed or gone takes effect, what failed tries again" },
       () => {
@@ -63,7 +64,7 @@ class HostCommands {
         return live.rescan();
       },
     );
-    this.#add(
+    this.add(
       "reload",
       {
         description:
@@ -79,7 +80,7 @@ class HostCommands {
     this.#addForOne("restart_worker", "Stop a worker, whatever it is doing, and start it again", (id) =>
       this.#restart(id, false),
     );
-    this.#add(
+    this.add(
       "configure",
       { description: "Change keys in a worker's config file; null takes one out", args: configuration },
       (args) => {
@@ -93,15 +94,11 @@ class HostCommands {
 
   #addShowNight(): void {
     const { night, describe } = this.options;
-    this.#add(
-      "show",
-      { description: "While the show is on, edits wait", args: z.enum(["on", "off"]) },
-      async (word) => {
-        await night.setShow(word === "on");
-        describe();
-      },
-    );
-    this.#add(
+    this.add("show", { description: "While the show is on, edits wait", args: z.enum(["on", "off"]) }, async (word) => {
+      await night.setShow(word === "on");
+      describe();
+    });
+    this.add(
       "lock_out",
       { description: "Have a prop take no command but stop until it is released", args: lockOut },
       async (args) => {
@@ -110,18 +107,14 @@ class HostCommands {
         describe();
       },
     );
-    this.#add("release", { description: "End a prop's lock-out", args: oneId }, async (id) => {
+    this.add("release", { description: "End a prop's lock-out", args: oneId }, async (id) => {
       await night.release(id as string);
       describe();
     });
   }
 
-  #add(action: string, spec: CommandSpec, handler: (args: unknown) => unknown): void {
-    this.commands.add(entryOf(action, spec, handler));
-  }
-
   #addForOne(action: string, description: string, handler: (id: string) => Promise<unknown>): void {
-    this.#add(action, { description, args: oneId }, (id) => handler(id as string));
+    this.add(action, { description, args: oneId }, (id) => handler(id as string));
   }
 
   async #reload(id: string | undefined): Promise<void> {

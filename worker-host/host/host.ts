@@ -84,8 +84,12 @@ export class Host {
   async start(): Promise<void> {
     const { settings, log } = this.options;
     const scratch = this.#lock.acquire();
-    const seen = () => ({ presence: this.#presence, standing: this.#standing, safety: this.#safety });
-    this.#health = await openHealth(this.options, this.#counts, () => ({ ...seen(), supervisor: this.#supervisor }));
+    this.#health = await openHealth(this.options, this.#counts, () => ({
+      presence: this.#presence,
+      standing: this.#standing,
+      safety: this.#safety,
+      supervisor: this.#supervisor,
+    }));
     const supervisor = this.#createSupervisor(scratch);
     this.#supervisor = supervisor;
     supervisor.open();

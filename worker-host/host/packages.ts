@@ -58,10 +58,10 @@ function offersIn(folder: string, warnings: string[], show: (path: string) => st
   const names = [dependencies, optionalDependencies].flatMap((list) => (isValues(list) ? Object.keys(list) : []));
   const offers = new Map<string, Offer>();
   for (const name of new Set(names)) {
-    const dir = find(name, folder);
-    const manifest = dir === undefined ? undefined : readJson(join(dir, "package.json"));
-    const offered = manifest?.["worker-host"];
-    if (dir === undefined || offered === undefined) continue;
+    const found = find(name, folder);
+    const offered = found?.manifest["worker-host"];
+    if (!found || offered === undefined) continue;
+    const { dir, manifest } = found;
     const workers = isValues(offered) ? offered.workers : undefined;
     if (!Array.isArray(workers) || workers.length === 0 || workers.some((file) => !isInside(dir, file))) {
       warnings.push(
@@ -69,16 +69,17 @@ function offersIn(folder: string, warnings: string[], show: (path: string) => st
       );
       continue;
     }
-    const { version } = manifest ?? {};
+    const { version } = manifest;
     offers.set(name, { dir, workers: workers as string[], ...(typeof version === "string" ? { version } : {}) });
   }
   return offers;
 }
 
-/** The folder of a package, as Node looks for it from `folder`. */
-function find(name: string, folder: string): string | undefined {
+/** A package, as Node looks for it from `folder`. */
+function find(name: string, folder: string): { dir: string; manifest: Values } | undefined {
   const dir = join(folder, "node_modules", name);
-  if (readJson(join(dir, "package.json"))) return dir;
+  const manifest = readJson(join(dir, "package.json"));
+  if (manifest) return { dir, manifest };
   const above = dirname(folder);
   return above === folder ? undefined : find(name, above);
 }
@@ -101,8 +102,8 @@ function foundIn(
 ): Found {
   const config = { path: settingsFile, keys: [PACKAGES_KEY, id, "config"] };
   const failed = (fault: string): Found => {
-    const dir = dirname(props);
-    return { id, kind: "props", file: join(dir, "package.json"), dir, config, fault: `${place}: ${fault}` };
+    const file = join(dirname(props), "package.json");
+    return { id, kind: "props", file, config, fault: `${place}: ${fault}` };
   };
   const name = nameIn(value);
   const offer = typeof name === "string" ? offers.get(name) : undefined;
@@ -124,7 +125,6 @@ function foundIn(
     id,
     kind: "props",
     file,
-    dir: dirname(file),
     config,
     ...(offer.version === undefined ? {} : { version: offer.version }),
     ...(fault === undefined ? {} : { fault }),

@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { quote } from "../contract/command.ts";
 import type { WorkerSummary } from "../contract/description.ts";
 import { WorkerHostError } from "../contract/errors.ts";
@@ -20,8 +20,6 @@ export interface Planned {
   classId: string;
   /** Its file, absolute. */
   file: string;
-  /** The folder of its file. */
-  dir: string;
   config: ConfigSpec;
   /** Its config file, absolute; `undefined` where there is none. */
   configPath?: string;
@@ -73,13 +71,12 @@ function notTheHost(worker: Planned, name: string): Planned {
 }
 
 async function expand(found: Found, options: PlanOptions): Promise<Planned[]> {
-  const { id, file, dir, kind, fault, skipped, firmware } = found;
+  const { id, file, kind, fault, skipped, firmware } = found;
   const source = readSource(found, options);
   const base: Planned = {
     id,
     classId: id,
     file,
-    dir,
     kind,
     ...source,
     about: found.version === undefined ? {} : { version: found.version },
@@ -133,7 +130,8 @@ function readSource(
   found: Found,
   options: PlanOptions,
 ): Pick<Planned, "config" | "configPath" | "place" | "unreadable" | "warnings"> {
-  const { dir, config: where } = found;
+  const { config: where } = found;
+  const dir = dirname(found.file);
   const file = "base" in where ? findConfigFile(dir, where.base, options) : readConfigFile(where.path, options);
   const at = "base" in where ? [] : where.keys;
   const path = file.path ?? join(dir, `${"base" in where ? where.base : ""}.yaml`);
@@ -175,11 +173,11 @@ export function noneOfThem(id: string, workers: readonly Planned[]): string {
 
 /** What a runner has to know of a worker to run it. */
 export function specOf(
-  { id, classId, file, dir, config, about }: Planned,
+  { id, classId, file, config, about }: Planned,
   { url }: Bundle,
   { data, show }: { data: string; show: (path: string) => string },
 ): WorkerSpec {
-  return { id, classId, bundle: url, file: show(file), dir, dataDir: join(data, id), config, about };
+  return { id, classId, bundle: url, file: show(file), dir: dirname(file), dataDir: join(data, id), config, about };
 }
 
 /** One worker for each id; where two want the same one, neither runs, since nobody could say which did. */
