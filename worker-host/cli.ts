@@ -12,7 +12,7 @@ import type { Edges } from "./cli/edges.ts";
 import { list } from "./cli/list.ts";
 import { addLogs } from "./cli/logs.ts";
 import { createNew } from "./cli/new.ts";
-import { type Flags, forConnecting, settingsIn, withSettings } from "./cli/options.ts";
+import { type Flags, forConnecting, forOneHost, settingsIn, withSettings } from "./cli/options.ts";
 import { addReplay } from "./cli/replay.ts";
 import { type Outcome, send } from "./cli/send.ts";
 import { addServing } from "./cli/serve.ts";
@@ -130,7 +130,7 @@ withSettings(program.command("send"), forConnecting)
   });
 
 for (const { name, action, what } of ALL_STOP_COMMANDS) {
-  withSettings(program.command(name), forConnecting)
+  withSettings(program.command(name), forOneHost)
     .description(what)
     .argument("[reason...]", "why, for whoever looks")
     .addHelpText("after", `\nExample:\n  worker-host ${name} guest in the coffin`)
@@ -141,12 +141,13 @@ for (const { name, action, what } of ALL_STOP_COMMANDS) {
 }
 
 for (const { line, what, example, tell } of TELLINGS) {
-  withSettings(program.command(line), forConnecting)
+  withSettings(program.command(line), forOneHost)
     .description(what)
     .addHelpText("after", `\nExample:\n  worker-host ${example}`)
     .action(async (...given: [...(string | string[])[], Flags, Command]) => {
-      const { said, ...telling } = tell(given.slice(0, -2).flat() as string[]);
-      const outcome = await tellHost(settingsFrom(given.at(-2) as Flags), {
+      const settings = settingsFrom(given.at(-2) as Flags);
+      const { said, ...telling } = tell(given.slice(0, -2).flat() as string[], settings.name);
+      const outcome = await tellHost(settings, {
         ...edges,
         ...telling,
         describe: () => said,
@@ -161,7 +162,7 @@ const board = program
   .description("what a board can be told")
   .addHelpText("after", "\nExample:\n  worker-host board rename fogger fogger_hw");
 
-withSettings(board.command("rename"), forConnecting)
+withSettings(board.command("rename"), forOneHost)
   .description("give a board another id, and wait until it is online under that")
   .argument("<id>", "the board's id")
   .argument("<new-id>", "the one that it is to have")

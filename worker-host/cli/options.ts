@@ -27,3 +27,14 @@ export function withSettings(command: Command, wanted: (setting: SettingDefiniti
 export function forConnecting({ key }: SettingDefinition): boolean {
   return key.startsWith("mqtt_") || key === "broker_port" || key === "data";
 }
+
+/** Whether one that has to know a host by its name needs it. */
+export function forOneHost(setting: SettingDefinition): boolean {
+  return forConnecting(setting) || setting.key === "name";
+}
+
+/** A command line that reaches the host of that name, to type. */
+export function lineFor(line: string, name: string): string {
+  const usual = SETTINGS.some((setting) => setting.key === "name" && setting.fallback === name);
+  return `"worker-host ${line}${usual ? "" : ` --name ${name}`}"`;
+}

@@ -8,11 +8,11 @@ import { delay } from "../worker/clock.ts";
 import type { PublishOptions, PublishResult } from "../worker/wire.ts";
 import { connect } from "./client.ts";
 import type { Edges } from "./edges.ts";
-import { type Flags, forConnecting, withSettings } from "./options.ts";
+import { type Flags, forOneHost, withSettings } from "./options.ts";
 import { type Recorded, readRecording } from "./recording.ts";
 
 export function addReplay(program: Command, edges: Edges): void {
-  withSettings(program.command("replay"), forConnecting)
+  withSettings(program.command("replay"), forOneHost)
     .description("publish what was recorded, with its timing: telemetry, status and state, never retained")
     .argument("<file>", "what worker-host watch --record has written")
     .option("--speed <factor>", "so many times as fast; 1 if not given")

@@ -79,7 +79,7 @@ async function serve(settings: Settings, edges: Edges): Promise<Host | undefined
   const hints = settings.embedded.lan ? lanHints(host, settings, addresses(), forPeople) : [];
   if (forPeople) say(banner(host, settings, version, hints).join("\n"));
   else for (const hint of hints) log.info(hint);
-  if (host.allStop?.engaged) log.warn(describeAllStop(host.allStop));
+  if (host.allStop?.engaged) log.warn(describeAllStop(host.allStop, settings.name));
   return host;
 }
 

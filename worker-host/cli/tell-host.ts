@@ -24,7 +24,7 @@ export async function tellHost(settings: Settings, options: TellHostOptions): Pr
   const client = await connect(settings, options);
   if ("problem" in client) return { code: 1, text: `nobody was told: ${client.problem}` };
   const { connection: wire } = client;
-  const topics = new Topics(settings.prefix);
+  const topics = new Topics(settings.prefix, settings.name);
   const calls = new Calls({ id: "cli", topics, wire, clock, newId });
   try {
     const result = await calls.call({ target: topics.hostName, action, args, timeoutMs: ANSWER_MS });

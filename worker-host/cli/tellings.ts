@@ -1,3 +1,5 @@
+import { lineFor } from "./options.ts";
+
 /** What the host is told, and what is said when it has done so. */
 export interface Telling {
   action: string;
@@ -10,7 +12,8 @@ export interface TellingCommand {
   line: string;
   what: string;
   example: string;
-  tell: (args: string[]) => Telling;
+  /** @param name the host's */
+  tell: (args: string[], name: string) => Telling;
 }
 
 export const TELLINGS: TellingCommand[] = [
@@ -28,10 +31,10 @@ export const TELLINGS: TellingCommand[] = [
     line: "lock-out <id> [reason...]",
     what: "have a prop take no command but stop until it is released",
     example: "lock-out fogger the hose leaks",
-    tell: ([id, ...words]) => ({
+    tell: ([id, ...words], name) => ({
       action: "lock_out",
       args: { id, ...(words.length > 0 ? { reason: words.join(" ") } : {}) },
-      said: `${id} is locked out until "worker-host release ${id}"`,
+      said: `${id} is locked out until ${lineFor(`release ${id}`, name)}`,
     }),
   },
   {
