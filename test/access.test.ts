@@ -185,34 +185,41 @@ describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosqu
     await host.stop();
   });
 
-  test("is what compose starts with .env: on the network, with a health check that publishes and reads", async () => {
-    const { cwd } = await makeAccess();
-    const lines = readFileSync(join(cwd, ".env"), "utf8").trim().split("\n");
-    const env = Object.fromEntries(lines.map((line) => line.split(/=(.*)/s).slice(0, 2))) as Record<string, string>;
-    const { broker, worker_host: host } = compose(env).services;
-    expect(broker.ports).toEqual(["0.0.0.0:1883:1883", "0.0.0.0:8883:8883"]);
-    for (const mount of broker.volumes.slice(0, 2))
-      expect(existsSync(join(cwd, mount.split(":")[0] ?? "")), mount).toBe(true);
-    expect(host.environment).toMatchObject({ MQTT_USERNAME: "worker_host", MQTT_PASSWORD: env.MQTT_PASSWORD });
+  test.each([
+    [P, []],
+    ["haunt", ["--prefix", "haunt"]],
+  ])(
+    "is what compose starts with .env: on the network, under %s, with a health check that publishes and reads",
+    async (prefix, init) => {
+      const { cwd } = await makeAccess(...init);
+      const lines = readFileSync(join(cwd, ".env"), "utf8").trim().split("\n");
+      const env = Object.fromEntries(lines.map((line) => line.split(/=(.*)/s).slice(0, 2))) as Record<string, string>;
+      const { broker, worker_host: host } = compose(env).services;
+      expect(broker.ports).toEqual(["0.0.0.0:1883:1883", "0.0.0.0:8883:8883"]);
+      for (const mount of broker.volumes.slice(0, 2))
+        expect(existsSync(join(cwd, mount.split(":")[0] ?? "")), mount).toBe(true);
+      expect(host.environment).toMatchObject({ MQTT_USERNAME: "worker_host", MQTT_PASSWORD: env.MQTT_PASSWORD });
+      expect(host.environment).toMatchObject({ MQTT_PREFIX: prefix });
 
-    const { port } = await startGuardedBroker(cwd);
-    const check = String(broker.healthcheck.test[1]).replace("mosquitto_rr", `mosquitto_rr -p ${port}`);
-    const healthy = (environment: Record<string, string>) =>
-      run("sh", ["-c", check], { env: { PATH: process.env.PATH, ...environment } }).then(
-        ({ stdout }) => stdout.trim(),
-        () => "unhealthy",
-      );
-    expect(await healthy(broker.environment ?? {})).toBe("ok");
-    expect(await healthy({})).toBe("unhealthy");
-    expect(await healthy({ MQTT_USERNAME: "gate", MQTT_PASSWORD: "wrong" })).toBe("unhealthy");
+      const { port } = await startGuardedBroker(cwd);
+      const check = String(broker.healthcheck.test[1]).replace("mosquitto_rr", `mosquitto_rr -p ${port}`);
+      const healthy = (environment: Record<string, string>) =>
+        run("sh", ["-c", check], { env: { PATH: process.env.PATH, ...environment } }).then(
+          ({ stdout }) => stdout.trim(),
+          () => "unhealthy",
+        );
+      expect(await healthy(broker.environment ?? {})).toBe("ok");
+      expect(await healthy({})).toBe("unhealthy");
+      expect(await healthy({ ...broker.environment, MQTT_PASSWORD: "wrong" })).toBe("unhealthy");
 
-    const served = await startHost({
-      props: {},
-      builtins: "shipped",
-      env: { ...host.environment, MQTT_HOST: "127.0.0.1", MQTT_PORT: String(port) },
-    });
-    await served.stop();
-  });
+      const served = await startHost({
+        props: {},
+        builtins: "shipped",
+        env: { ...host.environment, MQTT_HOST: "127.0.0.1", MQTT_PORT: String(port) },
+      });
+      await served.stop();
+    },
+  );
 
   test("serves TLS, the host and a renewed certificate included, and nobody is disconnected by that", async () => {
     const { cwd, passwords } = await makeAccess();
@@ -326,6 +333,17 @@ describe("access", () => {
     expect(users.map((line) => line.split(":")[0])).toEqual(["ext", "gate", "lamp", "wall", "worker_host"]);
   });
 
+  test("writes the prefix where compose finds it for both, over one that was there", async () => {
+    const cwd = makeFolder({ ".env": "MQTT_PREFIX=old\n" });
+    await access(cwd, "init", "--prefix", "haunt/attic");
+    const env = Object.fromEntries([
+      /^(MQTT_PREFIX)=(.*)$/m.exec(readFileSync(join(cwd, ".env"), "utf8"))?.slice(1) ?? [],
+    ]);
+    const { broker, worker_host: host } = compose(env).services;
+    for (const { environment } of [broker, host]) expect(environment).toMatchObject({ MQTT_PREFIX: "haunt/attic" });
+    expect(broker.healthcheck.test[1]).not.toContain(P);
+  });
+
   test("keeps what else is in .env", async () => {
     const cwd = makeFolder({ ".env": "LOG_LEVEL=debug\nMQTT_PASSWORD=old\n" });
     await access(cwd, "init");
@@ -336,6 +354,7 @@ describe("access", () => {
   });
 
   test.each<[args: string[], code: number, says: RegExp]>([
+    [["init", "--dir", "other", "--prefix", "a/"], 2, /--prefix: "a\/" can't be it: it starts or ends with "\/"/],
     [["init"], 2, /access has users already: "worker-host access list"/],
     [["add", "gate"], 1, /there is a user "gate"/],
     [["add", "worker_host"], 1, /"worker_host" is reserved/],

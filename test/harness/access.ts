@@ -13,10 +13,10 @@ export async function access(cwd: string, ...args: string[]) {
   return runCli(["access", ...args], { cwd });
 }
 
-/** A folder with a user of each role; their passwords by name. */
-export async function makeAccess(): Promise<{ cwd: string; passwords: Map<string, string> }> {
+/** A folder with a user of each role; their passwords by name. `init` is what its first command is given. */
+export async function makeAccess(...init: string[]): Promise<{ cwd: string; passwords: Map<string, string> }> {
   const cwd = makeFolder();
-  expect((await access(cwd, "init")).code).toBe(0);
+  expect((await access(cwd, "init", ...init)).code).toBe(0);
   const passwords = new Map<string, string>();
   for (const [name, role, ...more] of [
     ["fogger_hw", "board"],

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type AccessRule, faultOfUser, ROLES, type Role } from "../contract/access.ts";
 import { WorkerHostError } from "../contract/errors.ts";
-import { assertTopicFilter } from "../contract/topics.ts";
+import { assertTopicFilter, faultOfPrefix } from "../contract/topics.ts";
 import { AccessFolder, type AccessState } from "../host/access/access-folder.ts";
 import { passwordLine } from "../host/access/mosquitto-files.ts";
 import { writeDurably } from "../worker/durable-file.ts";
@@ -46,7 +46,10 @@ export function addAccess(program: Command, edges: Edges): void {
       if (folder.exists) {
         throw new WorkerHostError("invalid_settings", `${folder.path} has users already: "worker-host access list"`);
       }
-      const state: AccessState = { prefix: String(flags.prefix), users: new Map(), passwords: new Map() };
+      const prefix = String(flags.prefix);
+      const fault = faultOfPrefix(prefix);
+      if (fault) throw new WorkerHostError("invalid_settings", `--prefix: "${prefix}" can't be it: ${fault}`);
+      const state: AccessState = { prefix, users: new Map(), passwords: new Map() };
       const password = letIn(state, HOST, "host", []);
       await folder.write(state);
       const env = join(cwd, ".env");
@@ -54,6 +57,7 @@ export function addAccess(program: Command, edges: Edges): void {
         BROKER_ADDRESS: "0.0.0.0",
         BROKER_CONF: `./${flags.dir}/mosquitto/mosquitto.conf`,
         BROKER_ACCESS: `./${flags.dir}/mosquitto`,
+        MQTT_PREFIX: prefix,
         MQTT_USERNAME: HOST,
         MQTT_PASSWORD: password,
       });
