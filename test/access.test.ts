@@ -344,6 +344,18 @@ describe("access", () => {
     expect(broker.healthcheck.test[1]).not.toContain(P);
   });
 
+  test.each([
+    ["relative", () => "access", "./access"],
+    ["absolute", (cwd: string) => join(cwd, "access"), undefined],
+  ])("writes a folder that is %s into .env as compose takes it", async (_, given, written) => {
+    const cwd = makeFolder();
+    const dir = written ?? given(cwd);
+    await access(cwd, "init", "--dir", given(cwd));
+    const env = readFileSync(join(cwd, ".env"), "utf8");
+    expect(env).toMatch(new RegExp(`^BROKER_CONF=${dir}/mosquitto/mosquitto\\.conf$`, "m"));
+    expect(env).toMatch(new RegExp(`^BROKER_ACCESS=${dir}/mosquitto$`, "m"));
+  });
+
   test("keeps what else is in .env", async () => {
     const cwd = makeFolder({ ".env": "LOG_LEVEL=debug\nMQTT_PASSWORD=old\n" });
     await access(cwd, "init");

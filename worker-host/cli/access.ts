@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { join, resolve } from "node:path";
+import { isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type AccessRule, faultOfUser, ROLES, type Role } from "../contract/access.ts";
@@ -53,10 +53,13 @@ export function addAccess(program: Command, edges: Edges): void {
       const password = letIn(state, HOST, "host", []);
       await folder.write(state);
       const env = join(cwd, ".env");
+      const dir = String(flags.dir);
+      // What has no "/" in front is the name of a volume for compose.
+      const mounted = `${isAbsolute(dir) ? "" : "./"}${join(dir, "mosquitto")}`;
       await mergeEnv(env, {
         BROKER_ADDRESS: "0.0.0.0",
-        BROKER_CONF: `./${flags.dir}/mosquitto/mosquitto.conf`,
-        BROKER_ACCESS: `./${flags.dir}/mosquitto`,
+        BROKER_CONF: `${mounted}/mosquitto.conf`,
+        BROKER_ACCESS: mounted,
         MQTT_PREFIX: prefix,
         MQTT_USERNAME: HOST,
         MQTT_PASSWORD: password,
