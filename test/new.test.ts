@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { tsconfig } from "../worker-host/cli/new.ts";
 import { TestClient } from "./harness/client.ts";
 import { makeFolder } from "./harness/folder.ts";
 import { runCli, startHost } from "./harness/host.ts";
@@ -38,6 +39,10 @@ test("a second one shares the tsconfig; one that is somebody's own stays, and is
   );
   expect(readFileSync(join(cwd, "haunt/tsconfig.json"), "utf8")).toBe("{}");
   expect((await runCli(["check", "lantern", "--props", "haunt/props"], { cwd })).code).toBe(0);
+});
+
+test.each(["/props", "/haunt/props"])("the tsconfig beside %s takes in the props", (folder) => {
+  expect(JSON.parse(tsconfig(folder))).toMatchObject({ include: ["props"] });
 });
 
 test.each([

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { WorkerHostError } from "../contract/errors.ts";
 import { faultOfId, Topics } from "../contract/topics.ts";
 import type { Settings } from "../host/settings.ts";
@@ -32,7 +32,7 @@ export function createNew(settings: Settings, { kind, id, show }: NewOptions): s
   const base = dirname(settings.props);
   const config = join(base, "tsconfig.json");
   const typed = isInstalledFor(settings.props);
-  if (!typed && !existsSync(config)) files.push([config, tsconfig(settings.props.slice(base.length + 1))]);
+  if (!typed && !existsSync(config)) files.push([config, tsconfig(settings.props)]);
   for (const [path, text] of files) {
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, text, { flag: "wx" });
@@ -55,8 +55,9 @@ function refusal(text: string): WorkerHostError {
   return new WorkerHostError("invalid_settings", text);
 }
 
-function tsconfig(props: string): string {
-  return `${JSON.stringify({ compilerOptions: installedTypes(), include: [props] }, null, 2)}\n`;
+/** What stands beside the folder of the props, for an editor to find their types. */
+export function tsconfig(props: string): string {
+  return `${JSON.stringify({ compilerOptions: installedTypes(), include: [basename(props)] }, null, 2)}\n`;
 }
 
 const WORKER = `import { BaseWorker, command, duration, type Telemetry, z } from "worker-host";
