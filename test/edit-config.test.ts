@@ -354,6 +354,12 @@ describe("writing", () => {
     expect(readdirSync(folder)).toEqual(["config.yaml"]);
   });
 
+  test("a new file has the mode that new files have", async () => {
+    const path = join(makeFolder(), "config.yaml");
+    await writeConfigFile(path, "config.yaml", "a: 1\n");
+    expect(mode(path)).toBe(0o666 & ~process.umask());
+  });
+
   test("a symbolic link stays one, also to a file that isn't there yet", async () => {
     const folder = makeFolder({ "real/config.yaml": "a: 1\n" });
     mkdirSync(join(folder, "backend"));

@@ -138,11 +138,7 @@ export async function writeConfigFile(path: string, name: string, text: string):
     const old = await unlessMissing(stat(target));
     // A rename would replace a file that isn't to be written.
     if (old) await access(target, constants.W_OK);
-    await writeDurably(target, text, async (file) => {
-      if (!old) return;
-      await keepOwner(file, old);
-      await file.chmod(old.mode & 0o777);
-    });
+    await writeDurably(target, text, old && ((file) => keepRights(file, old)));
   } catch (cause) {
     const { message } = cause as Error;
     throw new WorkerHostError(
@@ -153,13 +149,14 @@ export async function writeConfigFile(path: string, name: string, text: string):
   }
 }
 
-async function keepOwner(file: FileHandle, { uid, gid }: Stats): Promise<void> {
+async function keepRights(file: FileHandle, { uid, gid, mode }: Stats): Promise<void> {
   try {
     await file.chown(uid, gid);
   } catch (error) {
     // Only root may give files away; what is written then is ours.
     if (codeOf(error) !== "EPERM") throw error;
   }
+  await file.chmod(mode & 0o777);
 }
 
 /** The file that a path means, through symbolic links, also where it isn't there yet. */

@@ -9,14 +9,20 @@ const TEMPORARY = ".tmp";
  * Writes a file so that it is, at any moment, the old one or the new one, and the new one once this fulfils, even after
  * a power cut: to a hidden file beside it, which then takes its name. Not with write-file-atomic: that leaves the folder
  * unsynced, takes a half-written file on a full disk for whole, and hooks into the process's signals.
+ *
+ * @param prepare gives it the owner and the mode that it is to have; until then it is its writer's alone
  */
-export async function writeDurably(path: string, text: string, prepare = async (_: FileHandle) => {}): Promise<void> {
+export async function writeDurably(
+  path: string,
+  text: string,
+  prepare?: (file: FileHandle) => Promise<void>,
+): Promise<void> {
   const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}${TEMPORARY}`);
   try {
-    const file = await open(temporary, "wx");
+    const file = await open(temporary, "wx", prepare ? 0o600 : 0o666);
     try {
       await file.writeFile(text);
-      await prepare(file);
+      await prepare?.(file);
       await file.sync();
     } finally {
       await file.close();
