@@ -181,6 +181,8 @@ describe("worker-host logs", () => {
     expect(unknown.stderr).toBe(
       'no log of "talkr" in data/logs; did you mean "talker"? There are: talker, worker_host\n',
     );
+    const far = await runCli(["logs", "zzz"], { cwd: host.cwd });
+    expect(far.stderr).toBe('no log of "zzz" in data/logs. There are: talker, worker_host\n');
     const none = await runCli(["logs"]);
     expect(none).toMatchObject({ code: 1, stderr: "no logs in data/logs: a host that runs writes them\n" });
     expect(await runCli(["logs", "-n", "few"])).toMatchObject({

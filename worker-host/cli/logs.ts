@@ -56,7 +56,7 @@ async function wanted(folder: string, id: string | undefined, { cwd }: Edges): P
   const shown = pathFrom(cwd)(folder);
   if (ids.length === 0) throw new WorkerHostError("invalid_id", `no logs in ${shown}: a host that runs writes them`);
   const near = id === undefined ? undefined : closestMatch(id, ids, { maxDistance: 2 });
-  const meant = near === undefined ? "" : `; did you mean "${near}"?`;
+  const meant = near === undefined ? "." : `; did you mean "${near}"?`;
   throw new WorkerHostError(
     "invalid_id",
     `no log of "${printable(id ?? "")}" in ${shown}${meant} There are: ${ids.join(", ")}`,
