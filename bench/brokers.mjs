@@ -1,27 +1,15 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { atExit } from "./at-exit.mjs";
-import { canConnect } from "./can-connect.mjs";
+import { canConnect, freePort } from "./ports.mjs";
 
 /** mosquitto writes its version to its help text. */
 export function mosquittoVersion() {
   const { stdout, error } = spawnSync("mosquitto", ["-h"], { encoding: "utf8" });
   return error ? undefined : (/version (\S+)/.exec(stdout)?.[1] ?? "of unknown version");
-}
-
-/** A port of 127.0.0.1 that nobody listens on. */
-export async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
 }
 
 /**

@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
-import { canConnect } from "../bench/can-connect.mjs";
+import { canConnect } from "../bench/ports.mjs";
 import { BOARDS, type BoardRole, BUTTON, INPUT_PIN } from "./cast.ts";
 import { Daemon } from "./daemon.ts";
 import { type Folder, writeBrokerConfig } from "./files.ts";
@@ -118,18 +117,3 @@ function logged(line: string, at: number): Happening {
 }
 
 export const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
-
-/**
- * A port that nobody listens on, below those that the system gives to connections: a client that tries to reach a
- * broker that is away could otherwise be given the broker's port, and reach itself.
- */
-export async function freePort(random: () => number): Promise<number> {
-  for (;;) {
-    const port = 10_000 + Math.floor(random() * 20_000);
-    const free = await new Promise<boolean>((resolve) => {
-      const server = createServer().once("error", () => resolve(false));
-      server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
-    });
-    if (free) return port;
-  }
-}

@@ -39,7 +39,6 @@ const soak = new Soak({
   root: process.cwd(),
   env,
   now: Date.now,
-  random: Math.random,
   signal: early.signal,
 });
 process.on("exit", () => soak.close());

@@ -1,9 +1,10 @@
+import { freePort } from "../bench/ports.mjs";
 import { memoryMb } from "../bench/processes.mjs";
 import { HOST_BACK_MS, MEMORY_FROM_MS } from "./bounds.ts";
 import { BOARDS, EVERYBODY } from "./cast.ts";
 import { Deeds } from "./deeds.ts";
 import { Editor, Folder } from "./files.ts";
-import { freePort, Haunt, pause } from "./haunt.ts";
+import { Haunt, pause } from "./haunt.ts";
 import { Journals } from "./journals.ts";
 import type { Happening } from "./model/happenings.ts";
 import { Model } from "./model/model.ts";
@@ -21,7 +22,6 @@ export interface SoakOptions {
   root: string;
   env: Record<string, string | undefined>;
   now: () => number;
-  random: () => number;
   /** Ends the run early. */
   signal: AbortSignal;
 }
@@ -64,13 +64,13 @@ export class Soak {
 
   /** Fulfils when the run is over; `model.violations` has what came of it. */
   async run(): Promise<void> {
-    const { root, env, now, random } = this.options;
+    const { root, env, now } = this.options;
     const tell = (happening: Happening) => this.#tell(happening);
     const journals = new Journals(this.#folder.in("journals"));
     const props = this.#folder.in("props");
     const editor = new Editor(props, journals);
     editor.begin(root);
-    const port = await freePort(random);
+    const port = await freePort();
     const haunt = new Haunt({ root, folder: this.#folder, props, port, env, now, tell });
     this.#closers.unshift(() => haunt.killAll());
     const url = `mqtt://127.0.0.1:${port}`;

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { expect, test } from "vitest";
+import { freePort } from "../bench/ports.mjs";
 import { row, table } from "../bench/report.mjs";
 import { interleave } from "../bench/rounds.mjs";
 import { median, percentile, spread } from "../bench/statistics.mjs";
@@ -51,6 +52,13 @@ test("medians, percentiles and spreads", () => {
   expect([percentile(hundred, 0.99), percentile(hundred, 0.5)]).toEqual([100, 51]);
   expect(spread([2, 1, 6])).toEqual({ median: 2, min: 1, max: 6, samples: 3 });
   expect(() => median([])).toThrow("no values");
+});
+
+/** The first port that Linux gives to a connection, unless it is told otherwise. */
+const FIRST_OF_CONNECTIONS = 32_768;
+
+test("a broker's port is none that a client which tries to reach it could be given for itself", async () => {
+  for (let i = 0; i < 20; i++) expect(await freePort()).toBeLessThan(FIRST_OF_CONNECTIONS);
 });
 
 test("a part that is unknown is refused, and says which there are", () => {

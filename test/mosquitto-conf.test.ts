@@ -4,7 +4,8 @@ import { chmodSync, existsSync, readFileSync, watch, writeFileSync } from "node:
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { BROKER, freePort } from "./harness/broker.ts";
+import { freePort } from "../bench/ports.mjs";
+import { BROKER } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { makeFolder } from "./harness/folder.ts";
 import { ROOT } from "./harness/host.ts";

@@ -1,7 +1,8 @@
 import { once } from "node:events";
 import mqtt from "mqtt";
 import { expect, onTestFinished, test } from "vitest";
-import { BROKER, freePort, startBroker } from "../harness/broker.ts";
+import { freePort } from "../../bench/ports.mjs";
+import { BROKER, startBroker } from "../harness/broker.ts";
 import { TestClient } from "../harness/client.ts";
 import { makeFolder, workerSource } from "../harness/folder.ts";
 import { startHost } from "../harness/host.ts";

@@ -3,8 +3,7 @@ import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished } from "vitest";
-import { canConnect } from "../../bench/can-connect.mjs";
-import { freePort } from "./broker.ts";
+import { canConnect, freePort } from "../../bench/ports.mjs";
 import { makeFolder } from "./folder.ts";
 import { runCli } from "./host.ts";
 

@@ -1,11 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { pino } from "pino";
 import { onTestFinished } from "vitest";
-import { canConnect } from "../../bench/can-connect.mjs";
+import { canConnect, freePort } from "../../bench/ports.mjs";
 import { EmbeddedBroker } from "../../worker-host/host/broker.ts";
 import { makeFolder } from "./folder.ts";
 
@@ -39,25 +38,6 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
   await broker.start();
   onTestFinished(() => broker.stop());
   return broker;
-}
-
-/**
- * A port of 127.0.0.1 that nobody listens on, below those that the system gives to connections: a client that tries to
- * reach a broker that is away could otherwise be given the broker's port, and reach itself.
- */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 20_000);
-    const server = createServer();
-    const taken = await new Promise<boolean>((resolve) => {
-      server.once("error", () => resolve(true));
-      server.listen(port, "127.0.0.1", () => resolve(false));
-    });
-    if (taken) continue;
-    server.close();
-    await once(server, "close");
-    return port;
-  }
 }
 
 class Embedded implements TestBroker {
