@@ -10,6 +10,7 @@ import { within } from "../worker/clock.ts";
 import type { Connection } from "../worker/connection.ts";
 import type { Message } from "../worker/wire.ts";
 import { type ClientDependencies, connect } from "./client.ts";
+import { asUsage } from "./options.ts";
 import type { Outcome } from "./send.ts";
 
 export interface RenameOptions extends ClientDependencies {
@@ -31,7 +32,8 @@ const RETURN_MS = 30_000;
 /** Has a board take another id, and waits until it is there under that. */
 export async function renameBoard(settings: Settings, options: RenameOptions): Promise<Outcome> {
   const { id, newId } = options;
-  const fault = faultOfTarget(id) ?? faultOfId(newId, settings.name);
+  asUsage(() => assertTarget(id));
+  const fault = faultOfId(newId, settings.name);
   if (fault !== undefined) throw new WorkerHostError("invalid_settings", fault);
   if (id === newId) throw new WorkerHostError("invalid_settings", `the board has the id "${id}" already: give another`);
   const client = await connect(settings, options);
@@ -42,16 +44,6 @@ export async function renameBoard(settings: Settings, options: RenameOptions): P
     return await new Renaming(connection, topics, options).run();
   } finally {
     await connection.stop();
-  }
-}
-
-function faultOfTarget(id: string): string | undefined {
-  try {
-    assertTarget(id);
-    return undefined;
-  } catch (error) {
-    if (error instanceof WorkerHostError) return error.message;
-    throw error;
   }
 }
 

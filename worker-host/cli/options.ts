@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import { WorkerHostError } from "../contract/errors.ts";
 import { SETTINGS, type SettingDefinition } from "../host/settings.ts";
 
 /** What commander makes of the options that were given. */
@@ -21,6 +22,15 @@ export function withSettings(command: Command, wanted: (setting: SettingDefiniti
     command.addOption(new Option(flag, `${description} (${env}${fallback ? `; default: ${fallback}` : ""})`));
   }
   return command;
+}
+
+/** What `read` gives of a command line's words. What it finds wrong with them is invalid there, whatever it is elsewhere. */
+export function asUsage<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw error instanceof WorkerHostError ? new WorkerHostError("invalid_settings", error.message) : error;
+  }
 }
 
 /** Whether a command that only sends something needs that setting. */

@@ -7,6 +7,7 @@ import { CallError, type CallRequest, Calls } from "../worker/calls.ts";
 import type { Connection } from "../worker/connection.ts";
 import type { Wire } from "../worker/wire.ts";
 import { type ClientDependencies, connect } from "./client.ts";
+import { asUsage } from "./options.ts";
 
 export interface SendOptions extends ClientDependencies {
   id: string;
@@ -29,7 +30,8 @@ const WAIT_S = 30;
 
 /** Publishes one command, and waits until the broker has it, or for the reply. */
 export async function send(settings: Settings, options: SendOptions): Promise<Outcome> {
-  const command = { target: checkedId(options.id), action: checkedAction(options.action), args: argsOf(options) };
+  asUsage(() => assertTarget(options.id));
+  const command = { target: options.id, action: checkedAction(options.action), args: argsOf(options) };
   const timeoutMs = waitOf(options.wait);
   const client = await connect(settings, options);
   if ("problem" in client) return { code: 1, text: `not sent: ${client.problem}` };
@@ -81,15 +83,6 @@ function waitOf(wait: string | boolean | undefined): number | undefined {
   throw new WorkerHostError("invalid_settings", `--wait ${wait}: expected seconds, such as 5`);
 }
 
-function checkedId(id: string): string {
-  try {
-    assertTarget(id);
-  } catch (error) {
-    throw asUsage(error);
-  }
-  return id;
-}
-
 function checkedAction(action: string): string {
   if (/^\S+$/.test(action)) return action;
   throw new WorkerHostError(
@@ -116,8 +109,4 @@ function argsOf({ args, json }: SendOptions): unknown {
   // The digits of a tag or a phone are no number that survives.
   const survives = typeof value !== "number" || Math.abs(value) <= Number.MAX_SAFE_INTEGER;
   return value !== undefined && survives ? value : text;
-}
-
-function asUsage(error: unknown): unknown {
-  return error instanceof WorkerHostError ? new WorkerHostError("invalid_settings", error.message) : error;
 }

@@ -9,7 +9,7 @@ import type { Message } from "../worker/wire.ts";
 import { busLine } from "./bus-line.ts";
 import { brokerOf, connect } from "./client.ts";
 import type { Edges } from "./edges.ts";
-import { type Flags, forConnecting, withSettings } from "./options.ts";
+import { asUsage, type Flags, forConnecting, withSettings } from "./options.ts";
 import { payloadInJson, RecordingWriter } from "./recording.ts";
 
 export function addWatch(program: Command, edges: Edges): void {
@@ -26,7 +26,7 @@ async function watch(word: string | undefined, flags: Flags, edges: Edges): Prom
   const { clock, env, forPeople, say, note, exit, fail } = edges;
   const settings = edges.settingsFrom(flags);
   const { prefix } = settings;
-  const filter = filterOf(new Topics(prefix, settings.name), word);
+  const filter = asUsage(() => filterMeant(new Topics(prefix, settings.name), word));
   const secrets = new Secrets();
   secrets.add(brokerOf(settings).password);
   const client = await connect(settings, {
@@ -64,14 +64,6 @@ async function watch(word: string | undefined, flags: Flags, edges: Edges): Prom
     }
   });
   note(`watching ${printable(filter)}; Ctrl-C ends it`);
-}
-
-function filterOf(topics: Topics, word: string | undefined): string {
-  try {
-    return filterMeant(topics, word);
-  } catch (error) {
-    throw error instanceof WorkerHostError ? new WorkerHostError("invalid_settings", error.message) : error;
-  }
 }
 
 /** A message without what nobody is to see. */
