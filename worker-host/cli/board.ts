@@ -9,7 +9,7 @@ import type { Settings } from "../host/settings.ts";
 import { within } from "../worker/clock.ts";
 import type { Connection } from "../worker/connection.ts";
 import type { Message } from "../worker/wire.ts";
-import { type ClientDependencies, connect } from "./client.ts";
+import { type ClientDependencies, connect, RETAINED_MS, retained } from "./client.ts";
 import { asUsage } from "./options.ts";
 import type { Outcome } from "./send.ts";
 
@@ -22,8 +22,6 @@ export interface RenameOptions extends ClientDependencies {
   say: (text: string) => void;
 }
 
-/** How long a broker has to send what it retains. */
-const SHOW_MS = 1_000;
 /** How long a board has to write down its id and to say so. */
 const REPLY_MS = 5_000;
 /** How long it has to be there again. */
@@ -94,9 +92,9 @@ class Renaming {
     const { wire, topics } = this;
     const { id, newId, clock, newCommandId } = this.options;
     const [description, runstate, shown] = await Promise.all([
-      this.#retained(topics.description(id)),
-      this.#retained(topics.runstate(id)),
-      within(clock, SHOW_MS, this.#shown),
+      retained(wire, clock, topics.description(id)),
+      retained(wire, clock, topics.runstate(id)),
+      within(clock, RETAINED_MS, this.#shown),
     ]);
     const worker = runstate && parseRunstate(runstate);
     this.#isShared = worker?.state === "running";
@@ -135,15 +133,5 @@ class Renaming {
     const back = this.#back.then(() => undefined);
     const answer = await within(clock, REPLY_MS, Promise.race([settled, back]));
     return answer ? answer.value : (refusal ?? `no reply in ${REPLY_MS / 1000} s`);
-  }
-
-  /** What the broker retains on a topic; `undefined` where that is nothing. */
-  async #retained(topic: string): Promise<Uint8Array | undefined> {
-    let show: (payload: Uint8Array) => void = () => {};
-    const shown = new Promise<Uint8Array>((resolve) => {
-      show = resolve;
-    });
-    await this.wire.subscribe(topic, ({ payload }) => show(payload));
-    return (await within(this.options.clock, SHOW_MS, shown))?.value;
   }
 }

@@ -5,12 +5,7 @@ import { pathFrom } from "../host/discover.ts";
 import { summaryOf } from "../host/plan.ts";
 import type { Settings } from "../host/settings.ts";
 import { survey } from "../host/survey.ts";
-import { within } from "../worker/clock.ts";
-import type { Connection } from "../worker/connection.ts";
-import { type ClientDependencies, connect } from "./client.ts";
-
-/** How long a broker has to send what it retains. */
-const ANSWER_MS = 1_000;
+import { type ClientDependencies, connect, retained } from "./client.ts";
 
 export interface ListOptions extends ClientDependencies {
   cwd: string;
@@ -51,11 +46,10 @@ async function ask(settings: Settings, options: ListOptions): Promise<{ workers:
   if ("problem" in client) return client;
   const topics = new Topics(settings.prefix, settings.name);
   const { connection } = client;
-  const availability = retained(connection, topics.availability(topics.hostName));
-  const description = retained(connection, topics.description(topics.hostName));
-  const answer = await within(options.clock, ANSWER_MS, Promise.all([availability, description]));
+  const asked = [topics.availability(topics.hostName), topics.description(topics.hostName)];
+  const answers = await Promise.all(asked.map((topic) => retained(connection, options.clock, topic)));
   await connection.stop();
-  const [online, text] = answer?.value ?? [];
+  const [online, text] = answers.map((payload) => payload && decodeText(payload));
   if (online !== "online" || text === undefined) return { problem: "no host runs on the broker" };
   return workersIn(text) ?? { problem: `${topics.description(topics.hostName)} holds no description of a host` };
 }
@@ -69,12 +63,6 @@ function workersIn(text: string): { workers: Row[] } | undefined {
 
 function asRow({ id, availability }: BoardSummary): Row {
   return { id, state: "board", board: availability };
-}
-
-function retained(connection: Connection, topic: string): Promise<string | undefined> {
-  return new Promise((resolve) => {
-    void connection.subscribe(topic, ({ payload }) => resolve(decodeText(payload)));
-  });
 }
 
 async function look(settings: Settings, { cwd, env }: ListOptions): Promise<{ workers: Row[]; warnings: string[] }> {

@@ -3,7 +3,7 @@ import { Topics } from "../../contract/topics.ts";
 import type { Settings } from "../../host/settings.ts";
 import { type Clock, within } from "../../worker/clock.ts";
 import type { Connection } from "../../worker/connection.ts";
-import { brokerOf, type ClientDependencies, connect } from "../client.ts";
+import { brokerOf, type ClientDependencies, connect, retained } from "../client.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 import { holderOf, tryPort } from "./ports.ts";
 
@@ -14,7 +14,6 @@ export interface BrokerOptions extends ClientDependencies {
 }
 
 const ECHO_MS = 2_000;
-const RETAINED_MS = 1_000;
 const SLOW_MS = 200;
 
 /** Tries the broker as a host would use it. What is published is our own, comes back to us, and is obeyed by nobody. */
@@ -115,10 +114,8 @@ async function lookAtName(
   { clock, host }: BrokerOptions,
 ): Promise<Finding> {
   const topics = new Topics(prefix, name);
-  const availability = new Promise<string | undefined>((resolve) => {
-    void connection.subscribe(topics.availability(name), ({ payload }) => resolve(decodeText(payload)));
-  });
-  const online = (await within(clock, RETAINED_MS, availability))?.value === "online";
+  const availability = await retained(connection, clock, topics.availability(name));
+  const online = availability !== undefined && decodeText(availability) === "online";
   if (!online) return ok("name", `no host is online under the name "${name}"`);
   if (host !== undefined || standby) return ok("name", `a host is online under the name "${name}"`);
   return warn(
