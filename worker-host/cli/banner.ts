@@ -1,19 +1,29 @@
+import type { WorkerSummary } from "../contract/description.ts";
 import { Topics } from "../contract/topics.ts";
-import type { Host } from "../host/host.ts";
 import type { Settings } from "../host/settings.ts";
+import type { BrokerOptions } from "../worker/wire.ts";
+
+/** What a host has come to at the end of its start. */
+export interface Started {
+  settings: Settings;
+  /** How clients on this machine reach the broker. */
+  broker: BrokerOptions;
+  workers: readonly WorkerSummary[];
+}
 
 const NO_WORKERS = "none: write one, props/my_prop/backend/worker.ts";
 
 /** The lines that a newcomer needs at the end of a start: where the broker is, what runs, what to type. */
-export function banner(host: Host, settings: Settings, version: string, lan: string[]): string[] {
-  const running = host.workers.filter(({ state }) => state === "running").map(({ id }) => id);
-  const failed = host.workers.filter(({ state }) => state === "failed");
+export function banner(started: Started, version: string, lan: string[]): string[] {
+  const { settings, broker, workers } = started;
+  const running = workers.filter(({ state }) => state === "running").map(({ id }) => id);
+  const failed = workers.filter(({ state }) => state === "failed");
   const kind = settings.external ? "" : " (embedded)";
-  const [first, ...others] = commandLines(host, settings, targetOf(host));
+  const [first, ...others] = commandLines(started, targetOf(started));
   return [
     "",
     `  worker-host ${version}`,
-    `  broker    ${host.broker?.url ?? ""}${kind}`,
+    `  broker    ${broker.url}${kind}`,
     `  running   ${running.join(", ") || NO_WORKERS}`,
     ...failed.map(({ id, detail }) => `  failed    ${id}: ${detail ?? ""}`),
     `  try       ${first}`,
@@ -24,20 +34,20 @@ export function banner(host: Host, settings: Settings, version: string, lan: str
 }
 
 /** A worker to try a command on. */
-function targetOf({ workers }: Host): string {
+function targetOf({ workers }: Started): string {
   const running = workers.filter(({ state }) => state === "running").map(({ id }) => id);
   return running.includes("heartbeat") ? "heartbeat" : (running[0] ?? "my_prop");
 }
 
 /** Lines to paste into another terminal, which knows nothing of this one's environment. */
-function commandLines(host: Host, settings: Settings, target: string): string[] {
-  const send = ["npx worker-host send", ...sendFlags(host, settings), `${target} ping hello`].join(" ");
-  return [...mosquittoLine(host, settings, target), send];
+function commandLines(started: Started, target: string): string[] {
+  const send = ["npx worker-host send", ...sendFlags(started), `${target} ping hello`].join(" ");
+  return [...mosquittoLine(started, target), send];
 }
 
 /** mosquitto_pub speaks MQTT over TCP only. */
-function mosquittoLine({ broker }: Host, settings: Settings, target: string): string[] {
-  const { protocol, hostname, port } = new URL(broker?.url ?? "");
+function mosquittoLine({ broker, settings }: Started, target: string): string[] {
+  const { protocol, hostname, port } = new URL(broker.url);
   if (protocol.startsWith("ws")) return [];
   const { ca, cert, key } = settings.tlsFiles;
   const usualPort = protocol === "mqtts:" ? "" : "1883";
@@ -46,8 +56,8 @@ function mosquittoLine({ broker }: Host, settings: Settings, target: string): st
       "mosquitto_pub",
       ...(hostname === "127.0.0.1" ? [] : [`-h ${hostname.replaceAll(/[[\]]/g, "")}`]),
       ...(port === "" || port === usualPort ? [] : [`-p ${port}`]),
-      ...(broker?.username === undefined ? [] : [`-u ${quoted(broker.username)}`]),
-      ...(broker?.password === undefined ? [] : [`-P ${settings.external ? PASSWORD : quoted(broker.password)}`]),
+      ...(broker.username === undefined ? [] : [`-u ${quoted(broker.username)}`]),
+      ...(broker.password === undefined ? [] : [`-P ${settings.external ? PASSWORD : quoted(broker.password)}`]),
       ...(protocol === "mqtts:" && !ca ? ["--tls-use-os-certs"] : []),
       ...(ca ? [`--cafile ${quoted(ca)}`] : []),
       ...(cert ? [`--cert ${quoted(cert)}`] : []),
@@ -61,9 +71,9 @@ function mosquittoLine({ broker }: Host, settings: Settings, target: string): st
 /** The password of somebody's own broker is theirs to fill in; the embedded one's is for this machine. */
 const PASSWORD = '"$MQTT_PASSWORD"';
 
-function sendFlags({ broker }: Host, settings: Settings): string[] {
+function sendFlags({ broker, settings }: Started): string[] {
   const { external, embedded, prefix, tlsFiles } = settings;
-  const port = new URL(broker?.url ?? "").port;
+  const port = new URL(broker.url).port;
   const own = embedded.username !== undefined && embedded.password !== undefined;
   return [
     ...(external ? [`--mqtt-url ${quoted(external.url)}`] : port === "1883" ? [] : [`--broker-port ${port}`]),
@@ -88,13 +98,14 @@ function quoted(word = ""): string {
  *
  * @param forPeople they stand at a terminal: a log shows no password
  */
-export function lanHints(host: Host, settings: Settings, addresses: string[], forPeople: boolean): string[] {
-  const { url, username, password } = host.broker ?? { url: "" };
+export function lanHints(started: Started, addresses: string[], forPeople: boolean): string[] {
+  const { settings, broker } = started;
+  const { url, username, password } = broker;
   const given = settings.embedded.password !== undefined;
   const shown = forPeople ? quoted(password) : given ? PASSWORD : `'<see ${settings.data}>'`;
   const { port } = new URL(url);
   const [address = "this machine's address"] = addresses;
-  const topic = quoted(new Topics(settings.prefix, settings.name).command(targetOf(host)));
+  const topic = quoted(new Topics(settings.prefix, settings.name).command(targetOf(started)));
   return [
     `on the LAN: ${addresses.map((each) => `mqtt://${each}:${port}`).join(", ") || "no address found"}`,
     `from another machine: mosquitto_pub -h ${address} -p ${port} -u ${quoted(username)} -P ${shown} -t ${topic} -m 'ping hello'`,

@@ -6,6 +6,7 @@ import { LOGS_FOLDER, LogFiles } from "../host/log-files.ts";
 import type { Settings } from "../host/settings.ts";
 import { createLogger } from "../worker/log.ts";
 import { Secrets } from "../worker/secrets.ts";
+import type { BrokerOptions } from "../worker/wire.ts";
 import { describeAllStop } from "./all-stop.ts";
 import { banner, lanHints } from "./banner.ts";
 import type { Edges } from "./edges.ts";
@@ -38,8 +39,8 @@ export function addServing(program: Command, edges: Edges): void {
     .action((ids: string[], flags: Flags) => simulate(ids, edges.settingsFrom(flags), edges));
 }
 
-/** Gives the host, once its workers are settled; none where it was told to stop before that. */
-async function serve(settings: Settings, edges: Edges): Promise<Host | undefined> {
+/** Gives where the broker is, once the workers are settled; nothing where it was told to stop before that. */
+async function serve(settings: Settings, edges: Edges): Promise<BrokerOptions | undefined> {
   const { version, cwd, env, clock, random, newId, forPeople, addresses, say, fail } = edges;
   const logFiles = new LogFiles({
     ...{ ...settings.logKept, clock, hostName: settings.name, folder: join(settings.data, LOGS_FOLDER) },
@@ -73,14 +74,16 @@ async function serve(settings: Settings, edges: Edges): Promise<Host | undefined
     throw error;
   }
   await host.settle();
-  if (stopping()) return undefined;
-  const count = (state: string) => host.workers.filter((worker) => worker.state === state).length;
+  const { broker, workers } = host;
+  if (stopping() || !broker) return undefined;
+  const count = (state: string) => workers.filter((worker) => worker.state === state).length;
   log.info({ running: count("running"), failed: count("failed"), skipped: count("skipped") }, "ready");
-  const hints = settings.embedded.lan ? lanHints(host, settings, addresses(), forPeople) : [];
-  if (forPeople) say(banner(host, settings, version, hints).join("\n"));
+  const started = { settings, broker, workers };
+  const hints = settings.embedded.lan ? lanHints(started, addresses(), forPeople) : [];
+  if (forPeople) say(banner(started, version, hints).join("\n"));
   else for (const hint of hints) log.info(hint);
   if (host.allStop?.engaged) log.warn(describeAllStop(host.allStop, settings.name));
-  return host;
+  return broker;
 }
 
 /** Runs the sketches beside the host; a line that is typed is a key of one of them, or a command. */
@@ -88,9 +91,8 @@ async function simulate(names: string[], settings: Settings, edges: Edges): Prom
   const { env, clock, random, newId, input, say } = edges;
   const simulation = new Simulation({ ...settings, env, names, say });
   await simulation.prepare();
-  const host = await serve(settings, edges);
-  if (!host?.broker) return;
-  const { broker } = host;
+  const broker = await serve(settings, edges);
+  if (!broker) return;
   simulation.start(broker, settings.prefix, settings.tlsFiles.ca);
   const keys = simulation.help().map((line) => `  ${line}`);
   say(["", "  Type one of these, or a command such as coffin_jumper arm, and press Enter:", ...keys, ""].join("\n"));
