@@ -23,7 +23,6 @@ import { describeError, WorkerHostError } from "./contract/errors.ts";
 import { pathFrom } from "./host/discover.ts";
 import { resolveSettings, type Settings } from "./host/settings.ts";
 import { systemClock } from "./worker/clock.ts";
-import { createLogger } from "./worker/log.ts";
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   version: string;
@@ -185,9 +184,7 @@ withSettings(program.command("check"), () => true)
   .argument("[ids...]", "only these workers; all if not given")
   .addHelpText("after", "\nExample:\n  worker-host check fogger")
   .action(async (ids: string[], flags: Flags) => {
-    const settings = settingsFrom(flags);
-    const log = await createLogger({ level: "silent", pretty: false });
-    const outcome = await check(settings, { ...edges, ids, log });
+    const outcome = await check(settingsFrom(flags), { ...edges, ids });
     for (const note of outcome.notes) console.error(note);
     console.log(outcome.lines.join("\n") || "no worker");
     process.exit(outcome.ok ? 0 : 1);

@@ -58,12 +58,12 @@ function colorOf({ key }: Place): number {
 
 function shownValue(payload: Uint8Array): string {
   if (payload.length === 0) return "(empty)";
-  const text = decodeText(payload.length > MOST_BYTES ? payload.subarray(0, MOST_BYTES) : payload);
-  if (text === undefined && payload.length <= MOST_BYTES) {
+  if (payload.length > MOST_BYTES) return `(${payload.length} bytes)`;
+  const text = decodeText(payload);
+  if (text === undefined) {
     const hex = Buffer.from(payload.subarray(0, BYTES_SHOWN)).toString("hex");
     return `(${payload.length} bytes: ${hex}${payload.length > BYTES_SHOWN ? "…" : ""})`;
   }
-  if (text === undefined || payload.length > MOST_BYTES) return `(${payload.length} bytes)`;
   const folded = /^\s*[[{]/.test(text) && jsonIn(text) !== undefined ? text.trim().replace(SPACE_IN_JSON, "$1") : text;
   return printable(folded);
 }

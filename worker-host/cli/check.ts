@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import type { Logger } from "pino";
+import pino from "pino";
 import { WorkerHostError } from "../contract/errors.ts";
 import { type Bundle, Bundler } from "../host/bundle.ts";
 import { pathFrom } from "../host/discover.ts";
@@ -19,7 +19,6 @@ export interface CheckOptions {
   ids: readonly string[];
   cwd: string;
   env: Readonly<Record<string, string | undefined>>;
-  log: Logger;
   clock: Clock;
 }
 
@@ -160,14 +159,14 @@ function runCompiler(config: string, cwd: string): Promise<string> {
 async function load(
   workers: Checked[],
   { data }: Settings,
-  { log, clock }: CheckOptions,
+  { clock }: CheckOptions,
   scratch: string,
   show: (path: string) => string,
 ): Promise<void> {
   let count = 0;
   const open = () =>
     new RunnerSlot({
-      log,
+      log: pino({ level: "silent" }),
       clock,
       show,
       blackBox: () => join(scratch, `process-${count++}.last`),

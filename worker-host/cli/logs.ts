@@ -52,14 +52,15 @@ function countOf(lines: string | boolean | undefined = USUAL_LINES): number {
 
 async function wanted(folder: string, id: string | undefined, { cwd }: Edges): Promise<string[]> {
   const ids = await logsIn(folder);
-  if (id === undefined ? ids.length > 0 : ids.includes(id)) return id === undefined ? ids : [id];
   const shown = pathFrom(cwd)(folder);
   if (ids.length === 0) throw new WorkerHostError("invalid_id", `no logs in ${shown}: a host that runs writes them`);
-  const near = id === undefined ? undefined : closestMatch(id, ids, { maxDistance: 2 });
+  if (id === undefined) return ids;
+  if (ids.includes(id)) return [id];
+  const near = closestMatch(id, ids, { maxDistance: 2 });
   const meant = near === undefined ? "." : `; did you mean "${near}"?`;
   throw new WorkerHostError(
     "invalid_id",
-    `no log of "${printable(id ?? "")}" in ${shown}${meant} There are: ${ids.join(", ")}`,
+    `no log of "${printable(id)}" in ${shown}${meant} There are: ${ids.join(", ")}`,
   );
 }
 

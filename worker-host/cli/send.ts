@@ -44,16 +44,10 @@ export async function send(settings: Settings, options: SendOptions): Promise<Ou
   return outcome.finally(() => connection.stop());
 }
 
-interface CommandLine {
-  target: string;
-  action: string;
-  args: unknown;
-}
-
 async function publish(
   connection: Connection,
   topics: Topics,
-  { target, action, args }: CommandLine,
+  { target, action, args }: CallRequest,
   id: string,
 ): Promise<Outcome> {
   const topic = topics.command(target);
