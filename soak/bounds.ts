@@ -27,7 +27,7 @@ export const EXPIRY_GRAIN_MS = 1_000;
 /** A reload waits for running commands (1.5 s at most here); the build, a stop and a start are well below a second. */
 export const EDIT_MS = 10_000;
 
-/** A process that died is started again at once, or after 5 s at most where that happens often; then 43 workers start. */
+/** A process that died is started again at once, or after 5 s at most where that happens often; then 46 workers start. */
 export const RUNNER_BACK_MS = 5_000 + 5_000;
 
 /** The first restarts of one worker wait for 0.5, 1, 2 and 4 s. */

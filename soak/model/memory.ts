@@ -9,7 +9,7 @@ interface Life {
 const LONG_LIFE_MS = 90_000;
 /** What V8 may make of the same heap, in MB. */
 const ALLOWED_MB = 8;
-/** Node never frees a module: 25 to 30 kB for each reload (docs/writing-a-worker.md), here with its source map. */
+/** Node never frees a module: some 46 KB for each reload (docs/performance.md). */
 const RELOAD_MB = 0.05;
 
 /** The memory of each process from its start to its end. */
