@@ -356,13 +356,39 @@ describe("access", () => {
     expect(env).toMatch(new RegExp(`^BROKER_ACCESS=${dir}/mosquitto$`, "m"));
   });
 
-  test("keeps what else is in .env", async () => {
-    const cwd = makeFolder({ ".env": "LOG_LEVEL=debug\nMQTT_PASSWORD=old\n" });
+  test("leaves what else is in .env as it is, and replaces its own where it stands", async () => {
+    const before = [
+      "# Ours.",
+      "export MQTT_PASSWORD=old",
+      "",
+      "LOG_LEVEL=debug",
+      "# MQTT_USERNAME=anna",
+      "",
+      "MQTT_PREFIX = haunt",
+      "MQTT_PASSWORD=older",
+      "LAST=1",
+    ];
+    const cwd = makeFolder({ ".env": before.join("\n") });
     await access(cwd, "init");
     const env = readFileSync(join(cwd, ".env"), "utf8");
-    expect(env).toMatch(/^LOG_LEVEL=debug$/m);
-    expect(env).not.toContain("old");
-    expect(env).toMatch(/^BROKER_ADDRESS=0\.0\.0\.0$/m);
+    const password = /^MQTT_PASSWORD=([A-Za-z0-9]{24})$/m.exec(env)?.[1];
+    expect(env.split("\n")).toEqual([
+      "# Ours.",
+      `MQTT_PASSWORD=${password}`,
+      "",
+      "LOG_LEVEL=debug",
+      "# MQTT_USERNAME=anna",
+      "",
+      "MQTT_PREFIX=halloween",
+      // The last one counts.
+      `MQTT_PASSWORD=${password}`,
+      "LAST=1",
+      "BROKER_ADDRESS=0.0.0.0",
+      "BROKER_CONF=./access/mosquitto/mosquitto.conf",
+      "BROKER_ACCESS=./access/mosquitto",
+      "MQTT_USERNAME=worker_host",
+      "",
+    ]);
   });
 
   test.each<[args: string[], code: number, says: RegExp]>([

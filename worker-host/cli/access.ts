@@ -56,14 +56,15 @@ export function addAccess(program: Command, edges: Edges): void {
       const dir = String(flags.dir);
       // What has no "/" in front is the name of a volume for compose.
       const mounted = `${isAbsolute(dir) ? "" : "./"}${join(dir, "mosquitto")}`;
-      await mergeEnv(env, {
+      const values = {
         BROKER_ADDRESS: "0.0.0.0",
         BROKER_CONF: `${mounted}/mosquitto.conf`,
         BROKER_ACCESS: mounted,
         MQTT_PREFIX: prefix,
         MQTT_USERNAME: HOST,
         MQTT_PASSWORD: password,
-      });
+      };
+      await mergeEnv(env, new Map(Object.entries(values)));
       say(`made ${folder.path}, and the user ${HOST} for the host; its password is in ${env}`);
       say('next: "worker-host access add <user> --role board" for each board, then "docker compose up -d"');
     });
@@ -163,11 +164,20 @@ function unknownUser(name: string, { users }: AccessState): WorkerHostError {
   return new WorkerHostError("invalid_id", `no user "${name}"; there are: ${[...users.keys()].join(", ")}`);
 }
 
+/** How a line of `.env` that sets something begins. */
+const NAME_IN_ENV = /^\s*(?:export\s+)?(\w+)\s*=/;
+
 /** Sets these in a file that docker compose reads, and leaves the rest of it as it is. */
-async function mergeEnv(file: string, values: Record<string, string>): Promise<void> {
-  const before = existsSync(file) ? await readFile(file, "utf8") : "";
-  const names = new Set(Object.keys(values));
-  const kept = before.split("\n").filter((line) => line !== "" && !names.has(line.split("=")[0]?.trim() ?? ""));
-  const lines = [...kept, ...Object.entries(values).map(([name, value]) => `${name}=${value}`)];
-  await writeDurably(file, `${lines.join("\n")}\n`, (handle) => handle.chmod(0o600));
+async function mergeEnv(file: string, values: ReadonlyMap<string, string>): Promise<void> {
+  const before = existsSync(file) ? (await readFile(file, "utf8")).replace(/\n$/, "") : "";
+  const missing = new Map(values);
+  const lines = before.split("\n").map((line) => {
+    const name = NAME_IN_ENV.exec(line)?.[1] ?? "";
+    const value = values.get(name);
+    missing.delete(name);
+    return value === undefined ? line : `${name}=${value}`;
+  });
+  const added = [...missing].map(([name, value]) => `${name}=${value}`);
+  const all = [...(before === "" ? [] : lines), ...added];
+  await writeDurably(file, `${all.join("\n")}\n`, (handle) => handle.chmod(0o600));
 }
