@@ -78,7 +78,7 @@ test("top-level code that never ends is told, and doesn't hold up the others", a
     "props/endless/backend/worker.ts": `for (;;);\n${GOOD}`,
     "props/good/backend/worker.ts": GOOD,
   });
-  const { code, stdout, stderr } = await runCli(["check", "good", "endless"], { cwd });
+  const { code, stdout, stderr } = await runCli(["check", "good", "endless"], { cwd, takesMs: 10_000 });
   expect(stderr).toMatch(/props\/endless\/backend\/worker\.ts: its top-level code has not ended in 10 s/);
   expect(stdout).toBe("ok      good\nfailed  endless\n");
   expect(code).toBe(1);

@@ -3,7 +3,7 @@ import { createInterface } from "node:readline";
 import { onTestFinished } from "vitest";
 import type { TestBroker } from "./broker.ts";
 import { type Files, makeFolder } from "./folder.ts";
-import { Happenings, patiently } from "./wait.ts";
+import { Happenings, PATIENCE_MS, patiently } from "./wait.ts";
 
 /** The repository's root. */
 export const ROOT = new URL("../..", import.meta.url).pathname;
@@ -132,10 +132,10 @@ export function cleanEnvironment(): Record<string, string | undefined> {
   );
 }
 
-/** Runs the command line to its end. */
+/** Runs the command line to its end; `takesMs` is what it waits for itself. */
 export async function runCli(
   args: string[],
-  options: { cwd?: string; env?: Record<string, string> } = {},
+  options: { cwd?: string; env?: Record<string, string>; takesMs?: number } = {},
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
   const cwd = options.cwd ?? makeFolder();
   const child = spawn(process.execPath, [BIN, ...args], {
@@ -151,5 +151,6 @@ export async function runCli(
     stderr += String(data);
   });
   const code = new Promise<number | null>((resolve) => child.once("close", resolve));
-  return { code: await patiently(code, () => `the end of ${args.join(" ")}: ${stdout}${stderr}`), stdout, stderr };
+  const what = () => `the end of ${args.join(" ")}: ${stdout}${stderr}`;
+  return { code: await patiently(code, what, (options.takesMs ?? 0) + PATIENCE_MS), stdout, stderr };
 }

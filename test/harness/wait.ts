@@ -1,4 +1,5 @@
-const PATIENCE_MS = 15_000;
+/** More than a machine needs that is merely busy. */
+export const PATIENCE_MS = 15_000;
 
 /** What `work` gives; rejects with `what` when that takes too long for a machine that is merely busy. */
 export async function patiently<T>(work: Promise<T>, what: () => string, ms = PATIENCE_MS): Promise<T> {

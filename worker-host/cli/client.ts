@@ -18,7 +18,7 @@ export interface ClientDependencies {
   onUp?: () => void;
 }
 
-/** How long a broker has to send what it retains, once it has granted the subscription. */
+/** How long a broker has to send what it retains. */
 export const RETAINED_MS = 1_000;
 
 /** Where the broker is that a host with these settings uses: one of its own, or the embedded one of this machine. */
@@ -71,11 +71,9 @@ export async function connect(
 
 /** The first message on a topic, which is what the broker retains there; `undefined` where that is nothing. */
 export async function retained(connection: Connection, clock: Clock, topic: string): Promise<Uint8Array | undefined> {
-  let take: (payload: Uint8Array) => void = () => {};
   const first = new Promise<Uint8Array>((resolve) => {
-    take = resolve;
+    void connection.subscribe(topic, ({ payload }) => resolve(payload));
   });
-  await connection.subscribe(topic, ({ payload }) => take(payload));
   return (await within(clock, RETAINED_MS, first))?.value;
 }
 
