@@ -55,7 +55,7 @@ const NO_MATCHING_SUBSCRIBERS = 0x10;
  *
  * Each connect gets a client and a session of its own, so that nothing sent before is sent again; what a reconnect
  * restores are the subscriptions and the last retained values. While the connection is away nothing is queued: retained
- * values are remembered, all else is dropped and counted.
+ * values, and topics to be cleared, are remembered, all else is dropped and counted.
  */
 export class Connection {
   #client: MqttClient | undefined;
@@ -75,6 +75,7 @@ export class Connection {
   readonly #subscriptions: Subscriptions;
   /** The packet ids of messages that a broker took, having nobody to give them to. */
   readonly #unheard = new Set<number | undefined>();
+  /** The last values; an empty one until it has gone out. */
   readonly #retained = new Map<string, { payload: string | Uint8Array; qos: 0 | 1 | 2 }>();
 
   constructor(private readonly options: ConnectionOptions) {
@@ -139,11 +140,12 @@ export class Connection {
   #remember(topic: string, payload: string | Uint8Array, qos: 0 | 1 | 2): void {
     // Taken out first, so that a reconnect asserts the values in the order in which they were last set.
     this.#retained.delete(topic);
-    if (payload.length > 0) this.#retained.set(topic, { payload, qos });
+    this.#retained.set(topic, { payload, qos });
   }
 
   #send(client: MqttClient, topic: string, payload: string | Uint8Array, options: SendOptions): Promise<PublishResult> {
-    const { qos = 0, retain = false } = options;
+    const { qos = 0, retain = false, once = false } = options;
+    const clearing = retain && !once && payload.length === 0 ? this.#retained.get(topic) : undefined;
     const arrived = this.#outgoing.enter(payload);
     if (!arrived) return Promise.resolve(this.#overflow(client, topic, options));
     const properties = this.#protocolVersion === 5 ? propertiesOf(options) : {};
@@ -156,6 +158,7 @@ export class Connection {
           resolve("dropped");
         } else {
           this.#counts.sent++;
+          if (this.#retained.get(topic) === clearing) this.#retained.delete(topic);
           resolve(packet && this.#unheard.delete(packet.messageId) ? "unheard" : "sent");
         }
       });
@@ -179,14 +182,15 @@ export class Connection {
     const topics = [...this.#late];
     this.#late.clear();
     for (const topic of topics) {
-      const { payload = "", qos = 1 } = this.#retained.get(topic) ?? {};
-      void this.#send(client, topic, payload, { qos, retain: true });
+      const value = this.#retained.get(topic);
+      if (value) void this.#send(client, topic, value.payload, { qos: value.qos, retain: true });
     }
   }
 
-  /** What was last published to `topic` with the retain flag. */
+  /** What was last published to `topic` with the retain flag; `undefined` where that cleared it. */
   retained(topic: string): string | Uint8Array | undefined {
-    return this.#retained.get(topic)?.payload;
+    const payload = this.#retained.get(topic)?.payload;
+    return payload?.length ? payload : undefined;
   }
 
   /**
