@@ -1,7 +1,9 @@
+import { join } from "node:path";
 import { expect, test } from "vitest";
+import { SeenJournal } from "../worker-host/worker/seen-journal.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
-import { workerSource } from "./harness/folder.ts";
+import { makeFolder, workerSource } from "./harness/folder.ts";
 import { startHost } from "./harness/host.ts";
 
 const COUNTER = workerSource(
@@ -60,6 +62,40 @@ test("the ids outlive the worker's restart, its move to a process of its own, an
   });
   await again;
   expect(await fire("a")).toMatchObject(AGAIN);
+});
+
+test("the ids come along to a process of its own, and back to the one that knows the worker from before", async () => {
+  // The other one keeps the process that they share.
+  const { client, fire } = await start({ "lab/backend/config.yaml": "{}", "other/backend/worker.ts": COUNTER });
+  const moveTo = async (isolation: "own" | "shared") => {
+    const again = client.expectNext("halloween/lab/status/availability", "online");
+    await client.command("worker_host", {
+      action: "configure",
+      args: { id: "lab", config: { worker: { isolation } } },
+    });
+    await again;
+  };
+  expect(await fire("a")).toMatchObject({ status: "ok" });
+  await moveTo("own");
+  expect(await fire("a")).toMatchObject(AGAIN);
+  expect(await fire("b")).toMatchObject({ status: "ok" });
+  await moveTo("shared");
+  expect(await fire("a")).toMatchObject(AGAIN);
+  expect(await fire("b")).toMatchObject({ status: "error", refused: true });
+});
+
+test("what its host tells a process of a worker's ids, be it old or new, takes none of the last 1024 out", () => {
+  const idsOf = (name: string) => Array.from({ length: 1024 }, (_, i) => `${name}${i}`);
+  const journal = new SeenJournal(join(makeFolder(), "seen"), (error) => expect.fail(String(error)));
+  const seen = journal.of("lab", idsOf("early"));
+  for (const id of idsOf("here")) seen.take(id);
+  // A host says at each start what it heard last, which may be long ago.
+  journal.of("lab", idsOf("early"));
+  expect(idsOf("here").every((id) => seen.has(id))).toBe(true);
+  journal.of("lab", idsOf("elsewhere"));
+  expect([...idsOf("here"), ...idsOf("elsewhere")].every((id) => seen.has(id))).toBe(true);
+  for (const id of idsOf("then").slice(1)) seen.take(id);
+  expect(seen.has("elsewhere1023")).toBe(true);
 });
 
 test("the last 1024 of them are remembered", async () => {

@@ -28,10 +28,13 @@ export class SeenJournal {
     this.#file = openSync(path, "w");
   }
 
-  /** What a worker has seen: here, or else, as its host says, elsewhere. */
+  /** What a worker has seen: here, and, as its host says, elsewhere. */
   of(worker: string, elsewhere: readonly string[]): SeenIds {
     const known = this.#seen.get(worker);
-    if (known) return known;
+    if (known) {
+      known.takeAll(elsewhere);
+      return known;
+    }
     const seen = new SeenIds(elsewhere, (id) => this.#append(worker, id));
     this.#seen.set(worker, seen);
     for (const id of seen.all) this.#append(worker, id);
