@@ -81,7 +81,7 @@ export class Connection {
   constructor(private readonly options: ConnectionOptions) {
     this.#protocolVersion = options.broker.protocolVersion;
     this.#counts = options.counts ?? noCounts();
-    this.#subscriptions = new Subscriptions(options.log, () => (this.#up ? this.#client : undefined));
+    this.#subscriptions = new Subscriptions({ ...options, client: () => (this.#up ? this.#client : undefined) });
   }
 
   /** Whether what is published now goes out. */

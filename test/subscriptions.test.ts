@@ -1,0 +1,82 @@
+import { expect, test } from "vitest";
+import { startBroker } from "./harness/broker.ts";
+import { TestClient } from "./harness/client.ts";
+import { workerSource } from "./harness/folder.ts";
+import { startHost } from "./harness/host.ts";
+
+const RETAINED = { retain: true };
+const SAW = "halloween/lab/telemetry/saw";
+
+/** A worker with this body, and what it saw; `ask` gives it a command and waits until that has come to its end. */
+async function lab(body: string) {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  await client.publish("halloween/fogger/status/availability", "offline", RETAINED);
+  await client.publish("halloween/fogger/state", "idle", RETAINED);
+  await client.publish("halloween/coffin/state", "armed", RETAINED);
+  await startHost({ broker, props: { "lab/backend/worker.ts": workerSource(body) } });
+  let asked = 0;
+  const ask = async (action: string) => {
+    const reply = `halloween/cli/reply/${++asked}`;
+    const replied = client.expect(reply, /"ok"/);
+    await client.command("lab", { action, reply_to: reply });
+    await replied;
+  };
+  return { client, ask, saw: (text?: string) => client.expect(SAW, text) };
+}
+
+/** What it saw, the words of one handler after those of another. */
+function sorted(client: TestClient): string[] {
+  return client.texts(SAW).sort();
+}
+
+test("who watches a prop that was sent a command before is told whether it is online", async () => {
+  const { ask, saw } = await lab(
+    `do_send() { return this.command("fogger", "fire"); }
+     do_watch() { return this.watchAvailability("fogger", (online) => this.telemetry("saw", online)).then(() => {}); }`,
+  );
+  await ask("send");
+  await ask("watch");
+  await saw("false");
+});
+
+test("who sends a command to a prop that it watches is warned of its absence", async () => {
+  const { client, ask, saw } = await lab(
+    `async start() { await this.watchAvailability("fogger", (online) => this.telemetry("saw", online)); }
+     do_send() { return this.command("fogger", "fire"); }`,
+  );
+  await saw("false");
+  await ask("send");
+  await client.expect("halloween/lab/status/warn", /^"fire" went to fogger, which is not there/);
+  await client.barrier();
+  expect(client.texts(SAW)).toEqual(["false"]);
+});
+
+test.each(["fogger", "+"])(
+  "the second that watches the state of %s is told it too, and the first not again",
+  async (id) => {
+    const { client, ask, saw } = await lab(
+      `n = 0;
+     async do_watch() {
+       const n = ++this.n;
+       await this.watchState("${id}", (state, id) => this.telemetry("saw", [n, id, state]));
+     }
+     do_ping() { this.telemetry("saw", "pong"); }`,
+    );
+    await ask("watch");
+    await saw('[1,"fogger","idle"]');
+    await client.publish("halloween/fogger/state", "fogging", RETAINED);
+    await saw('[1,"fogger","fogging"]');
+    await ask("watch");
+    await saw('[2,"fogger","fogging"]');
+    await client.publish("halloween/fogger/state", "off", RETAINED);
+    await saw('[1,"fogger","off"]');
+    await saw('[2,"fogger","off"]');
+    await ask("ping");
+    await client.barrier();
+    const coffin = id === "+" ? ['[1,"coffin","armed"]', '[2,"coffin","armed"]'] : [];
+    const fogger = ['[1,"fogger","fogging"]', '[1,"fogger","idle"]', '[1,"fogger","off"]'];
+    const second = ['[2,"fogger","fogging"]', '[2,"fogger","off"]'];
+    expect(sorted(client)).toEqual([...coffin, ...fogger, ...second, "pong"].sort());
+  },
+);

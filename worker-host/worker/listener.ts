@@ -1,0 +1,58 @@
+import type { Clock } from "./clock.ts";
+import type { Message, MessageHandler } from "./wire.ts";
+
+/** How long a broker has, after it granted a subscription, to send what it retains. */
+const RETAINED_MS = 2_000;
+
+/**
+ * One of those who share a subscription. A broker sends what it retains again for each that comes, and doesn't say for
+ * whom: who is not new has it already.
+ */
+export class Listener {
+  /** When the broker answered its subscription, in ms since 1970. */
+  #answeredAt: number | undefined;
+  /** The topics of which it was told while it is new. */
+  readonly #told = new Set<string>();
+  #ended = false;
+
+  /** @param retainAsPublished the retain flag of a message doesn't say that it was retained before */
+  constructor(
+    readonly handler: MessageHandler,
+    private readonly clock: Clock,
+    private readonly retainAsPublished = false,
+  ) {}
+
+  /** It is new: on each connection, what is retained may be something else. */
+  begin(): void {
+    this.#answeredAt = undefined;
+    this.#told.clear();
+  }
+
+  /** The broker has answered its subscription, now or before. */
+  answered(): void {
+    this.#answeredAt ??= this.clock.now();
+  }
+
+  end(): void {
+    this.#ended = true;
+  }
+
+  /** What the broker retains may still be on its way to it. */
+  get isNew(): boolean {
+    return this.#answeredAt === undefined || this.clock.now() - this.#answeredAt < RETAINED_MS;
+  }
+
+  /**
+   * Whether it is to have that message: what is retained is no newer than what it was told of the same topic.
+   *
+   * @param forNew it came because of those who are new
+   */
+  wants({ topic, retain }: Message, forNew: boolean): boolean {
+    if (this.#ended || this.retainAsPublished) return !this.#ended;
+    const { isNew } = this;
+    if (retain && ((forNew && !isNew) || this.#told.has(topic))) return false;
+    if (isNew) this.#told.add(topic);
+    else this.#told.clear();
+    return true;
+  }
+}
