@@ -80,3 +80,32 @@ test.each(["fogger", "+"])(
     expect(sorted(client)).toEqual([...coffin, ...fogger, ...second, "pong"].sort());
   },
 );
+
+test("of two that watch the same topic by other filters, each is told once", async () => {
+  const { client, ask, saw } = await lab(
+    `async start() {
+       await this.watch("+", "pir", (value) => this.telemetry("saw", ["any", value]));
+       await this.watch("coffin_hw", "pir", (value) => this.telemetry("saw", ["coffin", value]));
+       await this.watch("+", "#", (value, { key }) => { if (key === "pir") this.telemetry("saw", ["all", value]); });
+       await this.watchState("+", (state, id) => this.telemetry("saw", [id, state]));
+       await this.watchState("fogger", (state) => this.telemetry("saw", ["the fogger", state]));
+     }
+     do_ping() { this.telemetry("pong", 1); }`,
+  );
+  await saw('["the fogger","idle"]');
+  await client.publish("halloween/coffin_hw/telemetry/pir", "1");
+  await client.publish("halloween/fogger/state", "fogging", RETAINED);
+  await saw('["the fogger","fogging"]');
+  await ask("ping");
+  await client.barrier();
+  expect(sorted(client)).toEqual([
+    '["all",1]',
+    '["any",1]',
+    '["coffin","armed"]',
+    '["coffin",1]',
+    '["fogger","fogging"]',
+    '["fogger","idle"]',
+    '["the fogger","fogging"]',
+    '["the fogger","idle"]',
+  ]);
+});

@@ -10,9 +10,11 @@ import {
   type ConnectionProblem,
   createClient,
   explainError,
+  identifiersOf,
   propertiesOf,
   refusesVersion,
   requestOf,
+  takesIdentifiers,
 } from "./mqtt-client.ts";
 import { Outgoing } from "./outgoing.ts";
 import { type SubscribeOptions, Subscriptions } from "./subscriptions.ts";
@@ -244,7 +246,8 @@ export class Connection {
       let lasted = false;
       client.on("message", (topic, payload, packet) => {
         this.#counts.received++;
-        this.#subscriptions.receive({ topic, payload, qos: packet.qos, retain: packet.retain, ...requestOf(packet) });
+        const { qos, retain } = packet;
+        this.#subscriptions.receive({ topic, payload, qos, retain, ...requestOf(packet) }, identifiersOf(packet));
       });
       client.on("packetreceive", (packet) => {
         if (packet.cmd === "puback" && packet.reasonCode === NO_MATCHING_SUBSCRIBERS)
@@ -254,12 +257,12 @@ export class Connection {
         if (refusesVersion(error) && triedVersion === 5) this.#protocolVersion = 4;
         else problem = explainError(error, this.options.broker);
       });
-      client.on("connect", () => {
+      client.on("connect", (connack) => {
         leave();
         lasted = true;
         this.#up = true;
         this.#told = false;
-        this.#restore(client).then(onFirstUp, (error: unknown) =>
+        this.#restore(client, takesIdentifiers(connack, triedVersion)).then(onFirstUp, (error: unknown) =>
           this.options.log.error({ err: error }, "connecting failed"),
         );
       });
@@ -277,9 +280,9 @@ export class Connection {
     });
   }
 
-  async #restore(client: MqttClient): Promise<void> {
+  async #restore(client: MqttClient, identified: boolean): Promise<void> {
     const before = [...this.#retained];
-    await this.#subscriptions.restore(client);
+    await this.#subscriptions.restore(client, identified);
     if (this.#client !== client || !client.connected) return;
     for (const [topic, value] of before) {
       // What was set since has gone out already.

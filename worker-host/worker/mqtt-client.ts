@@ -1,5 +1,11 @@
 import type { Duplex } from "node:stream";
-import mqtt, { type IClientOptions, type IClientPublishOptions, type IPublishPacket, type MqttClient } from "mqtt";
+import mqtt, {
+  type IClientOptions,
+  type IClientPublishOptions,
+  type IConnackPacket,
+  type IPublishPacket,
+  type MqttClient,
+} from "mqtt";
 import type { Clock } from "./clock.ts";
 import type { BrokerOptions, Message, PublishOptions } from "./wire.ts";
 
@@ -145,6 +151,17 @@ export function requestOf({ properties }: IPublishPacket): Pick<Message, "respon
   if (!properties?.responseTopic) return {};
   const { responseTopic, correlationData } = properties;
   return { responseTopic, ...(correlationData ? { correlationData } : {}) };
+}
+
+/** MQTT 5, 3.3.2.3.8: because of which subscriptions a broker sends this message, where it says so. */
+export function identifiersOf({ properties }: IPublishPacket): readonly number[] | undefined {
+  const identifiers = properties?.subscriptionIdentifier;
+  return typeof identifiers === "number" ? [identifiers] : identifiers;
+}
+
+/** MQTT 5, 3.2.2.3.12: whether a broker takes identifiers of subscriptions; it does unless it says otherwise. */
+export function takesIdentifiers({ properties }: IConnackPacket, protocolVersion: 5 | 4): boolean {
+  return protocolVersion === 5 && properties?.subscriptionIdentifiersAvailable !== false;
 }
 
 /** A payload as mqtt.js takes it. */

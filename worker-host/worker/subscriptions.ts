@@ -14,6 +14,8 @@ export interface SubscribeOptions {
 interface Subscription extends SubscribeOptions {
   /** It has no wildcard. */
   exact: boolean;
+  /** MQTT 5, 3.8.2.1.2: comes with each message that is sent because of it. */
+  identifier: number;
   listeners: Set<Listener>;
 }
 
@@ -24,18 +26,23 @@ export interface SubscriptionsOptions {
   client: () => MqttClient | undefined;
 }
 
+/** Of all that have no wildcard: a topic matches one of them at most. */
+const EXACT = 1;
+
 /** What a connection is subscribed to, at QoS 1 at most, over its reconnects. */
 export class Subscriptions {
   readonly #known = new Map<string, Subscription>();
   readonly #ungranted = new Map<string, Subscription>();
   #granting: Promise<void> | undefined;
+  #lastIdentifier = EXACT;
+  /** The broker says to which subscription a message goes. */
+  #identified = false;
 
   constructor(private readonly options: SubscriptionsOptions) {}
 
   /** Fulfils when the broker has granted it, or at once while there is no connection; gives what ends it. */
   async add(filter: string, handler: MessageHandler, options: SubscribeOptions): Promise<() => void> {
-    const known = this.#known.get(filter);
-    const subscription = known ?? { ...options, exact: !/[+#]/.test(filter), listeners: new Set() };
+    const subscription = this.#known.get(filter) ?? this.#create(filter, options);
     const listener = new Listener(handler, this.options.clock, subscription.retainAsPublished);
     subscription.listeners.add(listener);
     this.#known.set(filter, subscription);
@@ -50,15 +57,27 @@ export class Subscriptions {
     };
   }
 
-  /** Asks for all of them on a new connection. */
-  restore(client: MqttClient): Promise<void> {
+  #create(filter: string, options: SubscribeOptions): Subscription {
+    const exact = !/[+#]/.test(filter);
+    return { ...options, exact, identifier: exact ? EXACT : ++this.#lastIdentifier, listeners: new Set() };
+  }
+
+  /**
+   * Asks for all of them on a new connection.
+   *
+   * @param identified the broker takes identifiers of subscriptions
+   */
+  restore(client: MqttClient, identified: boolean): Promise<void> {
+    this.#identified = identified;
     for (const { listeners } of this.#known.values()) for (const listener of listeners) listener.begin();
     return this.#grant(client, this.#known);
   }
 
-  receive(message: Message): void {
+  /** @param identifiers those of the subscriptions because of which it was sent; all that match if not given */
+  receive(message: Message, identifiers?: readonly number[]): void {
     const listeners: Listener[] = [];
-    for (const [filter, { exact, listeners: all }] of this.#known) {
+    for (const [filter, { exact, identifier, listeners: all }] of this.#known) {
+      if (identifiers && !identifiers.includes(identifier)) continue;
       if (exact ? filter === message.topic : matchesFilter(filter, message.topic)) listeners.push(...all);
     }
     // What is retained is for those who have just come; if it comes later than that, for all.
@@ -93,15 +112,29 @@ export class Subscriptions {
   }
 
   async #grant(client: MqttClient, subscriptions: ReadonlyMap<string, Subscription>): Promise<void> {
-    if (subscriptions.size === 0) return;
-    const asking = [...subscriptions.values()].flatMap(({ listeners }) => [...listeners]);
+    const all = [...subscriptions];
+    if (!this.#identified) return this.#ask(client, all);
+    // An identifier is one of a whole SUBSCRIBE.
+    const groups = [
+      all.filter(([, { exact }]) => exact),
+      ...all.filter(([, { exact }]) => !exact).map((subscription) => [subscription]),
+    ];
+    await Promise.all(groups.map((group) => this.#ask(client, group, group[0]?.[1].identifier)));
+  }
+
+  async #ask(client: MqttClient, subscriptions: [filter: string, Subscription][], identifier?: number): Promise<void> {
+    if (subscriptions.length === 0) return;
+    const asking = subscriptions.flatMap(([, { listeners }]) => [...listeners]);
     const wanted = Object.fromEntries(
-      [...subscriptions].map(([filter, { retainAsPublished: rap = false }]) => [filter, { qos: 1 as const, rap }]),
+      subscriptions.map(([filter, { retainAsPublished: rap = false }]) => [filter, { qos: 1 as const, rap }]),
     );
+    const properties = identifier === undefined ? {} : { properties: { subscriptionIdentifier: identifier } };
     try {
-      await client.subscribeAsync(wanted);
+      await client.subscribeAsync(wanted, { qos: 1, ...properties });
     } catch (error) {
-      this.options.log.warn(`can't subscribe to ${[...subscriptions.keys()].join(", ")}: ${describeError(error)}`);
+      this.options.log.warn(
+        `can't subscribe to ${subscriptions.map(([filter]) => filter).join(", ")}: ${describeError(error)}`,
+      );
     }
     for (const listener of asking) listener.answered();
   }
