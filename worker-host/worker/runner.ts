@@ -19,7 +19,6 @@ import { createLogger } from "./log.ts";
 import { LogPipe } from "./log-pipe.ts";
 import { BEAT_MS, type FromRunner, type RunnerSetup, type ToRunner } from "./messages.ts";
 import { isAbort, Scope } from "./scope.ts";
-
 import { Seats, type Start } from "./seats.ts";
 import { Secrets } from "./secrets.ts";
 import { journalOf, SeenJournal } from "./seen-journal.ts";
@@ -119,7 +118,7 @@ let runner: Promise<Runner> | undefined;
 process.on("message", (message: ToRunner) => {
   switch (message.type) {
     case "setup":
-      runner = createRunner(message.setup, message.blackBox);
+      runner = createRunner(message.setup, message.blackBox).catch(giveUp);
       return;
     case "start": {
       const { spec, run, ...options } = message;
@@ -188,6 +187,14 @@ async function createRunner(setup: RunnerSetup, blackBox: string): Promise<Runne
   const created = new Runner(setup, log, secrets, new BlackBox(blackBox, onError), journal);
   created.takeConsole();
   return created;
+}
+
+/** Says why this process is of no use, for its host to log, and ends it; never fulfils. */
+async function giveUp(cause: unknown): Promise<never> {
+  const words = `this process of workers can't be set up: ${describeError(cause)}\n`;
+  await new Promise((resolve) => process.stderr.write(words, resolve));
+  killGroup(process.pid);
+  return new Promise(() => {});
 }
 
 // The host is gone: what is on goes off, then this process and all that it started end.
