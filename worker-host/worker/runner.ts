@@ -17,9 +17,9 @@ import { Life } from "./life.ts";
 import { inspect, loadWorker } from "./load.ts";
 import { createLogger } from "./log.ts";
 import { LogPipe } from "./log-pipe.ts";
-import { BEAT_MS, type FromRunner, type RunnerSetup, type ToRunner } from "./messages.ts";
+import { BEAT_MS, type FromRunner, type RunnerSetup, type ToRunner, type WorkerSpec } from "./messages.ts";
 import { isAbort, Scope } from "./scope.ts";
-import { Seats, type Start } from "./seats.ts";
+import { Seats } from "./seats.ts";
 import { Secrets } from "./secrets.ts";
 import { journalOf, SeenJournal } from "./seen-journal.ts";
 
@@ -36,10 +36,12 @@ const CONSOLE_LEVELS = [
 
 /** The process that runs workers' code: lifecycle messages in, states out. */
 class Runner {
-  readonly seats = new Seats((start) => this.#create(start));
+  readonly seats = new Seats((spec, run, seen) => this.#create(spec, run, seen));
   readonly #gate = new ConnectGate();
   readonly latch = new Latch();
   readonly #counts = new Map<string, Counts>();
+  /** The process groups that workers started. */
+  readonly #groups = new Set<number>();
   readonly #topics;
 
   constructor(
@@ -59,7 +61,7 @@ class Runner {
     else this.#gate.close();
   }
 
-  #create({ spec, run, onGroup, seen }: Start): Life {
+  #create(spec: WorkerSpec, run: number, seen: readonly string[]): Life {
     const { id } = spec;
     return new Life(spec, {
       broker: this.setup.broker,
@@ -80,7 +82,8 @@ class Runner {
       counts: this.#countsOf(id),
       onEnter: (where, place) => this.blackBox.enter(id, where, place),
       onGroup: (pid, alive) => {
-        onGroup(pid, alive);
+        if (alive) this.#groups.add(pid);
+        else this.#groups.delete(pid);
         send({ type: "group", pid, alive });
       },
     });
@@ -95,6 +98,10 @@ class Runner {
   /** What each worker has done since this was last called. */
   takeCounts(): [id: string, counts: Counts][] {
     return [...this.#counts].map(([id, counts]) => [id, takeCounts(counts)]);
+  }
+
+  killGroups(): void {
+    for (const pid of this.#groups) killGroup(pid);
   }
 
   /** What a worker writes with `console` goes to the log, as its own. */
@@ -204,7 +211,7 @@ async function end(): Promise<void> {
   try {
     const it = await runner;
     await within(systemClock, ORPHANED_MS, Promise.resolve(it?.seats.stopAll()));
-    it?.seats.killGroups();
+    it?.killGroups();
   } finally {
     killGroup(process.pid);
   }

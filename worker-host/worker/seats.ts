@@ -1,5 +1,4 @@
 import { setImmediate } from "node:timers/promises";
-import { killGroup } from "./kill-group.ts";
 import type { Life } from "./life.ts";
 import type { About, ConfigSpec, StartOptions, WorkerSpec } from "./messages.ts";
 
@@ -10,33 +9,17 @@ interface Seat {
   before: Seat | undefined;
 }
 
-/** What a life is made of. */
-export interface Start extends Pick<StartOptions, "seen"> {
-  spec: WorkerSpec;
-  /** Counts the worker's starts by its host. */
-  run: number;
-  onGroup: OnGroup;
-}
-
-/** Tells of a process group that a worker started, and of its end. */
-export type OnGroup = (pid: number, alive: boolean) => void;
-
 /** The workers of a process, one under each id: the next one's life begins when the one before has ended. */
 export class Seats {
   readonly #seats = new Map<string, Seat>();
-  /** The process groups that workers started. */
-  readonly #groups = new Set<number>();
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(private readonly create: (start: Start) => Life) {}
+  /** @param create makes a life; `run` counts the worker's starts by its host, `seen` are the ids that it ran elsewhere */
+  constructor(private readonly create: (spec: WorkerSpec, run: number, seen: readonly string[]) => Life) {}
 
   /** Starts a worker in the place of the one that has its id. */
   start(spec: WorkerSpec, run: number, options: StartOptions): void {
-    const onGroup: OnGroup = (pid, alive) => {
-      if (alive) this.#groups.add(pid);
-      else this.#groups.delete(pid);
-    };
-    const life = this.create({ spec, run, onGroup, seen: options.seen });
+    const life = this.create(spec, run, options.seen);
     const seat: Seat = { life, run, before: this.#seats.get(spec.id) };
     this.#seats.set(spec.id, seat);
     void this.#take(seat, options);
@@ -94,9 +77,5 @@ export class Seats {
 
   async stopAll(): Promise<void> {
     await Promise.all([...this.#seats.keys()].map((id) => this.stop(id)));
-  }
-
-  killGroups(): void {
-    for (const pid of this.#groups) killGroup(pid);
   }
 }
