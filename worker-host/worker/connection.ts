@@ -1,12 +1,11 @@
-import type { Duplex } from "node:stream";
 import type { MqttClient } from "mqtt";
 import type { Logger } from "pino";
-import type { Clock } from "./clock.ts";
 import type { ConnectGate } from "./connect-gate.ts";
 import { type Counts, noCounts } from "./counts.ts";
 import {
   asBuffer,
   type ClientError,
+  type ClientOptions,
   type ConnectionProblem,
   createClient,
   explainError,
@@ -18,21 +17,11 @@ import {
 } from "./mqtt-client.ts";
 import { Outgoing } from "./outgoing.ts";
 import { type SubscribeOptions, Subscriptions } from "./subscriptions.ts";
-import type { BrokerOptions, MessageHandler, PublishOptions, PublishResult } from "./wire.ts";
+import type { MessageHandler, PublishOptions, PublishResult } from "./wire.ts";
 
-export interface ConnectionOptions {
-  broker: BrokerOptions;
-  /** The start of the client ids; each connect adds a random end, since a shared id steals the connection. */
-  clientId: string;
-  /** Published by the broker, retained at QoS 1, when this connection is lost. */
-  will?: { topic: string; payload: string };
+export interface ConnectionOptions extends ClientOptions {
   log: Logger;
-  clock: Clock;
-  /** A number from 0 to 1, as `Math.random`. */
-  random: () => number;
   gate: ConnectGate;
-  /** Instead of a socket to the broker's address. */
-  openStream?: () => Duplex;
   onUp?: () => void;
   /** Called once each time the connection can't be had or was lost, not at every new attempt. */
   onDown?: (problem: ConnectionProblem) => void;
@@ -236,7 +225,7 @@ export class Connection {
     }
     const triedVersion = this.#protocolVersion;
     return new Promise((resolve) => {
-      const client = createClient({ ...this.options, protocolVersion: triedVersion });
+      const client = createClient(this.options, triedVersion);
       this.#client = client;
       this.#outgoing = new Outgoing();
       this.#late.clear();

@@ -20,12 +20,13 @@ export type ClientError = Error & { code?: unknown };
 
 export interface ClientOptions {
   broker: BrokerOptions;
-  /** The start of the client id; a random end is added, since a shared id steals the connection. */
+  /** The start of the client ids; each connect adds a random end, since a shared id steals the connection. */
   clientId: string;
+  /** Published by the broker, retained at QoS 1, when this connection is lost. */
   will?: { topic: string; payload: string };
+  /** A number from 0 to 1, as `Math.random`. */
   random: () => number;
   clock: Clock;
-  protocolVersion: 5 | 4;
   /** Instead of a socket to the broker's address. */
   openStream?: () => Duplex;
 }
@@ -37,15 +38,10 @@ const UNSUPPORTED_PROTOCOL: ReadonlySet<unknown> = new Set([1, 132]);
 const BAD_CREDENTIALS: ReadonlySet<unknown> = new Set([4, 5, 134, 135]);
 
 /** A client for one connect and no more: it neither reconnects nor queues. */
-export function createClient({
-  broker,
-  clientId,
-  will,
-  random,
-  clock,
-  protocolVersion,
-  openStream,
-}: ClientOptions): MqttClient {
+export function createClient(
+  { broker, clientId, will, random, clock, openStream }: ClientOptions,
+  protocolVersion: 5 | 4,
+): MqttClient {
   const options: IClientOptions = {
     clientId: `${clientId}-${random().toString(36).slice(2, 12)}`,
     protocolVersion,
@@ -106,22 +102,21 @@ export function refusesVersion({ code }: ClientError): boolean {
   return UNSUPPORTED_PROTOCOL.has(code);
 }
 
+const UNKNOWN_AUTHORITY =
+  "its certificate is signed by an authority that is not known here: name that one's certificate with MQTT_CA";
 /** What is wrong with the broker's certificate, and what to do, by OpenSSL's and Node's codes. */
-const BAD_CERTIFICATES: ReadonlyMap<unknown, string> = new Map(
-  Object.entries({
-    ...Object.fromEntries(
-      ["SELF_SIGNED_CERT_IN_CHAIN", "DEPTH_ZERO_SELF_SIGNED_CERT", "UNABLE_TO_VERIFY_LEAF_SIGNATURE"].map((code) => [
-        code,
-        "its certificate is signed by an authority that is not known here: name that one's certificate with MQTT_CA",
-      ]),
-    ),
-    CERT_SIGNATURE_FAILURE: "its certificate is signed by another authority than the one in MQTT_CA",
-    CERT_HAS_EXPIRED: 'its certificate has expired: renew it with "worker-host access tls"',
-    CERT_NOT_YET_VALID: "its certificate is not valid yet: look at the clocks of both machines",
-    ERR_TLS_CERT_ALTNAME_INVALID:
-      'its certificate is for other names: use one of those, or "worker-host access tls <name>"',
-  }),
-);
+const BAD_CERTIFICATES: ReadonlyMap<unknown, string> = new Map([
+  ["SELF_SIGNED_CERT_IN_CHAIN", UNKNOWN_AUTHORITY],
+  ["DEPTH_ZERO_SELF_SIGNED_CERT", UNKNOWN_AUTHORITY],
+  ["UNABLE_TO_VERIFY_LEAF_SIGNATURE", UNKNOWN_AUTHORITY],
+  ["CERT_SIGNATURE_FAILURE", "its certificate is signed by another authority than the one in MQTT_CA"],
+  ["CERT_HAS_EXPIRED", 'its certificate has expired: renew it with "worker-host access tls"'],
+  ["CERT_NOT_YET_VALID", "its certificate is not valid yet: look at the clocks of both machines"],
+  [
+    "ERR_TLS_CERT_ALTNAME_INVALID",
+    'its certificate is for other names: use one of those, or "worker-host access tls <name>"',
+  ],
+]);
 
 export function explainError(error: ClientError, { url, username }: BrokerOptions): ConnectionProblem {
   const certificate = BAD_CERTIFICATES.get(error.code);
