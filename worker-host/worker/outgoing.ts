@@ -6,7 +6,7 @@ const MAX_MESSAGES = 10_000;
 export class Outgoing {
   #bytes = 0;
   #messages = 0;
-  #whenRoom: (() => void)[] = [];
+  #whenRoom: (() => void) | undefined;
 
   /** Takes a message on its way, unless there are too many; what it gives is to be called when it has arrived. */
   enter(payload: string | Uint8Array): (() => void) | undefined {
@@ -21,13 +21,15 @@ export class Outgoing {
     };
   }
 
-  /** Calls `callback` once, when half of the room is free. */
+  /** Calls `callback` once, when half of the room is free, in the place of the one before. */
   whenRoom(callback: () => void): void {
-    this.#whenRoom.push(callback);
+    this.#whenRoom = callback;
   }
 
   #check(): void {
     if (this.#bytes > MAX_BYTES / 2 || this.#messages > MAX_MESSAGES / 2) return;
-    for (const callback of this.#whenRoom.splice(0)) callback();
+    const callback = this.#whenRoom;
+    this.#whenRoom = undefined;
+    callback?.();
   }
 }
