@@ -1,6 +1,6 @@
 import { parseCommand } from "./command.ts";
 import { parseRunstate } from "./description.ts";
-import { decodeText, jsonIn } from "./payload.ts";
+import { jsonIn, jsonOf } from "./payload.ts";
 import { assertTopicFilter, matchesFilter, type Topics } from "./topics.ts";
 
 /** What stands where a secret was. */
@@ -84,9 +84,8 @@ export function fateOf({ id, key }: Place, hosts: ReadonlySet<string>): Fate {
 
 /** The names of hosts that a message gives away. */
 export function hostsSeenIn({ id, key }: Place, payload: Uint8Array): string[] {
-  const text = () => decodeText(payload) ?? "";
   if (key === "status/runstate") return [parseRunstate(payload)?.host ?? ""];
   if (key === "description")
-    return Array.isArray((jsonIn(text()) as { workers?: unknown } | null)?.workers) ? [id] : [];
+    return Array.isArray((jsonOf(payload) as { workers?: unknown } | null)?.workers) ? [id] : [];
   return ["uptime", "claim", "status/all_stop"].some((own) => matchesFilter(own, key)) ? [id] : [];
 }

@@ -1,5 +1,5 @@
 import type { JsonSchema } from "./json-schema.ts";
-import { decodeText, jsonIn } from "./payload.ts";
+import { jsonOf } from "./payload.ts";
 
 /** The states of a worker's life, as its host sees it. */
 export type Runstate = "starting" | "running" | "stopping" | "stopped" | "failed";
@@ -21,7 +21,7 @@ const RUNSTATES: ReadonlySet<unknown> = new Set<Runstate>(["starting", "running"
 /** Reads what matters of a runstate; `undefined` where a payload is none. */
 export function parseRunstate(payload: Uint8Array): Omit<RunstatePayload, "detail"> | undefined {
   if (payload.length > LONGEST_RUNSTATE) return undefined;
-  const { state, since, host } = (jsonIn(decodeText(payload) ?? "") ?? {}) as Partial<Record<string, unknown>>;
+  const { state, since, host } = (jsonOf(payload) ?? {}) as Partial<Record<string, unknown>>;
   if (!RUNSTATES.has(state) || typeof since !== "string" || typeof host !== "string") return undefined;
   return { state: state as Runstate, since, host };
 }
@@ -33,7 +33,7 @@ const LONGEST_CHIP = 100;
 /** What kind of board says this of itself, such as `esp32`; `undefined` where it isn't a board's description. */
 export function parseBoard(payload: Uint8Array): string | undefined {
   if (payload.length > LONGEST_DESCRIPTION) return undefined;
-  const { board } = (jsonIn(decodeText(payload) ?? "") ?? {}) as Partial<Record<string, unknown>>;
+  const { board } = (jsonOf(payload) ?? {}) as Partial<Record<string, unknown>>;
   return typeof board === "string" && board !== "" && board.length <= LONGEST_CHIP ? board : undefined;
 }
 

@@ -69,6 +69,12 @@ export function parsePayload(text: string): unknown {
   return value === undefined ? text : value;
 }
 
+/** What a payload means as JSON; `undefined` where it is none, or its bytes are not UTF-8. */
+export function jsonOf(payload: Uint8Array): unknown {
+  const text = decodeText(payload);
+  return text === undefined ? undefined : jsonIn(text);
+}
+
 /** What a text means as JSON; `undefined` where it is none. */
 export function jsonIn(text: string): unknown {
   try {

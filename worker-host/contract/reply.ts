@@ -1,5 +1,5 @@
 import { messageOf } from "./errors.ts";
-import { decodeText, jsonIn } from "./payload.ts";
+import { jsonOf } from "./payload.ts";
 
 /** What came of a command. */
 export interface Reply {
@@ -28,7 +28,7 @@ export function formatReply(reply: Reply): string {
 
 /** Reads a reply; `undefined` where a payload is none. */
 export function parseReply(payload: Uint8Array): Reply | undefined {
-  const reply = jsonIn(decodeText(payload) ?? "") as Partial<Reply> | null | undefined;
+  const reply = jsonOf(payload) as Partial<Reply> | null | undefined;
   if (reply?.status !== "ok" && reply?.status !== "error") return undefined;
   const { status, result, refused, id, error, ms } = reply;
   return {

@@ -1,4 +1,5 @@
 import { Socket } from "node:net";
+import { LINE_BEGIN } from "./log.ts";
 
 /** The file descriptor over which a runner hands its log to its host. */
 export const LOG_FD = 4;
@@ -6,7 +7,6 @@ export const LOG_FD = 4;
 const LONGEST_LINE = 65_536;
 /** What waits for a host that is held up; more is left out. */
 const MOST_WAITING = 1_048_576;
-const BEGIN = /^\{"level":\d+,"time":"[^"]*"(,"worker":"[A-Za-z0-9_-]+")?/;
 
 /**
  * Hands lines of the log to the host, which keeps them in files. A line is the kernel's before the worker goes on, so
@@ -29,7 +29,7 @@ export class LogPipe {
       this.#leftOut++;
       return;
     }
-    const [begin = '{"level":40'] = BEGIN.exec(line) ?? [];
+    const [begin = '{"level":40'] = LINE_BEGIN.exec(line) ?? [];
     if (this.#leftOut > 0) {
       this.#socket.write(
         `${begin},"msg":"${this.#leftOut} lines were left out: they came faster than they are kept"}\n`,

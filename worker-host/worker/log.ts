@@ -2,6 +2,9 @@ import { type DestinationStream, type Logger, pino, stdTimeFunctions } from "pin
 
 export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
 
+/** How each line begins; what follows is what somebody said. */
+export const LINE_BEGIN = /^\{"level":\d+,"time":"[^"]*"(,"worker":"[A-Za-z0-9_-]+")?/;
+
 export interface LogOptions {
   level: LogLevel;
   /** For people at a terminal; JSON lines otherwise. */

@@ -1,12 +1,11 @@
 import { HIDDEN } from "../contract/bus.ts";
+import { jsonIn } from "../contract/payload.ts";
+import { LINE_BEGIN } from "./log.ts";
 
 /** A shorter text is too likely to stand in a line by itself. */
 const SHORTEST = 4;
 /** How often JSON may stand in a text of JSON. */
 const NESTED = 4;
-
-/** How each line begins; what follows is what somebody said. */
-const BEGIN = /^\{"level":\d+,"time":"[^"]*"(,"worker":"[A-Za-z0-9_-]+")?/;
 
 /** Texts that no line of a log may hold, such as passwords. */
 export class Secrets {
@@ -32,7 +31,7 @@ export class Secrets {
   /** A line of JSON without them. */
   clean(line: string): string {
     let found = false;
-    const [begin = ""] = BEGIN.exec(line) ?? [];
+    const [begin = ""] = LINE_BEGIN.exec(line) ?? [];
     let rest = line.slice(begin.length);
     for (const text of this.#texts) {
       if (!rest.includes(text)) continue;
@@ -41,22 +40,14 @@ export class Secrets {
     }
     if (!found) return line;
     const cleaned = begin + rest;
-    return isJson(cleaned) || begin === "" ? cleaned : `${begin},"msg":"a line with a secret is left out"}\n`;
+    // A secret of digits may have stood in a number.
+    return jsonIn(cleaned) !== undefined || begin === ""
+      ? cleaned
+      : `${begin},"msg":"a line with a secret is left out"}\n`;
   }
 }
 
 /** Half of a surrogate pair has no form in a URL. */
 function encodeForUrl(text: string): string {
   return encodeURIComponent(Buffer.from(text).toString());
-}
-
-/** A secret of digits may have stood in a number. */
-function isJson(line: string): boolean {
-  try {
-    JSON.parse(line);
-    return true;
-  } catch (error) {
-    if (error instanceof SyntaxError) return false;
-    throw error;
-  }
 }
