@@ -7,7 +7,7 @@ import { type LifeParts, switchOff } from "./reclaim.ts";
 export interface BrakeOptions {
   spec: WorkerSpec;
   latch: Latch;
-  parts: () => LifeParts;
+  parts: LifeParts;
   /** The worker, while there is one to be halted. */
   worker: () => BaseWorker | undefined;
 }
@@ -40,8 +40,8 @@ export class Brake {
 
   /** Ends what the worker is doing, and switches off what it switched on; it stays up. Never rejects. */
   async halt(why: "all-stop" | "locked out"): Promise<void> {
+    const { parts } = this.options;
     const worker = this.options.worker();
-    const parts = this.options.parts();
     if (!worker) return;
     const { owner, scope, commands } = parts;
     commands.abortAll(why);

@@ -46,8 +46,8 @@ export class Commands {
   readonly #known = new Map<string, Known>();
   /** What runs those without an entry. */
   #others: { runs: CommandRuns; knownAs: (action: string) => Known } | undefined;
-  /** The topics whose retained command we cleared, and from which one empty message is to come. */
-  readonly #clearing = new Set<string>();
+  /** We cleared a retained command, and one empty message is to come of that. */
+  #clearing = false;
   readonly #onTimes: OnTimes<Known>;
   readonly #answers: Answers;
   #running = 0;
@@ -115,10 +115,13 @@ export class Commands {
   receive(message: Message): void {
     const { topic, payload, retain } = message;
     // A retained command was taken off the broker, by us or by somebody else.
-    if (payload.length === 0 && (this.#clearing.delete(topic) || retain)) return;
+    if (payload.length === 0 && (this.#clearing || retain)) {
+      this.#clearing = false;
+      return;
+    }
     const { command, refusal } = parseCommand(payload);
     if (retain) {
-      this.#clearing.add(topic);
+      this.#clearing = true;
       this.options.publish(topic, "", { qos: 1, retain: true });
       this.options.warn(`retained command refused: ${quoteBytes(payload)}; publish commands without the retain flag`);
       if (command === undefined || !this.options.urgent.has(command.action)) return;

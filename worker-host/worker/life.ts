@@ -42,6 +42,7 @@ export class Life implements ScopeOwner {
   readonly #wire: WorkerWire;
   readonly #commands: Commands;
   readonly #description: Description;
+  readonly #parts: LifeParts;
   #class: WorkerClass | undefined;
   #config: LiveConfig | undefined;
   #loop: Loop | undefined;
@@ -57,12 +58,6 @@ export class Life implements ScopeOwner {
     const { topics, clock, latch } = options;
     this.id = spec.id;
     this.latch = latch;
-    this.#brake = new Brake({
-      spec,
-      latch,
-      parts: () => this.#parts,
-      worker: () => (this.#stopping ? undefined : this.#worker),
-    });
     this.log = options.log.child({ worker: spec.id });
     this.#scope = new Scope(this, clock);
     this.#voice = new Voice({
@@ -88,6 +83,22 @@ export class Life implements ScopeOwner {
       classId: spec.classId,
       commands: this.#commands,
       publish: (text) => void this.#wire.publish(topics.description(spec.id), text, { qos: 1, retain: true }),
+    });
+    this.#parts = {
+      owner: this,
+      clock,
+      topics,
+      scope: this.#scope,
+      wire: this.#wire,
+      commands: this.#commands,
+      description: this.#description,
+      warn: (text) => this.#voice.warn(text),
+    };
+    this.#brake = new Brake({
+      spec,
+      latch,
+      parts: this.#parts,
+      worker: () => (this.#stopping ? undefined : this.#worker),
     });
   }
 
@@ -181,20 +192,6 @@ export class Life implements ScopeOwner {
   report(error: unknown, where: string): void {
     if (this.options.counts) this.options.counts.errors++;
     this.#voice.report(error, where);
-  }
-
-  get #parts(): LifeParts {
-    const { clock, topics } = this.options;
-    return {
-      owner: this,
-      clock,
-      topics,
-      scope: this.#scope,
-      wire: this.#wire,
-      commands: this.#commands,
-      description: this.#description,
-      warn: (text) => this.#voice.warn(text),
-    };
   }
 
   async #bringUp(recover: boolean): Promise<void> {
