@@ -6,7 +6,7 @@ import { decodeText, encodePayload } from "./payload.ts";
 export const MAX_COMMAND_BYTES = 65_536;
 
 /** A command with a longer `id` is refused. */
-export const MAX_COMMAND_ID_CHARS = 128;
+const MAX_COMMAND_ID_CHARS = 128;
 
 /** How long a broker may hold back a command that we send, in s, where it speaks MQTT 5. */
 export const COMMAND_EXPIRY_S = 5;

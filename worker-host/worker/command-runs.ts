@@ -38,7 +38,7 @@ export class CommandRuns {
     if (requiresState === undefined) return undefined;
     const states = typeof requiresState === "string" ? [requiresState] : requiresState;
     const state = this.state();
-    if (states.length === 0 || (state !== undefined && states.includes(state))) return undefined;
+    if (state !== undefined && states.includes(state)) return undefined;
     return `it needs the state ${states.join(" or ")}, and ${state === undefined ? "no state has been set" : `the state is ${state}`}`;
   }
 

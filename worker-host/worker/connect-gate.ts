@@ -1,12 +1,11 @@
-/** Lets so many connects be in flight at once, in the order in which they came: a broker's accept backlog is short. */
+/** How many connects may be in flight at once: a broker's accept backlog is short. */
+const LIMIT = 50;
+
+/** Lets connects begin in the order in which they came, `LIMIT` at a time. */
 export class ConnectGate {
-  #free: number;
+  #free = LIMIT;
   #open = true;
   readonly #waiting = new Set<(admitted: boolean) => void>();
-
-  constructor(limit = 50) {
-    this.#free = limit;
-  }
 
   /** From now on nobody enters. */
   close(): void {
@@ -22,7 +21,7 @@ export class ConnectGate {
    * Fulfils when there is room; the function that it gives makes room again, once. Who has to wait is handed one that
    * ends the waiting, without room.
    */
-  async enter(onWait: (giveUp: () => void) => void = () => {}): Promise<() => void> {
+  async enter(onWait: (giveUp: () => void) => void): Promise<() => void> {
     if (this.#open && this.#free > 0) this.#free--;
     else if (!(await this.#wait(onWait))) return () => {};
     let left = false;

@@ -13,11 +13,10 @@ const MOST_WAITING = 1_048_576;
  * that it gets there also when the worker hangs or is killed; a host, or a disk, that is held up keeps nobody waiting.
  */
 export class LogPipe {
-  readonly #socket: Socket;
+  readonly #socket = new Socket({ fd: LOG_FD, readable: false, writable: true });
   #leftOut = 0;
 
-  constructor(fd = LOG_FD) {
-    this.#socket = new Socket({ fd, readable: false, writable: true });
+  constructor() {
     this.#socket.unref();
     // The host is gone, and so is this process in a moment.
     this.#socket.on("error", () => this.#socket.destroy());

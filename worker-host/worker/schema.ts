@@ -92,7 +92,7 @@ function inside(schema: JsonSchema, key: PropertyKey, root: JsonSchema): JsonSch
 }
 
 /** Whether what stands at `keys`, or holds it, is marked `.meta({ secret: true })`. */
-export function isSecret(schema: JsonSchema, keys: readonly PropertyKey[]): boolean {
+function isSecret(schema: JsonSchema, keys: readonly PropertyKey[]): boolean {
   let here = [schema];
   for (const key of [...keys, undefined]) {
     if (here.some((one) => one.secret === true || alternatives(one, schema).some(({ secret }) => secret === true)))

@@ -145,7 +145,7 @@ export class Store {
       this.#failed = true;
       throw error;
     } finally {
-      if (this.#writing === self) this.#writing = undefined;
+      this.#writing = undefined;
     }
   }
 }
