@@ -111,7 +111,7 @@ export class Commands {
     if (this.#running > 0) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
   }
 
-  /** Takes a message from the worker's own command topic. */
+  /** Takes a message from the topic of its own commands, a worker's or the host's. */
   receive(message: Message): void {
     const { topic, payload, retain } = message;
     // A retained command was taken off the broker, by us or by somebody else.

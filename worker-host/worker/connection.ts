@@ -41,6 +41,7 @@ const BACKOFF_MAX_MS = 5_000;
 
 /** MQTT 5, 3.4.2.1 */
 const NO_MATCHING_SUBSCRIBERS = 0x10;
+
 /**
  * One MQTT connection, made again and again until it is stopped.
  *
@@ -185,8 +186,8 @@ export class Connection {
   }
 
   /**
-   * Calls `handler` for each message that matches `filter`, at QoS 1 at most, now and after every reconnect, until the function that it
-   * gives is called. Fulfils when the broker has granted it, or at once while there is no connection.
+   * Calls `handler` for each message that matches `filter`, at QoS 1 at most, now and after every reconnect, until the
+   * function that it gives is called. Fulfils when the broker has granted it, or at once while there is no connection.
    */
   subscribe(filter: string, handler: MessageHandler, options: SubscribeOptions = {}): Promise<() => void> {
     return this.#subscriptions.add(filter, handler, options);

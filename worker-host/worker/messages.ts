@@ -8,7 +8,7 @@ export interface ConfigSpec {
   values: Record<string, unknown>;
   /** Its file, as it is shown to people; the one to write where there is none. */
   file: string;
-  /** The line of each key, by its JSON pointer (RFC 6901). */
+  /** The line of each key, by the keys that lead to it, as they are, each after a slash: `/targets/0/ms`. */
   lines: Record<string, number>;
 }
 

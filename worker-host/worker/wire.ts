@@ -22,8 +22,9 @@ export interface PublishOptions {
 }
 
 /**
- * What became of a message: `sent` (acknowledged by the broker, or written out at QoS 0), `unheard` (as `sent`, and a
- * broker that speaks MQTT 5 said that nobody is subscribed) or `dropped`.
+ * What became of a message: `sent` (acknowledged by the broker, or written out at QoS 0; or it is retained, and goes out
+ * when the broker takes more), `unheard` (as `sent`, and a broker that speaks MQTT 5 said that nobody is subscribed) or
+ * `dropped` (for now, where it is retained: the next connection brings it).
  */
 export type PublishResult = "sent" | "unheard" | "dropped";
 
@@ -32,7 +33,7 @@ export interface Message {
   topic: string;
   payload: Uint8Array;
   qos: 0 | 1 | 2;
-  /** It was retained by the broker before we subscribed. */
+  /** It was retained by the broker before we subscribed; with `retainAsPublished`, also one that was published so since. */
   retain: boolean;
   /** MQTT 5: where its sender wants the reply. */
   responseTopic?: string;
