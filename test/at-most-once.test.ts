@@ -110,3 +110,23 @@ test("the last 1024 of them are remembered", async () => {
   expect(await fire("one more")).toMatchObject({ status: "ok" });
   expect(await fire("a")).toMatchObject({ status: "ok" });
 });
+
+test("what a worker ran in a process of its own is not forgotten where another leaves the one that it was in before", async () => {
+  const good = workerSource("do_ping() { this.telemetry('pong', 1); }");
+  const { client, fire } = await start({ "lab/backend/config.yaml": "{}", "good/backend/worker.ts": good });
+  const tell = async (action: string, args: unknown) => {
+    await client.command("worker_host", { action, args, reply_to: `halloween/cli/reply/${action}` });
+    expect(await client.expect(`halloween/cli/reply/${action}`)).toContain('"ok"');
+  };
+  expect(await fire("before")).toMatchObject({ status: "ok" });
+  let again = client.expectNext("halloween/lab/status/availability", "online");
+  await tell("configure", { id: "lab", config: { worker: { isolation: "own" } } });
+  await again;
+  expect(await fire("a")).toMatchObject({ status: "ok" });
+  again = client.expectNext("halloween/lab/status/availability", "online");
+  await client.command("lab", "die");
+  await client.expect("halloween/lab/status/error", /the process of lab died .*starting it again/);
+  await tell("stop_worker", "good");
+  await again;
+  expect(await fire("a")).toMatchObject(AGAIN);
+});

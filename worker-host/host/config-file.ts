@@ -35,7 +35,7 @@ export const PLAIN_YAML = { schema: "core", resolveKnownTags: false, logLevel: "
 export interface ConfigFile extends ParsedConfig {
   /** `undefined` where there is none. */
   path?: string;
-  /** The line of each key, by its JSON pointer (RFC 6901): `/targets/0/ms`. */
+  /** The line of each key, by its keys, each after a `/`: `/targets/0/ms`. */
   lines: Record<string, number>;
 }
 

@@ -99,7 +99,7 @@ export class RunnerSlot {
       onMessage: (message) => {
         if (this.#process === launched) this.#receive(message);
       },
-      onSeen: (seen) => this.#keepSeen(seen),
+      onSeen: (seen) => this.#keepSeen(seen, this.#workers),
       onExit: (reason, offender) => {
         if (this.#process === launched) this.#ended(reason, offender);
       },
@@ -156,9 +156,9 @@ export class RunnerSlot {
     this.#send({ type: "lock_out", id, ...(reason === undefined ? {} : { reason }) });
   }
 
-  /** Has what its workers have seen known to all processes, before one of them goes elsewhere. */
-  shareSeen(): void {
-    if (this.#process) this.#keepSeen(this.#process.seen());
+  /** Has what a worker has seen known to all processes, before it goes elsewhere. */
+  shareSeen(id: string): void {
+    if (this.#process) this.#keepSeen(this.#process.seen(), new Set([id]));
   }
 
   stop(id: string, quiet: boolean): void {
@@ -236,8 +236,9 @@ export class RunnerSlot {
     this.#send({ type: "start", spec, run, ...options, seen: this.options.seen.get(spec.id) ?? [] });
   }
 
-  #keepSeen(seen: Map<string, string[]>): void {
-    for (const [id, ids] of seen) this.options.seen.set(id, ids);
+  /** Of those who have gone elsewhere, a process knows only what was before that. */
+  #keepSeen(seen: Map<string, string[]>, whose: { has: (id: string) => boolean }): void {
+    for (const [id, ids] of seen) if (whose.has(id)) this.options.seen.set(id, ids);
   }
 
   #receive(message: Exclude<FromRunner, { type: "beat" }>): void {

@@ -168,7 +168,7 @@ export class Supervisor {
     this.#restarts.forget(record);
     record.slot?.stop(record.planned.id, quiet);
     await this.records.ended(record);
-    record.slot?.shareSeen();
+    record.slot?.shareSeen(record.planned.id);
     this.records.end(record, "stopped");
     if (record.slot) await this.#slots.leave(record.slot);
     delete record.slot;

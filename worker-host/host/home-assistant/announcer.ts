@@ -1,5 +1,5 @@
 import type { HomeAssistantTopics } from "../../contract/home-assistant.ts";
-import { decodeText, jsonIn } from "../../contract/payload.ts";
+import { jsonOf } from "../../contract/payload.ts";
 import type { Message } from "../../worker/wire.ts";
 import type { Presence } from "../presence.ts";
 import type { Device } from "./devices.ts";
@@ -95,7 +95,7 @@ export class Announcer {
 
 /** Those of a config that an earlier start has published. */
 function platformsIn(payload: Uint8Array): Platforms {
-  const config = payload.length > LONGEST_CONFIG ? undefined : jsonIn(decodeText(payload) ?? "");
+  const config = payload.length > LONGEST_CONFIG ? undefined : jsonOf(payload);
   const { components } = (config ?? {}) as { components?: unknown };
   const entries = typeof components === "object" && components !== null ? Object.entries(components) : [];
   return new Map(

@@ -1,6 +1,6 @@
 import { isDeeperThan, MOST_LEVELS } from "../../contract/depth.ts";
 import { LONGEST_DESCRIPTION } from "../../contract/description.ts";
-import { decodeText, jsonIn } from "../../contract/payload.ts";
+import { jsonOf } from "../../contract/payload.ts";
 import { assertKey } from "../../contract/topics.ts";
 import { type Args, argsOf, type Fields, fieldsOf } from "./args.ts";
 
@@ -49,7 +49,7 @@ const LONGEST_UNIT = 20;
 /** Reads what matters of a description, whoever published it. Never throws. */
 export function readDescription(payload: Uint8Array): ReadDescription {
   if (payload.length > LONGEST_DESCRIPTION) return { fault: `it has ${payload.length} bytes` };
-  const value = jsonIn(decodeText(payload) ?? "");
+  const value = jsonOf(payload);
   if (typeof value !== "object" || value === null || isDeeperThan(value, MOST_LEVELS))
     return { fault: "it is no JSON" };
   const fields = value as Fields;
