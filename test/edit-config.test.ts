@@ -310,6 +310,9 @@ test("what can't be edited is refused, with its place", () => {
   expect(refusal("config.yaml", "b: 1\n", [], { "<<": 1 })).toBe(
     "invalid_config config.yaml: is written in a way in which << can't be changed: do it by hand",
   );
+  expect(refusal("config.yaml", "&\0")).toBe(
+    "invalid_config config.yaml: is written in a way in which a can't be changed: do it by hand",
+  );
   // Each try to write it made the file bigger: minutes, in which the host stood still.
   const large = Object.fromEntries(Array.from({ length: 900 }, (_, at) => [`k${at}`, "x".repeat(55)]));
   expect(refusal("config.yaml", "b: 1\n", [], { a: [{ "<<": large }] })).toBe(

@@ -61,11 +61,21 @@ export function editConfigText(name: string, text: string, at: readonly string[]
   const merged = mergePatch(old, carried(patch, name, []) as Values);
   if (isDeepStrictEqual(old, merged)) return text;
   const next = withValuesAt(root, at, merged);
-  const edited = rewriteText(source, json, next);
-  if (!isDeepStrictEqual(meaningOf(edited, json), next) || tooDeepAt(edited) !== undefined) {
-    throw unwritable(name, Object.keys(patch).join(", "));
-  }
+  const edited = rewritten(source, json, next);
+  if (edited === undefined) throw unwritable(name, Object.keys(patch).join(", "));
   return mark + edited;
+}
+
+/** The text with other values; `undefined` where it wouldn't say them. */
+function rewritten(source: string, json: boolean, next: Values): string | undefined {
+  try {
+    const edited = rewriteText(source, json, next);
+    return isDeepStrictEqual(meaningOf(edited, json), next) && tooDeepAt(edited) === undefined ? edited : undefined;
+  } catch (error) {
+    // What the package reads, such as an anchor with a control character, it doesn't always write.
+    if (error instanceof Error && !(error instanceof TypeError)) return undefined;
+    throw error;
+  }
 }
 
 /** RFC 7396, section 2. A key such as `__proto__` is one like any other. */

@@ -11,7 +11,7 @@ const RETAINED_MS = 2_000;
 export class Listener {
   /** When the broker answered its subscription, in ms since 1970. */
   #answeredAt: number | undefined;
-  /** The topics of which it was told while it is new. */
+  /** The topics whose retained messages it had while it is new. */
   readonly #told = new Set<string>();
   #ended = false;
 
@@ -43,16 +43,17 @@ export class Listener {
   }
 
   /**
-   * Whether it is to have that message: what is retained is no newer than what it was told of the same topic.
+   * Whether it is to have that message: what is retained it has once.
    *
    * @param forNew it came because of those who are new
    */
   wants({ topic, retain }: Message, forNew: boolean): boolean {
     if (this.#ended || this.retainAsPublished) return !this.#ended;
     const { isNew } = this;
-    if (retain && ((forNew && !isNew) || this.#told.has(topic))) return false;
+    if (!isNew) this.#told.clear();
+    if (!retain) return true;
+    if ((forNew && !isNew) || this.#told.has(topic)) return false;
     if (isNew) this.#told.add(topic);
-    else this.#told.clear();
     return true;
   }
 }
