@@ -24,7 +24,8 @@ const decorators: Plugin = {
 /** Suites that know no broker, or only the embedded one: on mosquitto they would do the same once more. */
 const WITHOUT_A_BROKER = [
   ...["bench", "bus-line", "check", "config-file", "config-properties", "docs", "firmware-docs"],
-  ...["home-assistant-properties", "house", "log-tail", "new", "package", "service", "settings-properties", "soak"],
+  ...["home-assistant-properties", "house", "log-tail", "new", "package", "runner-slot", "service"],
+  ...["settings-properties", "soak"],
   ...["contract/*", "worker/loop", "worker/scope"],
 ].map((name) => `test/${name}.test.ts`);
 
@@ -42,6 +43,7 @@ export default defineConfig({
       ...[...configDefaults.exclude, "test/faults/**", "test/firmware/**"],
       ...(process.env.TEST_BROKER === "mosquitto" ? WITHOUT_A_BROKER : []),
     ],
+    setupFiles: [new URL("./test/harness/properties.ts", import.meta.url).pathname],
     pool: "forks",
     maxWorkers: 2,
     testTimeout: 30_000,
