@@ -92,7 +92,7 @@ describe("what is on goes off", () => {
     bench.board.tell({ watchdog: false });
     const off = bench.board.pinTurns(PUMP, 0);
     // Its state is published when the pump is on.
-    bench.board.tell({ publish_stall_ms: 2000 });
+    await bench.board.told({ publish_stall_ms: 2000 });
     await fog(bench, 300);
     await off;
     bench.board.tell({ publish_stall_ms: 0 });

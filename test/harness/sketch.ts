@@ -66,6 +66,14 @@ export class Board {
     this.child.stdin?.write(`${JSON.stringify(line)}\n`);
   }
 
+  /** One line on its stdin; fulfils when it has been taken: what comes next is no JSON object, which it answers. */
+  async told(line: object): Promise<void> {
+    const answered = this.trace.next(({ error }) => error !== undefined, "its word on the next line");
+    this.tell(line);
+    this.child.stdin?.write("-\n");
+    await answered;
+  }
+
   /** Sets an input. */
   set(pin: number, value: 0 | 1): void {
     this.tell({ pin, value });
