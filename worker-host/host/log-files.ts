@@ -2,6 +2,7 @@ import type { Readable } from "node:stream";
 import { describeError } from "../contract/errors.ts";
 import { type Clock, delay, within } from "../worker/clock.ts";
 import { RotatingFile } from "./rotating-file.ts";
+import { Turns } from "./turns.ts";
 
 export interface LogFilesOptions {
   folder: string;
@@ -50,8 +51,8 @@ export class LogFiles {
   #bytes = 0;
   #failed = false;
   #soon = false;
-  /** One after the other: two that rotate the same files would lose some. */
-  #written: Promise<void> = Promise.resolve();
+  /** Two that rotate the same files at once would lose some. */
+  readonly #turns = new Turns();
   #tell: (text: string) => void = () => {};
 
   constructor(private readonly options: LogFilesOptions) {}
@@ -117,8 +118,7 @@ export class LogFiles {
   }
 
   #write(): Promise<void> {
-    this.#written = this.#written.then(() => this.#writeAll());
-    return this.#written;
+    return this.#turns.take(() => this.#writeAll());
   }
 
   async #writeAll(): Promise<void> {
