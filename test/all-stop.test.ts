@@ -16,6 +16,12 @@ export class Worker extends BaseWorker {
   }
   @command({ safe: true })
   do_lights() { this.telemetry("lights", "on"); }
+  @command({ safe: true })
+  do_rig() {
+    const until = Date.now() + 100;
+    while (Date.now() < until);
+    this.telemetry("rigged", 1);
+  }
   do_ping() { this.telemetry("pong", 1); }
   do_stop() { this.telemetry("stopped", 1); }
   onAllStop() { this.telemetry("all_stop", 1); }
@@ -151,8 +157,9 @@ test("where file and topic differ, engaged wins; a file that can't be read count
   const engaged = client.expectNext(TOPIC, "engaged");
   await client.publish(TOPIC, "clear", { retain: true });
   await engaged;
+  const clear = client.expectNext(TOPIC, "clear");
   await client.command("worker_host", "all_clear");
-  await client.expectNext(TOPIC, "clear");
+  await clear;
   await client.command("fogger", "ping");
   await client.expect("halloween/fogger/telemetry/pong");
 
@@ -187,6 +194,20 @@ test("it is heard while workers are still coming up, even retained; and again an
   await client.command("worker_host", "all_stop");
   await stopped;
   expect(client.texts("halloween/slow/status/availability")).toEqual([]);
+});
+
+test("its topic says clear when every worker takes commands again, the busy one too", async () => {
+  const { client } = await startFogger();
+  await client.command("worker_host", "all_stop");
+  await client.expect("halloween/fogger/telemetry/all_stop");
+  const clear = client.expectNext(TOPIC, "clear");
+  await client.command("fogger", "rig");
+  await client.command("worker_host", "all_clear");
+  await clear;
+  expect(client.texts("halloween/fogger/telemetry/rigged")).toHaveLength(1);
+  await client.command("fogger", "ping");
+  await client.expect("halloween/fogger/telemetry/pong");
+  expect(client.texts("halloween/fogger/status/warn")).toEqual([]);
 });
 
 test("a worker can engage it", async () => {

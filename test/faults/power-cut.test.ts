@@ -60,7 +60,9 @@ test.runIf(BROKER === "mosquitto")(
     const offline = ({ topic, text }: { topic: string; text: string }) =>
       topic === "halloween/fogger_hw/status/availability" && text === "offline";
     await after.seen.find(offline, "the board to be set offline", 90_000);
+    const clear = after.expectNext(TOPIC, "clear");
     await after.command("worker_host", "all_clear");
+    await clear;
     await after.command("fogger", "ping");
     await after.expect("halloween/fogger/telemetry/pong");
     expect(after.texts("halloween/fogger/telemetry/fog")).toEqual([]);

@@ -83,7 +83,7 @@ export class AllStop {
   }
 
   /**
-   * Clears it; starts nothing by itself.
+   * Clears it; starts nothing by itself. Its topic says so when every worker takes commands again.
    *
    * @throws Error where its file can't be written: it stays engaged
    */
@@ -98,9 +98,9 @@ export class AllStop {
       if (engagements !== this.#engagements) return this.#state;
       this.#state = next;
       log.warn(next, "all-stop is cleared");
-      publish(false);
       await tell(false);
-      return next;
+      if (engagements === this.#engagements) publish(false);
+      return this.#state;
     });
   }
 
