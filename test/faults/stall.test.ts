@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { WebSocket } from "ws";
 import { startBroker } from "../harness/broker.ts";
 import { TestClient } from "../harness/client.ts";
-import { workerSource } from "../harness/folder.ts";
+import { makeFolder, workerSource, writeFiles } from "../harness/folder.ts";
 import { startHost } from "../harness/host.ts";
 import { expectOthersWell, IMPORTS, PING, ROOMY, restarted, startThree } from "../harness/three.ts";
 
@@ -119,11 +119,10 @@ test("several at once: each is named, in its turn, and the others go on", async 
   const ids = ["bad1", "bad2", "bad3"];
   for (const [index, id] of ids.entries()) {
     const hangs = client.expect(`halloween/${id}/status/error`, /hangs at .*\((spin|do_go)/);
-    const back = ["a_good", ...ids.slice(index + 1)].map(async (other) => {
-      // Only then: it may still say that it is online after it was started the last time.
-      await client.expectNext(`halloween/${other}/status/availability`, "offline");
-      await client.expectNext(`halloween/${other}/status/availability`, "online");
-    });
+    // Offline first: it may still say that it is online after it was started the last time.
+    const back = ["a_good", ...ids.slice(index + 1)].map((other) =>
+      client.expectSeries(`halloween/${other}/status/availability`, "offline", "online"),
+    );
     await client.command(id, "go");
     await Promise.all([hangs, ...back]);
   }
@@ -178,4 +177,37 @@ test("what a killed worker's fellows had switched on goes off before they take a
   // online (first start), offline (its process died), and not online again before that.
   expect(before.map(({ text }) => text)).toEqual(["online", "offline"]);
   await host.stop();
+});
+
+test("an edit of a config while the process hangs is there after its end; one that was refused before isn't", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const levels = (more: string) =>
+    workerSource(
+      `static config = z.object({ level: z.number().max(9) });
+       start() { this.telemetry('level', this.config.level); }
+       onConfig({ level }) { this.telemetry('level', level); }
+       ${more}`,
+      IMPORTS,
+    ).replace("BaseWorker", "BaseWorker, z");
+  const ids = ["bad", "edited", "refused"];
+  const files = ids.flatMap((id) => [
+    [`props/${id}/backend/worker.ts`, levels(id === "bad" ? "do_go() { spin(); }" : "")],
+    [`props/${id}/backend/config.yaml`, "level: 1\n"],
+  ]);
+  const cwd = makeFolder(Object.fromEntries(files));
+  await startHost({ broker, cwd, env: ROOMY });
+  const edit = (id: string, level: number) =>
+    writeFiles(cwd, { [`props/${id}/backend/config.yaml`]: `level: ${level}\n` });
+  for (const id of ids) await client.expect(`halloween/${id}/telemetry/level`, "1");
+  edit("refused", 10);
+  await client.expect("halloween/refused/status/error", /level: .*the old config stays/);
+
+  const levelsAfter = Object.entries({ bad: "2", edited: "2", refused: "1" }).map(([id, level]) =>
+    client.expectNext(`halloween/${id}/telemetry/level`, level),
+  );
+  await client.command("bad", "go");
+  for (const id of ["bad", "edited"]) edit(id, 2);
+  await client.expect("halloween/bad/status/error", /hangs at/);
+  await Promise.all(levelsAfter);
 });

@@ -11,6 +11,8 @@ import { type Offender, WatchedRunner } from "./watched-runner.ts";
 export interface Checked {
   fault?: string;
   warnings: string[];
+  /** The fault is that its process died. */
+  died?: boolean;
 }
 
 export interface RunnerSlotOptions {
@@ -79,11 +81,8 @@ export class RunnerSlot {
   /** Asks its process for what its workers have done; fulfils when that has answered, or not in time. */
   async stats(): Promise<void> {
     if (!this.#process) return;
-    await within(
-      this.options.clock,
-      STATS_MS,
-      this.#ask((request) => ({ type: "stats", request })),
-    );
+    const answer = this.#ask((request) => ({ type: "stats", request }));
+    await within(this.options.clock, STATS_MS, answer);
   }
 
   /** Starts the process ahead of its workers, since it takes a while to come up. */
@@ -132,9 +131,7 @@ export class RunnerSlot {
     else if (!this.#process) this.#launch(options.recover);
   }
 
-  /**
-   * Tells its workers of all-stop; a process that doesn't heed it in time is ended. Fulfils when all have been told.
-   */
+  /** Tells its workers of all-stop, and ends a process that doesn't heed it in time; fulfils when all are told. */
   async allStop(engaged: boolean): Promise<void> {
     if (this.#setup) this.#setup = { ...this.#setup, allStop: engaged };
     const told = this.#process;
@@ -149,11 +146,8 @@ export class RunnerSlot {
 
   /** Has a worker take no command but `stop`, or with no reason any command again. */
   lockOut(id: string, reason: string | undefined): void {
-    const known = this.#workers.get(id);
-    if (!known) return;
-    const { lockedOut: _, ...spec } = known.spec;
-    this.#workers.set(id, { ...known, spec: { ...spec, ...(reason === undefined ? {} : { lockedOut: reason }) } });
-    this.#send({ type: "lock_out", id, ...(reason === undefined ? {} : { reason }) });
+    this.#respec(id, { lockedOut: reason });
+    this.#send({ type: "lock_out", id, reason });
   }
 
   /** Has what a worker has seen known to all processes, before it goes elsewhere. */
@@ -176,14 +170,21 @@ export class RunnerSlot {
     this.#send({ type: "gate", open });
   }
 
-  /** Gives a worker its new config. */
+  /** Gives a worker its new config; where its process dies meanwhile, it has that one in the next. */
   async configure(id: string, next: Pick<WorkerSpec, "config" | "about">): Promise<Checked> {
     this.open();
+    const before = this.#workers.get(id)?.spec;
+    this.#respec(id, next);
     const checked = await this.#ask((request) => ({ type: "configure", request, id, ...next }));
-    const known = this.#workers.get(id);
-    // After a crash it starts with what it last took.
-    if (known && checked.fault === undefined) this.#workers.set(id, { ...known, spec: { ...known.spec, ...next } });
+    if (checked.died) return { warnings: [] };
+    if (before && checked.fault !== undefined) this.#respec(id, { config: before.config, about: before.about });
     return checked;
+  }
+
+  /** Has a worker start with these after a crash. */
+  #respec(id: string, changed: Partial<WorkerSpec>): void {
+    const known = this.#workers.get(id);
+    if (known) this.#workers.set(id, { ...known, spec: { ...known.spec, ...changed } });
   }
 
   /** Loads a worker and checks its config, without starting it. */
@@ -211,7 +212,7 @@ export class RunnerSlot {
   #leave(): void {
     this.#process = undefined;
     this.#endPause();
-    this.#failRequests("it was ended");
+    this.#failRequests({ fault: "it was ended" });
   }
 
   #send(message: ToRunner): void {
@@ -269,7 +270,7 @@ export class RunnerSlot {
     this.#bytes = undefined;
     if (this.options.counts) this.options.counts.deaths++;
     this.#killGroups();
-    this.#failRequests(`the process of the worker died (${reason})`);
+    this.#failRequests({ fault: `the process of the worker died (${reason})`, died: true });
     if (offender) this.#workers.delete(offender.id);
     this.options.onDied([...this.#workers.keys()], reason, offender);
     if (this.empty) return;
@@ -286,8 +287,8 @@ export class RunnerSlot {
     this.#callOff = clock.after(ms, () => this.#launch(true));
   }
 
-  #failRequests(fault: string): void {
-    for (const resolve of this.#requests.values()) resolve({ fault, warnings: [] });
+  #failRequests(why: Omit<Checked, "warnings">): void {
+    for (const resolve of this.#requests.values()) resolve({ ...why, warnings: [] });
     this.#requests.clear();
   }
 

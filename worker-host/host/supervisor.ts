@@ -138,8 +138,8 @@ export class Supervisor {
     record.slot = slot;
     record.run++;
     const lockedOut = this.options.lockedOut(record.planned.id);
-    const spec = specOf(record.planned, record.bundle, this.options);
-    slot.start({ ...spec, ...(lockedOut === undefined ? {} : { lockedOut }) }, record.run, { patient, recover });
+    const spec = { ...specOf(record.planned, record.bundle, this.options), lockedOut };
+    slot.start(spec, record.run, { patient, recover });
   }
 
   /** Gives a running worker what its config file says now. */

@@ -31,11 +31,8 @@ export class Brake {
 
   /** It takes no command but `stop` until it is released; `undefined` releases it. */
   lockOut(reason: string | undefined): void {
-    const { spec } = this.options;
-    delete spec.lockedOut;
-    if (reason === undefined) return;
-    spec.lockedOut = reason;
-    void this.halt("locked out");
+    this.options.spec.lockedOut = reason;
+    if (reason !== undefined) void this.halt("locked out");
   }
 
   /** Ends what the worker is doing, and switches off what it switched on; it stays up. Never rejects. */

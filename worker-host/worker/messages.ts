@@ -35,7 +35,7 @@ export interface WorkerSpec {
   config: ConfigSpec;
   about: About;
   /** Why it takes no command but `stop`. */
-  lockedOut?: string;
+  lockedOut?: string | undefined;
 }
 
 /** How often a runner says that it is not held up, in ms. */
@@ -87,7 +87,7 @@ export type ToRunner =
   /** Engages all-stop, or clears it; answered when all workers have been told. */
   | { type: "all_stop"; request: number; engaged: boolean }
   /** A worker takes no command but `stop`; without a reason it does again. */
-  | { type: "lock_out"; id: string; reason?: string }
+  | { type: "lock_out"; id: string; reason: string | undefined }
   /** Asks for what its workers have done since this was last asked. */
   | { type: "stats"; request: number }
   /** Loads a worker and checks its config, without starting it. */
