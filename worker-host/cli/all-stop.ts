@@ -16,7 +16,7 @@ export interface AllStopOptions extends ClientDependencies {
 /** Engages or clears all-stop. Where no host answers, every prop and board is told to stop all the same. */
 export function allStop(settings: Settings, options: AllStopOptions): Promise<Outcome> {
   const { action, reason, newId } = options;
-  const { broadcast } = new Topics(settings.prefix, settings.name);
+  const { broadcast } = new Topics(settings.prefix);
   return tellHost(settings, {
     ...options,
     args: { by: "cli", ...(reason === undefined ? {} : { reason }) },

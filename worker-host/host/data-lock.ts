@@ -81,16 +81,23 @@ export class DataLock {
 
   /** Gives it up, if it is ours, and its folder. */
   release(): void {
-    const { log } = this.options;
     const { data } = this.options.settings;
-    const text = this.#text;
+    const file = lockFileOf(data);
+    const [text, scratch] = [this.#text, this.#scratch];
     this.#text = undefined;
+    if (scratch !== undefined)
+      this.#leaveNot(`the temporary folder ${scratch}`, () => rmSync(scratch, { recursive: true, force: true }));
+    if (text === undefined) return;
+    this.#leaveNot(`the lock on ${data}`, () => {
+      if (read(file) === text) rmSync(file, { force: true });
+    });
+  }
+
+  #leaveNot(what: string, remove: () => void): void {
     try {
-      if (this.#scratch !== undefined) rmSync(this.#scratch, { recursive: true, force: true });
-      if (text === undefined) return;
-      if (read(lockFileOf(data)) === text) rmSync(lockFileOf(data), { force: true });
+      remove();
     } catch (error) {
-      log.warn(`the lock on ${data} stays behind: ${describeError(error)}`);
+      this.options.log.warn(`${what} stays behind: ${describeError(error)}`);
     }
   }
 

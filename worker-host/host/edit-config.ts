@@ -72,7 +72,7 @@ function rewritten(source: string, json: boolean, next: Values): string | undefi
     const edited = rewriteText(source, json, next);
     return isDeepStrictEqual(meaningOf(edited, json), next) && tooDeepAt(edited) === undefined ? edited : undefined;
   } catch (error) {
-    // What the package reads, such as an anchor with a control character, it doesn't always write.
+    // What the package reads, such as an anchor with a control character, it doesn't always write. A TypeError is a bug.
     if (error instanceof Error && !(error instanceof TypeError)) return undefined;
     throw error;
   }
