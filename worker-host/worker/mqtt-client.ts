@@ -69,7 +69,7 @@ export function createClient(
 }
 
 /** How many messages one connection handles, at most, in a turn of the event loop. */
-const TURN_MESSAGES = 16;
+const TURN_MESSAGES = 32;
 /** How long they may take together, in ms. */
 const TURN_MS = 1;
 

@@ -9,13 +9,15 @@ import type { Message, MessageHandler } from "./wire.ts";
 export interface SubscribeOptions {
   /** MQTT 5, 3.8.3.1: `message.retain` tells of every message that was published with the retain flag, live ones too. */
   retainAsPublished?: boolean;
+  /** No other filter of this connection matches its topic: its messages need no identifier, which takes time to read. */
+  alone?: boolean;
 }
 
 interface Subscription extends SubscribeOptions {
   /** It has no wildcard. */
   exact: boolean;
   /** MQTT 5, 3.8.2.1.2: comes with each message that is sent because of it. */
-  identifier: number;
+  identifier: number | undefined;
   listeners: Set<Listener>;
 }
 
@@ -26,7 +28,7 @@ export interface SubscriptionsOptions {
   client: () => MqttClient | undefined;
 }
 
-/** Of all that have no wildcard: a topic matches one of them at most. */
+/** Of those that have no wildcard: a topic matches one of them at most. */
 const EXACT = 1;
 
 /** What a connection is subscribed to, at QoS 1 at most, over its reconnects. */
@@ -59,7 +61,8 @@ export class Subscriptions {
 
   #create(filter: string, options: SubscribeOptions): Subscription {
     const exact = !/[+#]/.test(filter);
-    return { ...options, exact, identifier: exact ? EXACT : ++this.#lastIdentifier, listeners: new Set() };
+    const identifier = options.alone ? undefined : exact ? EXACT : ++this.#lastIdentifier;
+    return { ...options, exact, identifier, listeners: new Set() };
   }
 
   /**
@@ -77,7 +80,7 @@ export class Subscriptions {
   receive(message: Message, identifiers?: readonly number[]): void {
     const listeners: Listener[] = [];
     for (const [filter, { exact, identifier, listeners: all }] of this.#known) {
-      if (identifiers && !identifiers.includes(identifier)) continue;
+      if (identifiers && (identifier === undefined || !identifiers.includes(identifier))) continue;
       if (exact ? filter === message.topic : matchesFilter(filter, message.topic)) listeners.push(...all);
     }
     // What is retained is for those who have just come; if it comes later than that, for all.
@@ -112,18 +115,18 @@ export class Subscriptions {
   }
 
   async #grant(client: MqttClient, subscriptions: ReadonlyMap<string, Subscription>): Promise<void> {
-    const all = [...subscriptions];
-    if (!this.#identified) return this.#ask(client, all);
     // An identifier is one of a whole SUBSCRIBE.
-    const groups = [
-      all.filter(([, { exact }]) => exact),
-      ...all.filter(([, { exact }]) => !exact).map((subscription) => [subscription]),
-    ];
-    await Promise.all(groups.map((group) => this.#ask(client, group, group[0]?.[1].identifier)));
+    const groups = new Map<number | undefined, [filter: string, Subscription][]>();
+    for (const each of subscriptions) {
+      const identifier = this.#identified ? each[1].identifier : undefined;
+      const group = groups.get(identifier) ?? [];
+      group.push(each);
+      groups.set(identifier, group);
+    }
+    await Promise.all([...groups].map(([identifier, group]) => this.#ask(client, group, identifier)));
   }
 
   async #ask(client: MqttClient, subscriptions: [filter: string, Subscription][], identifier?: number): Promise<void> {
-    if (subscriptions.length === 0) return;
     const asking = subscriptions.flatMap(([, { listeners }]) => [...listeners]);
     const wanted = Object.fromEntries(
       subscriptions.map(([filter, { retainAsPublished: rap = false }]) => [filter, { qos: 1 as const, rap }]),

@@ -47,7 +47,7 @@ export class WorkerWire implements Wire {
 
   /** Subscribes to what this worker is told to do. */
   async subscribeOwn(topic: string, handler: MessageHandler, options: SubscribeOptions = {}): Promise<void> {
-    await this.#connection.subscribe(topic, handler, options);
+    await this.#connection.subscribe(topic, handler, { ...options, alone: true });
   }
 
   /** Lets nobody else's `offline` stand for this worker's, nor that somebody cleared what it retains. */
