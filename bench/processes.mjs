@@ -1,4 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { sum } from "./statistics.mjs";
 
 /** Only Linux tells of it. */
 export const canMeasureMemory = existsSync("/proc/self/smaps_rollup");
@@ -43,11 +44,17 @@ export function childrenOfAll() {
   return children;
 }
 
-/** The memory of a process in MB: each page that n processes share counts for a n-th. @param {number} pid */
-export function memoryMb(pid) {
-  const [, kilobytes] = /^Pss:\s+(\d+)/m.exec(tellsOf(pid, "smaps_rollup")) ?? [];
-  return kilobytes === undefined ? undefined : Number(kilobytes) / 1024;
+/** @param {number} pid @param {RegExp} lines of the file, with the kilobytes in a group */
+function memoryOf(pid, lines) {
+  const kilobytes = [...tellsOf(pid, "smaps_rollup").matchAll(lines)].map(([, each]) => Number(each));
+  return kilobytes.length === 0 ? undefined : sum(kilobytes) / 1024;
 }
+
+/** The memory of a process in MB: each page that n processes share counts for a n-th. @param {number} pid */
+export const memoryMb = (pid) => memoryOf(pid, /^Pss:\s+(\d+)/gm);
+
+/** The memory in MB that a process shares with nobody, so that it doesn't change with who else runs. @param {number} pid */
+export const privateMemoryMb = (pid) => memoryOf(pid, /^Private_(?:Clean|Dirty):\s+(\d+)/gm);
 
 /** The CPU time that a process has taken, in ms; the kernel counts in hundredths of a second. @param {number} pid */
 export function cpuTimeMs(pid) {

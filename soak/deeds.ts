@@ -60,6 +60,7 @@ export class Deeds {
         return this.#everything();
       case "all_stop":
       case "all_clear":
+      case "reset_fault":
       case "arm":
         this.#note(deed);
         return operator.do(deed);

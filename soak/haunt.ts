@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { canConnect } from "../bench/ports.mjs";
 import { BOARDS, type BoardRole, BUTTON, INPUT_PIN } from "./cast.ts";
@@ -23,8 +23,11 @@ export class Haunt {
   readonly broker: Daemon;
   readonly host: Daemon;
   readonly boards: ReadonlyMap<string, Daemon>;
+  /** The folder in which each process of the host says what is on its heap. */
+  readonly #heaps: string;
 
   constructor(private readonly options: HauntOptions) {
+    this.#heaps = options.folder.in("heaps");
     this.broker = this.#makeBroker();
     this.host = this.#makeHost();
     this.boards = new Map(BOARDS.map((role) => [role.id, this.#makeBoard(role)]));
@@ -48,13 +51,18 @@ export class Haunt {
   }
 
   #makeHost(): Daemon {
-    const { root, folder, props, port, now, tell } = this.options;
+    const { root, folder, props, port, env, now, tell } = this.options;
     const args = [
       join(root, "worker-host/bin.cjs"),
       ...["--props", props, "--data", folder.in("data"), "--disable-all-builtins"],
       ...["--mqtt-host", "127.0.0.1", "--mqtt-port", String(port)],
     ];
     return this.#daemon("the host", process.execPath, args, {
+      env: {
+        ...env,
+        NODE_OPTIONS: `--require ${JSON.stringify(join(root, "soak/collect.cjs"))}`,
+        SOAK_HEAPS: this.#heaps,
+      },
       onLine: (line: string) => tell(logged(line, now())),
     });
   }
@@ -80,6 +88,13 @@ export class Haunt {
           tell({ at: now(), type: "output", board: id, pin, value });
       },
     });
+  }
+
+  /** What a collection last left on the heap of the host, or of one of its processes, once there was one. */
+  heapOf(pid: number): { heapMb?: number } {
+    const path = join(this.#heaps, String(pid));
+    const bytes = existsSync(path) ? Number(readFileSync(path, "utf8")) : 0;
+    return bytes > 0 ? { heapMb: bytes / 1_048_576 } : {};
   }
 
   board(id: string): Daemon {

@@ -1,4 +1,4 @@
-import { BOARDS, HOST, SOAK } from "./cast.ts";
+import { BOARDS, COFFIN, HOST, SOAK } from "./cast.ts";
 import type { Haunt } from "./haunt.ts";
 import type { Happening, Sent } from "./model/happenings.ts";
 import type { CommandStep } from "./schedule.ts";
@@ -45,7 +45,8 @@ export class Operator {
     this.#hostLives++;
   }
 
-  do(deed: "all_stop" | "all_clear" | "arm"): boolean {
+  do(deed: "all_stop" | "all_clear" | "reset_fault" | "arm"): boolean {
+    if (deed === "reset_fault") return this.tellWorker(COFFIN, "reset");
     if (deed === "arm") return this.tellWorker("coffin_jumper", "arm");
     this.#wanted = deed === "all_stop" ? "engaged" : "clear";
     this.#tellAllStop(deed === "all_stop");

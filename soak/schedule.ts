@@ -43,6 +43,7 @@ export type Deed =
   | "all_clear"
   | "press"
   | "release"
+  | "reset_fault"
   | "arm"
   | "scare";
 
@@ -186,7 +187,8 @@ function episode(dice: Dice, deed: Deed, atMs: number): DeedStep[] {
     case "press":
       return [step(deed), step("release", soon + 500), step("all_clear", soon + 1500)];
     case "scare":
-      return [step("arm"), step(deed, 1500)];
+      // A board that was reset while it moved waits until somebody has looked at it.
+      return [step("reset_fault"), step("arm", 1000), step(deed, 2500)];
     default:
       return [step(deed)];
   }

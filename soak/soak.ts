@@ -1,5 +1,5 @@
 import { freePort } from "../bench/ports.mjs";
-import { memoryMb } from "../bench/processes.mjs";
+import { privateMemoryMb } from "../bench/processes.mjs";
 import { HOST_BACK_MS, MEMORY_FROM_MS } from "./bounds.ts";
 import { BOARDS, EVERYBODY } from "./cast.ts";
 import { Deeds } from "./deeds.ts";
@@ -168,9 +168,9 @@ export class Soak {
     if (pid === undefined) return;
     const at = this.options.now();
     for (const each of [pid, ...runnersOf(pid)]) {
-      const mb = memoryMb(each);
+      const mb = privateMemoryMb(each);
       const role = each === pid ? "the host" : "a process of workers";
-      if (mb !== undefined) this.#tell({ at, type: "memory", pid: each, role, mb });
+      if (mb !== undefined) this.#tell({ at, type: "memory", pid: each, role, mb, ...haunt.heapOf(each) });
     }
   }
 

@@ -67,7 +67,8 @@ export type Happening = { at: number } & (
   | { type: "broker_down" }
   | { type: "broker_up" }
   | { type: "output"; board: string; pin: number; value: number }
-  | { type: "memory"; pid: number; role: string; mb: number }
+  /** What a process has to itself, and what a collection last left on its heap, in MB. */
+  | { type: "memory"; pid: number; role: string; mb: number; heapMb?: number }
   | { type: "log"; level: number; text: string; worker?: string }
   | { type: "failed"; who: string; how: string }
 );
