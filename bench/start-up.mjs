@@ -15,11 +15,14 @@ const ROUNDS = { mosquitto: 2, embedded: 1 };
 /** What a start leaves behind for the garbage collector is no part of what workers cost for long. */
 const SETTLE_MS = 3_000;
 /** V8 goes on compiling and collecting for a while. */
-const CALM_MS = 8_000;
+const CALM_MS = 20_000;
+/** As often as each worker says something. */
 const IDLE_MS = 5_000;
+/** V8 collects in one of them now and then: the median doesn't show it. */
+const IDLE_ROUNDS = 5;
 const IDLE_WORKERS = 50;
 
-/** One start: ms until online, MB afterwards, and what share of a core it takes with nothing to do. @typedef {{ ms: number, mb: number, idle: number }} Start */
+/** One start: ms until online, and MB afterwards. @typedef {{ ms: number, mb: number }} Start */
 
 /** @typedef {NonNullable<Row["target"]>} Target */
 /** @type {Record<string, { count: number, own?: boolean, online?: Target, memory?: Target }>} */
@@ -66,13 +69,11 @@ export async function measureStarts(broker) {
         : []),
     ];
   });
-  if (!canMeasureMemory) return rows;
-  const idle = row(
-    { ...common, name: `idle, ${IDLE_WORKERS} workers`, unit: "% of a core", target: { atMost: 1 } },
-    (starts["50 workers"] ?? []).map((start) => start.idle),
-    [median(none.map((start) => start.idle))],
-  );
-  return [...rows, idle];
+  // It takes a while, and hardly depends on the broker either.
+  if (!canMeasureMemory || broker === "embedded") return rows;
+  const [idle = [], idleNone = []] = await Promise.all([IDLE_WORKERS, 0].map((count) => measureIdle(broker, count)));
+  const name = `idle, ${IDLE_WORKERS} workers`;
+  return [...rows, row({ ...common, name, unit: "% of a core", target: { atMost: 1 } }, idle, idleNone)];
 }
 
 /** @param {string} broker @param {{ count: number, own?: boolean }} what @returns {Promise<Start>} */
@@ -87,18 +88,26 @@ async function measureStart(broker, { count, own = false }) {
   await host.ready;
   await sleep(SETTLE_MS);
   const mb = canMeasureMemory ? sum(host.processes().map((pid) => memoryMb(pid) ?? 0)) : 0;
-  const idle = canMeasureMemory && (count === 0 || count === IDLE_WORKERS) ? await idleShare(host) : 0;
   await host.stop();
   await mosquitto?.stop();
-  return { ms: online - host.startedAt, mb, idle };
+  return { ms: online - host.startedAt, mb };
 }
 
-/** @param {import("./host-process.mjs").HostProcess} host @returns {Promise<number>} % of a core */
-async function idleShare({ processes }) {
+/** What a host takes with nothing to do, in % of a core. @param {string} broker @param {number} count @returns {Promise<number[]>} */
+async function measureIdle(broker, count) {
+  const mosquitto = await startBroker(broker);
+  const host = await startHost(propIds(count), mosquitto?.port);
+  await host.ready;
   await sleep(CALM_MS);
-  const used = () => sum(processes().map(cpuTimeMs));
-  const began = performance.now();
-  const before = used();
-  await sleep(IDLE_MS);
-  return ((used() - before) / (performance.now() - began)) * 100;
+  const used = () => sum(host.processes().map(cpuTimeMs));
+  /** @type {number[]} */
+  const shares = [];
+  while (shares.length < IDLE_ROUNDS) {
+    const [began, before] = [performance.now(), used()];
+    await sleep(IDLE_MS);
+    shares.push(((used() - before) / (performance.now() - began)) * 100);
+  }
+  await host.stop();
+  await mosquitto?.stop();
+  return shares;
 }
