@@ -8,6 +8,8 @@
 const uint8_t BUTTON_PIN = 27;
 const uint8_t LAMP_PIN = 26;
 const uint32_t AGAIN_MS = 500;
+/// Whom it tells. Each host has a latch of its own: with several, all of their names.
+const char* const HOSTS[] = {"worker_host"};
 
 prop::Debounce button(30, false);
 uint32_t askedAt = 0;
@@ -20,7 +22,7 @@ HalloweenProp board({.kind = "panic_button",
 void ask(uint32_t now) {
   if (!button.value() || board.isAllStop() || !board.isOnline() || !prop::reached(now, askedAt)) return;
   askedAt = now + AGAIN_MS;
-  board.send("worker_host", "all_stop the panic button");
+  for (const char* host : HOSTS) board.send(host, "all_stop the panic button");
   // Where no host is there, the boards stop all the same.
   board.broadcastStop();
 }
