@@ -79,8 +79,9 @@ test("tells that it is alive and ready while its workers run, and who is missing
   expect(await get(`${url}/readyz`)).toMatchObject({ code: 503, body: { ready: false, missing } });
   expect((await get(`${url}/healthz`)).code).toBe(200);
   rmSync(join(folder, "broken"));
+  const running = client.expectNext("halloween/lab/status/runstate", /"running"/);
   await client.command("worker_host", "restart_worker lab");
-  await client.expectNext("halloween/lab/status/runstate", /"running"/);
+  await running;
   expect((await get(`${url}/readyz`)).code).toBe(200);
 
   await client.command("worker_host", "stop_worker off");

@@ -56,6 +56,16 @@ export class TestClient {
     return (await this.seen.next(matcher(topic, text), `${topic} ${text ?? ""}`)).text;
   }
 
+  /** Fulfils when `texts` have come on `topic`, one after the other, of those to come only. */
+  async expectSeries(topic: string, ...texts: string[]): Promise<void> {
+    const left = [...texts];
+    const isLast = (message: Seen) => {
+      if (message.topic === topic && message.text === left[0]) left.shift();
+      return left.length === 0;
+    };
+    await this.seen.next(isLast, `${topic} ${texts.join(", then ")}`);
+  }
+
   /** The texts seen on `topic` so far. */
   texts(topic: string): string[] {
     return this.seen.all.filter((message) => message.topic === topic).map(({ text }) => text);
