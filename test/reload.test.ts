@@ -18,7 +18,9 @@ const source = (round: number) =>
     await this.subscribe("halloween/+/cmd", () => {});
     this.addCommand("extra", {}, () => {});
   }
-  do_measure() {
+  async do_measure() {
+    // What came with the command ends its turn of the event loop first.
+    await this.sleep(1);
     const resources = {};
     for (const name of process.getActiveResourcesInfo()) resources[name] = (resources[name] ?? 0) + 1;
     const listeners = process.eventNames().map((name) => [name, process.listenerCount(name)]);
