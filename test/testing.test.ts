@@ -52,6 +52,27 @@ test("a worker runs by itself: commands, state, telemetry, replies, and time put
   await expect(lamp.call("dance")).rejects.toMatchObject({ code: "refused" });
 });
 
+class Counter extends BaseWorker {
+  async do_count() {
+    for (let count = 1; count <= 5; count++) {
+      await this.sleep(1000);
+      const began = performance.now();
+      while (performance.now() < began + 20);
+      this.telemetry("count", count);
+    }
+  }
+}
+
+test("while time is put forward, nothing else moves it: neither the work itself, nor what is said meanwhile", async () => {
+  const counter = await startWorker(Counter);
+  onTestFinished(() => counter.stop());
+  await counter.send("count");
+  const forward = counter.advance(5000);
+  await Promise.all([1, 2, 3].map((open) => counter.publish("halloween/door/telemetry/open", open)));
+  await forward;
+  expect(counter.messages.filter(({ topic }) => topic === "halloween/prop/telemetry/count")).toHaveLength(5);
+});
+
 test("all-stop is engaged and cleared by hand", async () => {
   const lamp = await start();
   expect(await lamp.state()).toBe("dark");

@@ -10,19 +10,23 @@ interface Timer {
 /** How many turns of the event loop a message needs, at most, to go through the broker and back. */
 const TURNS = 60;
 
-/** Time that goes on by itself, and can be put forward. */
+/** Time that goes on by itself, and can be put forward; while it is, nothing else moves it. */
 export class TestClock implements Clock {
   readonly #timers = new Set<Timer>();
+  /** By how much it is ahead of the system's, in ms. */
   #ahead = 0;
+  #advances = 0;
+  /** What it says while it is put forward. */
+  #held: number | undefined;
 
   now(): number {
-    return systemClock.now() + this.#ahead;
+    return this.#held ?? systemClock.now() + this.#ahead;
   }
 
   after(ms: number, callback: () => void): () => void {
     const timer: Timer = { due: this.now() + ms, callback, cancel: () => {} };
     this.#timers.add(timer);
-    this.#arm(timer);
+    if (this.#held === undefined) this.#arm(timer);
     return () => {
       timer.cancel();
       this.#timers.delete(timer);
@@ -32,13 +36,30 @@ export class TestClock implements Clock {
   /** Puts time forward by `ms`, calling what is due on the way in its order, each with what came of the one before. */
   async advance(ms: number): Promise<void> {
     const end = this.now() + ms;
-    await settle();
-    for (let timer = this.#next(end); timer; timer = this.#next(end)) {
-      this.#jump(timer.due);
-      this.#fire(timer);
+    this.#hold();
+    try {
       await settle();
+      for (let timer = this.#next(end); timer; timer = this.#next(end)) {
+        this.#jump(timer.due);
+        this.#fire(timer);
+        await settle();
+      }
+      this.#jump(end);
+    } finally {
+      this.#release();
     }
-    this.#jump(end);
+  }
+
+  #hold(): void {
+    if (this.#advances++ > 0) return;
+    this.#held = this.now();
+    for (const timer of this.#timers) timer.cancel();
+  }
+
+  #release(): void {
+    if (--this.#advances > 0) return;
+    this.#ahead = this.now() - systemClock.now();
+    this.#held = undefined;
     for (const timer of this.#timers) this.#arm(timer);
   }
 
@@ -48,16 +69,14 @@ export class TestClock implements Clock {
   }
 
   #jump(time: number): void {
-    this.#ahead += Math.max(0, time - this.now());
+    this.#held = Math.max(time, this.now());
   }
 
   #arm(timer: Timer): void {
-    timer.cancel();
     timer.cancel = systemClock.after(Math.max(0, timer.due - this.now()), () => this.#fire(timer));
   }
 
   #fire(timer: Timer): void {
-    timer.cancel();
     if (this.#timers.delete(timer)) timer.callback();
   }
 }
