@@ -3,6 +3,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } fr
 import { delimiter, dirname, join, relative } from "node:path";
 import glob from "fast-glob";
 import { expect, test } from "vitest";
+import { parse } from "yaml";
 import { SETTINGS } from "../worker-host/host/settings.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
@@ -32,6 +33,7 @@ interface Layout {
   env: Record<string, string>;
 }
 
+const README = readFileSync(join(ROOT, "README.md"), "utf8");
 const STAGES = parseDockerfile(readFileSync(join(ROOT, "Dockerfile"), "utf8"));
 const LAST = STAGES.at(-1) as Stage;
 
@@ -282,6 +284,20 @@ test("docker-compose.yml: the broker on loopback, and the host that uses it", ()
     expect(service.healthcheck.test[0]).toMatch(/^CMD/);
     expect(service.ulimits.nofile.soft).toBeGreaterThan(1024);
   }
+});
+
+test("what is settled beside docker-compose.yml comes to the host, as the README has it", () => {
+  const env = { MQTT_PREFIX: "haunt", WORKER_NAME: "attic", LOG_LEVEL: "debug" };
+  expect(compose(env).services.worker_host.environment).toMatchObject(env);
+
+  const [, text = ""] = /`docker-compose\.override\.yml`.*?^```yaml\n(.*?)^```$/ms.exec(README) ?? [];
+  const { services } = parse(text) as { services: Record<string, Pick<Service, "environment" | "volumes">> };
+  expect(Object.keys(services)).toEqual(["worker_host"]);
+  const settings = Object.keys(services.worker_host?.environment ?? {}).filter((name) => name.startsWith("WORKER_"));
+  expect(settings).toHaveLength(1);
+  expect(SETTINGS.map(({ env }) => env as string)).toEqual(expect.arrayContaining(settings));
+  const workdir = instructions(LAST, "WORKDIR")[0]?.rest ?? "";
+  expect(services.worker_host?.volumes).toEqual([`./worker-host.yaml:${workdir}/worker-host.yaml:ro`]);
 });
 
 test("docker-compose.yml: each environment variable is a setting, each mount has its place", () => {

@@ -59,7 +59,7 @@ function codeIn(markdown: string): string[] {
 }
 
 function lastPathIn(prose: string): string {
-  const path = codeIn(prose).findLast((code) => code.startsWith("props/"));
+  const path = codeIn(prose).findLast((code) => /^props\/|\.yml$/.test(code));
   if (path === undefined) throw new Error(`which file is it? ${prose}`);
   return path;
 }
@@ -181,7 +181,7 @@ function watchProgram(line: string): Watch {
 test("the README can be followed from its first command to its last", { timeout: 90_000 }, async () => {
   const steps = stepsIn(README);
   expect(steps.filter(({ kind }) => kind === "command").length).toBeGreaterThan(15);
-  expect(steps.filter(({ kind }) => kind === "file").length).toBe(2);
+  expect(steps.filter(({ kind }) => kind === "file").length).toBe(3);
   const reader = new Reader();
   for (const step of steps) await reader.follow(step);
 });
