@@ -86,14 +86,15 @@ export class DataLock {
     const [text, scratch] = [this.#text, this.#scratch];
     this.#text = undefined;
     if (scratch !== undefined)
-      this.#leaveNot(`the temporary folder ${scratch}`, () => rmSync(scratch, { recursive: true, force: true }));
+      this.#tryToRemove(`the temporary folder ${scratch}`, () => rmSync(scratch, { recursive: true, force: true }));
     if (text === undefined) return;
-    this.#leaveNot(`the lock on ${data}`, () => {
+    this.#tryToRemove(`the lock on ${data}`, () => {
       if (read(file) === text) rmSync(file, { force: true });
     });
   }
 
-  #leaveNot(what: string, remove: () => void): void {
+  /** Warns where that can't be done. */
+  #tryToRemove(what: string, remove: () => void): void {
     try {
       remove();
     } catch (error) {
