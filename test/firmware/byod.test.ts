@@ -78,7 +78,7 @@ test("it answers ping, in text and in JSON", async () => {
 });
 
 describe("the lamp", () => {
-  test.each([["start 60"], ["start"], [{ action: "start", args: 60, id: "a1" }], [{ action: "start", args: null }]])(
+  test.each([["start 300"], ["start"], [{ action: "start", args: 300, id: "a1" }], [{ action: "start", args: null }]])(
     "goes on with %j, and off by itself",
     async (command) => {
       const bench = await start();

@@ -80,8 +80,8 @@ test("the panic button in the middle of it: everything is off, and stays so unti
   const haunt = await startHaunt();
   const { client, coffin, fogger, shaker, button } = haunt;
   await arm(haunt);
-  await scare(haunt);
   const off = [coffin.pinTurns(VALVE, 0), fogger.pinTurns(PUMP, 0), shaker.pinTurns(MOTOR, 0)];
+  await scare(haunt);
   button.set(27, 1);
   await Promise.all(off);
   await client.expect("halloween/worker_host/status/all_stop", "engaged");
@@ -112,8 +112,8 @@ test("the host is killed in the middle of it: each board ends by itself what it 
   const haunt = await startHaunt();
   const { coffin, fogger, shaker, host } = haunt;
   await arm(haunt);
-  await scare(haunt);
   const off = [coffin.pinTurns(VALVE, 0), fogger.pinTurns(PUMP, 0), shaker.pinTurns(MOTOR, 0)];
+  await scare(haunt);
   host.signal("SIGKILL");
   await Promise.all(off);
 });
@@ -139,8 +139,8 @@ test.runIf(BROKER === "mosquitto")(
     const haunt = await startHaunt();
     const { broker, coffin, fogger, shaker } = haunt;
     await arm(haunt);
-    await scare(haunt);
     const off = [coffin.pinTurns(VALVE, 0), fogger.pinTurns(PUMP, 0), shaker.pinTurns(MOTOR, 0)];
+    await scare(haunt);
     const lost = coffin.trace.next(({ serial }) => /out of reach/.test(serial ?? ""), "that the board notices");
     await broker.stop();
     await Promise.all([...off, lost]);
