@@ -304,8 +304,8 @@ describe("millis() wraps", () => {
     const opened = bench.board.pinTurns(VALVE, 1);
     const closed = bench.board.pinTurns(VALVE, 0);
     const states = bench.client.expectSeries(`halloween/${COFFIN}/state`, "jumping", "cooldown", "armed");
-    bench.board.tell({ millis: 2 ** 32 - 300 });
-    await bench.client.command(COFFIN, "jump 1000");
+    bench.board.tell({ millis: 2 ** 32 - 1500 });
+    await bench.client.command(COFFIN, "jump 3000");
     const before = (await opened).ms;
     const after = (await closed).ms;
     expect(before).toBeGreaterThan(after);
