@@ -126,8 +126,9 @@ test("all-stop, the show and lock-outs are shown as they are, and set", async ()
   });
   await home.press(host, "All-stop");
   await home.client.expect("halloween/worker_host/status/all_stop", "engaged");
+  const clear = home.client.expectNext("halloween/worker_host/status/all_stop", "clear");
   await home.press(host, "All-clear");
-  await home.client.expectNext("halloween/worker_host/status/all_stop", "clear");
+  await clear;
 
   expect(entityOf(host.components, "switch", "Show").state_topic).toBe("halloween/worker_host/description");
   await home.turn(host, "Show", true);
