@@ -338,9 +338,10 @@ test("a second signal ends by force what does not stop", async () => {
   const stuck = workerSource("async stop() { this.telemetry('pid', process.pid); await new Promise(() => {}); }");
   const host = await startHost({ broker, props: { "lab/backend/worker.ts": stuck } });
   host.child.kill("SIGINT");
-  const pid = Number(await client.expect("halloween/lab/telemetry/pid"));
   // npm and a terminal both send one at a Ctrl-C: an echo is not a second one.
+  await new Promise((resolve) => setTimeout(resolve, 20));
   host.child.kill("SIGINT");
+  const pid = Number(await client.expect("halloween/lab/telemetry/pid"));
   await new Promise((resolve) => setTimeout(resolve, 500));
   expect(host.child.exitCode).toBeNull();
   host.child.kill("SIGINT");
