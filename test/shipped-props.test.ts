@@ -219,9 +219,7 @@ test("somebody in front of the armed coffin: the lid jumps, and the fogger and t
     ...["fogger", "grave_shaker", "coffin_jumper_hw", "fogger_hw", "grave_shaker_hw"].map((id) =>
       client.expect(`halloween/${id}/cmd`, command("stop")),
     ),
-    ...["coffin_jumper", "fogger", "grave_shaker"].map((id) =>
-      client.seen.find(() => client.texts(`halloween/${id}/state`).at(-1) === "idle", `${id} idle at the end`),
-    ),
+    ...["coffin_jumper", "fogger", "grave_shaker"].map((id) => client.expectLast(`halloween/${id}/state`, "idle")),
   ]);
   expect(client.texts("halloween/coffin_jumper/telemetry/scare")).toEqual(["1"]);
 });

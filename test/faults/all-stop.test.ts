@@ -84,16 +84,8 @@ for (const qos of [0, 1] as const) {
 }
 
 /** What the worker says to `stop`, which is sent until it gets through: a broker drops what a flooded client's queue has no room for. */
-async function stopped(client: TestClient, id: string): Promise<string> {
-  const said = client.expectNext(`halloween/${id}/telemetry/stopped`);
-  const send = () => void client.command(id, "stop");
-  send();
-  const again = setInterval(send, 250);
-  try {
-    return await said;
-  } finally {
-    clearInterval(again);
-  }
+function stopped(client: TestClient, id: string): Promise<string> {
+  return client.commandUntil(id, "stop", `halloween/${id}/telemetry/stopped`);
 }
 
 /** Publishes 20,000 commands a second, as far as the machine can. */

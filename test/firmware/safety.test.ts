@@ -70,8 +70,8 @@ describe("what is on goes off", () => {
     const closed = bench.board.pinTurns(VALVE, 0);
     const states = bench.client.expectSeries(`halloween/${COFFIN}/state`, "jumping", "cooldown", "armed");
     await bench.client.command(COFFIN, "jump 1000");
-    // Counted from before the pin is on, so that it may be on for less.
-    expect((await closed).ms - (await opened).ms).toBeGreaterThan(500);
+    // Counted from a moment before the pin is on, so that it may be on for a little less.
+    expect((await closed).ms - (await opened).ms).toBeGreaterThanOrEqual(900);
     await states;
     expect(bench.client.texts(`halloween/${COFFIN}/status/error`)).toEqual([]);
   });
@@ -191,8 +191,8 @@ describe("what is on goes off", () => {
     const again = setInterval(() => void client.command(FOGGER, "start 4000"), 200);
     await ended.finally(() => clearInterval(again));
     const onMs = (await ended).ms - (await begun).ms;
-    // Longer than one command asks for, and ended by the limit of 10 s, not by the next one, which is 30 s.
-    expect(onMs).toBeGreaterThan(7_000);
+    // The limit of 10 s ended it, not the next one, which is 30 s.
+    expect(onMs).toBeGreaterThanOrEqual(9_900);
     expect(onMs).toBeLessThan(25_000);
     expect(client.texts(`halloween/${FOGGER}/status/error`)).toEqual([]);
     for (const _ of [1, 2]) {
@@ -309,7 +309,7 @@ describe("millis() wraps", () => {
     const before = (await opened).ms;
     const after = (await closed).ms;
     expect(before).toBeGreaterThan(after);
-    expect((after - before + 2 ** 32) % 2 ** 32).toBeGreaterThan(500);
+    expect((after - before + 2 ** 32) % 2 ** 32).toBeGreaterThanOrEqual(2_900);
     await states;
     await jump(bench, 100);
     expect(bench.client.texts(`halloween/${COFFIN}/status/error`)).toEqual([]);
@@ -436,12 +436,8 @@ test("a flood of commands keeps no stop from it, and what it couldn't take is co
     /commands dropped|more were left out|a stop came after it/,
   );
   expect(warn).toBeDefined();
-  const answered = client.expectNext("halloween/cli/reply/after");
-  const ask = setInterval(
-    () => void client.command(FOGGER, { action: "ping", reply_to: "halloween/cli/reply/after" }),
-    200,
-  );
-  await answered.finally(() => clearInterval(ask));
+  const reply_to = "halloween/cli/reply/after";
+  await client.commandUntil(FOGGER, { action: "ping", reply_to }, reply_to);
 });
 
 test("a payload of 3,000 bytes in the middle of an action changes nothing", async () => {

@@ -38,17 +38,9 @@ async function startHaunt(): Promise<Haunt> {
   return { broker, client, host, coffin, fogger, shaker, button };
 }
 
-/** Sends `action` until `topic` says `text`: some may hear of all-stop, and of all-clear, before a worker does. */
-async function sendUntil({ client }: Haunt, id: string, action: string, topic: string, text: string | RegExp) {
-  const said = client.expectNext(topic, text);
-  const send = () => void client.command(id, action);
-  send();
-  const again = setInterval(send, 500);
-  await said.finally(() => clearInterval(again));
-}
-
-function arm(haunt: Haunt): Promise<void> {
-  return sendUntil(haunt, "coffin_jumper", "arm", "halloween/coffin_jumper_hw/state", "armed");
+/** Sent until it is taken: a board may hear of all-clear before the worker does. */
+async function arm({ client }: Haunt): Promise<void> {
+  await client.commandUntil("coffin_jumper", "arm", "halloween/coffin_jumper_hw/state", "armed");
 }
 
 /** Somebody walks past. */
@@ -66,11 +58,11 @@ test("somebody in front of the coffin: the lid jumps, the fogger fogs, the grave
   await scare(haunt);
   await Promise.all(ended);
   for (const id of ["fogger", "grave_shaker"]) {
-    await client.seen.find(() => client.texts(`halloween/${id}/state`).at(-1) === "idle", `${id} idle`);
+    await client.expectLast(`halloween/${id}/state`, "idle");
   }
   await client.expect("halloween/coffin_jumper/state", "cooldown");
   // Its board stays armed for the next one.
-  await client.seen.find(() => client.texts("halloween/coffin_jumper_hw/state").at(-1) === "armed", "armed again");
+  await client.expectLast("halloween/coffin_jumper_hw/state", "armed");
   for (const topic of ["warn", "error"].flatMap((key) => [
     ...["coffin_jumper_hw", "fogger_hw", "grave_shaker_hw", "coffin_jumper"].map(
       (id) => `halloween/${id}/status/${key}`,
@@ -91,10 +83,12 @@ test("the panic button in the middle of it: everything is off, and stays so unti
   await client.expect("halloween/worker_host/status/all_stop", "engaged");
   await client.expect("halloween/panic_button/state", "engaged");
   await button.shows(26, 1);
-  await client.seen.find(() => client.texts("halloween/coffin_jumper/state").at(-1) === "idle", "the coffin idle");
+  await client.expectLast("halloween/coffin_jumper/state", "idle");
   coffin.set(PIR, 0);
   await client.expect("halloween/coffin_jumper_hw/telemetry/pir", "0");
-  await sendUntil(haunt, "fogger", "start", "halloween/fogger/status/warn", /"start" refused: all-stop is engaged/);
+  // The worker may hear of all-stop after others.
+  const refused = /"start" refused: all-stop is engaged/;
+  await client.commandUntil("fogger", "start", "halloween/fogger/status/warn", refused);
   await client.command("fogger_hw", "start");
   await client.expect("halloween/fogger_hw/status/warn", /start refused: all-stop is engaged/);
 
@@ -133,7 +127,7 @@ test("the coffin's board is reset in the middle of it: the coffin is disarmed wi
     "halloween/coffin_jumper/status/warn",
     "disarmed, since the state of coffin_jumper_hw is disarmed",
   );
-  await client.seen.find(() => client.texts("halloween/coffin_jumper/state").at(-1) === "idle", "the coffin idle");
+  await client.expectLast("halloween/coffin_jumper/state", "idle");
 });
 
 test.runIf(BROKER === "mosquitto")(
@@ -171,10 +165,7 @@ test("a board under its worker's id: named, renamed on the command line, and the
   });
   await client.expect("halloween/fogger_hw/status/availability", "online");
   expect((await rename).stdout).toMatch(/fogger_hw/);
-  await client.seen.find(
-    () => /"running"/.test(client.texts("halloween/fogger/status/runstate").at(-1) ?? ""),
-    "the worker running",
-  );
+  await client.expectLast("halloween/fogger/status/runstate", /"running"/);
   const fogging = client.expectNext("halloween/fogger_hw/state", "fogging");
   await client.command("fogger", "start 200");
   await fogging;

@@ -66,6 +66,22 @@ export class TestClient {
     await this.seen.next(isLast, `${topic} ${texts.join(", then ")}`);
   }
 
+  /** Fulfils when the last message on `topic` is (or matches) `text`. */
+  async expectLast(topic: string, text: string | RegExp): Promise<void> {
+    const matches = matcher(topic, text);
+    const last = this.seen.all.findLast((message) => message.topic === topic);
+    if (last === undefined || !matches(last)) await this.seen.next(matches, `${topic} ${text} at last`);
+  }
+
+  /** Sends a command now and every 250 ms, until `topic` says `text`; gives what it said. */
+  async commandUntil(id: string, payload: string | object, topic: string, text?: string | RegExp): Promise<string> {
+    const said = this.expectNext(topic, text);
+    const send = () => void this.command(id, payload);
+    send();
+    const again = setInterval(send, 250);
+    return await said.finally(() => clearInterval(again));
+  }
+
   /** The texts seen on `topic` so far. */
   texts(topic: string): string[] {
     return this.seen.all.filter((message) => message.topic === topic).map(({ text }) => text);
