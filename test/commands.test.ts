@@ -155,10 +155,10 @@ test.runIf(BROKER === "mosquitto")("mosquitto_rr gets a reply by MQTT 5's respon
 
 test("modes: single refuses, restart aborts the old, queued waits its turn, max bounds them", async () => {
   const { client, ask, send, telemetry } = await lab(
-    `async work(name: string, mark: string) { this.telemetry("event", name + " on " + mark); try { await this.sleep(name === "queued" && mark > "3" ? 60_000 : 200); this.telemetry("event", name + " off " + mark); } catch (error) { this.telemetry("event", name + " aborted " + mark); throw error; } return mark; }
+    `async work(name: string, mark: string, ms = 200) { this.telemetry("event", name + " on " + mark); try { await this.sleep(ms); this.telemetry("event", name + " off " + mark); } catch (error) { this.telemetry("event", name + " aborted " + mark); throw error; } return mark; }
      @command({ mode: "single" }) do_single(mark: string) { return this.work("single", mark); }
      @command({ mode: "restart" }) do_restart(mark: string) { return this.work("restart", mark); }
-     @command({ mode: "queued", max: 2 }) do_queued(mark: string) { return this.work("queued", mark); }
+     @command({ mode: "queued", max: 2 }) do_queued(mark: string) { return this.work("queued", mark, mark > "3" ? 60_000 : 200); }
      @command({ max: 1 }) do_parallel(mark: string) { return this.work("parallel", mark); }
      do_stop() {}`,
   );
