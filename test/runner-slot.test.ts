@@ -2,16 +2,12 @@ import { join } from "node:path";
 import pino from "pino";
 import { expect, onTestFinished, test } from "vitest";
 import { argumentsOf, childrenOfAll } from "../bench/processes.mjs";
+import { RunnerSlot } from "../worker-host/host/runner-slot.ts";
 import type { FromRunner, RunnerSetup, WorkerSpec } from "../worker-host/worker/messages.ts";
 import { makeFolder } from "./harness/folder.ts";
 import { Happenings } from "./harness/wait.ts";
 
 type State = Extract<FromRunner, { type: "state" }>;
-
-/** As it is built: it starts processes. */
-const { RunnerSlot } = (await import(
-  new URL("../dist/host/runner-slot.js", import.meta.url).href
-)) as typeof import("../worker-host/host/runner-slot.ts");
 
 /** Time stands still: what is planned happens when the test says so. */
 class StoppedClock {

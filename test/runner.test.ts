@@ -17,7 +17,7 @@ const SETUP: RunnerSetup = {
 };
 
 test("a runner that can't be set up says why, and ends", async () => {
-  const runner = fork(join(ROOT, "dist/worker/runner.js"), [], {
+  const runner = fork(join(ROOT, "dist/runner.js"), [], {
     detached: true,
     stdio: ["ignore", "ignore", "pipe", "ipc"],
   });

@@ -1,30 +1,28 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
-import { fileURLToPath } from "node:url";
 import { Command, CommanderError } from "commander";
 import { addAccess } from "./cli/access.ts";
 import { allStop } from "./cli/all-stop.ts";
 import { renameBoard } from "./cli/board.ts";
-import { check } from "./cli/check.ts";
 import { addDoctor } from "./cli/doctor.ts";
 import type { Edges } from "./cli/edges.ts";
-import { list } from "./cli/list.ts";
 import { addLogs } from "./cli/logs.ts";
 import { createNew } from "./cli/new.ts";
 import { type Flags, forConnecting, forOneHost, settingsIn, withSettings } from "./cli/options.ts";
 import { addReplay } from "./cli/replay.ts";
 import { type Outcome, send } from "./cli/send.ts";
-import { addServing } from "./cli/serve.ts";
 import { tellHost } from "./cli/tell-host.ts";
 import { ALL_STOP_COMMANDS, TELLINGS } from "./cli/tellings.ts";
+import { unknownCommand } from "./cli/unknown-command.ts";
 import { addWatch } from "./cli/watch.ts";
 import { describeError, WorkerHostError } from "./contract/errors.ts";
-import { pathFrom } from "./host/discover.ts";
+import { pathFrom } from "./host/paths.ts";
 import { resolveSettings, type Settings } from "./host/settings.ts";
 import { systemClock } from "./worker/clock.ts";
+import { packageFile } from "./worker/package-file.ts";
 
-const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+const { version } = JSON.parse(readFileSync(packageFile("package.json"), "utf8")) as {
   version: string;
 };
 
@@ -33,7 +31,7 @@ function settingsFrom(flags: Flags): Settings {
     flags: settingsIn(flags),
     env: process.env,
     cwd: process.cwd(),
-    shippedBuiltins: fileURLToPath(new URL("../builtin-workers", import.meta.url)),
+    shippedBuiltins: packageFile("builtin-workers"),
   });
 }
 
@@ -85,7 +83,27 @@ const edges: Edges = {
   fail,
 };
 
-addServing(program, edges);
+withSettings(program.command("run", { isDefault: true }), () => true)
+  .description("run the workers until stopped (the default)")
+  .addHelpText("after", "\nExample:\n  worker-host run --props ~/haunt/props --mqtt-host 192.168.1.10")
+  .allowExcessArguments(true)
+  .action(async (flags: Flags, { args: [word] }: Command) => {
+    // What isn't a command comes here as an argument, since this one is the default.
+    const known = program.commands.map((command) => command.name());
+    if (word !== undefined) throw unknownCommand(word, known);
+    const { serve } = await import("./cli/serve.ts");
+    await serve(settingsFrom(flags), edges);
+  });
+
+withSettings(program.command("simulate"), () => true)
+  .description("run the workers, and the props' sketches on this machine, without any hardware")
+  .argument("[ids...]", "only the sketches of these props; all if not given")
+  .addHelpText("after", "\nExample:\n  worker-host simulate coffin_jumper fogger")
+  .action(async (ids: string[], flags: Flags) => {
+    const { simulate } = await import("./cli/serve.ts");
+    await simulate(ids, settingsFrom(flags), edges);
+  });
+
 addAccess(program, edges);
 
 withSettings(program.command("list"), () => true)
@@ -94,6 +112,7 @@ withSettings(program.command("list"), () => true)
   .option("--running", "only ask a running host; exit 1 if none answers")
   .addHelpText("after", "\nExample:\n  worker-host list --json")
   .action(async (flags: Flags) => {
+    const { list } = await import("./cli/list.ts");
     const outcome = await list(settingsFrom(flags), {
       ...edges,
       json: flags.json === true,
@@ -184,6 +203,7 @@ withSettings(program.command("check"), () => true)
   .argument("[ids...]", "only these workers; all if not given")
   .addHelpText("after", "\nExample:\n  worker-host check fogger")
   .action(async (ids: string[], flags: Flags) => {
+    const { check } = await import("./cli/check.ts");
     const outcome = await check(settingsFrom(flags), { ...edges, ids });
     for (const note of outcome.notes) console.error(note);
     console.log(outcome.lines.join("\n") || "no worker");

@@ -2,11 +2,13 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { build } from "esbuild";
 import { expect, onTestFinished, test } from "vitest";
 import { MAX_STORE_BYTES, Store } from "../../worker-host/worker/store.ts";
 import { BROKER } from "../harness/broker.ts";
 import { makeFolder } from "../harness/folder.ts";
 import { ROOT } from "../harness/host.ts";
+import { rounds } from "../harness/rounds.ts";
 
 async function open(dir = makeFolder()) {
   const warnings: string[] = [];
@@ -147,8 +149,10 @@ test("a byte order mark is no fault; bytes that are no UTF-8 are kept as they ar
   expect(readFileSync(join(dir, "store.json.broken-1970-01-01T00-00-00.000Z"))).toEqual(bytes);
 });
 
+const ROUNDS = rounds(200);
+
 /** Stores one number after the other, and says of each that is on disk. */
-const WRITER = `import { Store } from ${JSON.stringify(new URL("dist/worker/store.js", `file://${ROOT}/`).href)};
+const WRITER = `import { Store } from "${ROOT}worker-host/worker/store.ts";
 const store = await Store.open(process.argv[2], { warn: (text) => process.send({ warning: text }), now: Date.now });
 for (let i = store.get("count") ?? 0; ; ) {
   i++;
@@ -159,14 +163,16 @@ for (let i = store.get("count") ?? 0; ; ) {
 
 // It takes a while: once in a CI is enough.
 test.runIf(BROKER === "mosquitto")(
-  "killed 200 times at any moment, it is whole each time, and has lost nothing that it promised",
+  `killed ${ROUNDS} times at any moment, it is whole each time, and has lost nothing that it promised`,
   async () => {
-    const dir = makeFolder({ "writer.mjs": WRITER });
+    const dir = makeFolder();
+    const stdin = { contents: WRITER, resolveDir: dir };
+    await build({ stdin, outfile: join(dir, "writer.mjs"), bundle: true, platform: "node", format: "esm" });
     const data = join(dir, "data");
     let promised = 0;
     let child: ChildProcess | undefined;
     onTestFinished(() => void child?.kill("SIGKILL"));
-    for (let round = 0; round < 200; round++) {
+    for (let round = 0; round < ROUNDS; round++) {
       child = fork(join(dir, "writer.mjs"), [data], { execArgv: [] });
       const writer = child;
       const wanted = promised + 1 + (round % 7);

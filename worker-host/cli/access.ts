@@ -3,14 +3,14 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type AccessRule, faultOfUser, ROLES, type Role } from "../contract/access.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { assertTopicFilter, faultOfPrefix } from "../contract/topics.ts";
-import { AccessFolder, type AccessState } from "../host/access/access-folder.ts";
+import type { AccessState } from "../host/access/access-folder.ts";
 import { passwordLine } from "../host/access/mosquitto-files.ts";
 import { writeDurably } from "../worker/durable-file.ts";
+import { packageFile } from "../worker/package-file.ts";
 import type { Edges } from "./edges.ts";
 import type { Flags } from "./options.ts";
 
@@ -27,11 +27,10 @@ export function addAccess(program: Command, edges: Edges): void {
     .description("who may do what on the broker: passwords and access rules for mosquitto")
     .addHelpText("after", "\nExample:\n  worker-host access init\n  worker-host access add fogger_hw --role board");
 
-  const folderOf = async (flags: Flags) =>
-    new AccessFolder(
-      resolve(cwd, String(flags.dir)),
-      await readFile(fileURLToPath(new URL("../../mosquitto.conf", import.meta.url)), "utf8"),
-    );
+  const folderOf = async (flags: Flags) => {
+    const { AccessFolder } = await import("../host/access/access-folder.ts");
+    return new AccessFolder(resolve(cwd, String(flags.dir)), await readFile(packageFile("mosquitto.conf"), "utf8"));
+  };
   const subcommand = (line: string, what: string, example: string) =>
     access
       .command(line)

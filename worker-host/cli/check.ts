@@ -3,15 +3,15 @@ import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import pino from "pino";
 import { WorkerHostError } from "../contract/errors.ts";
 import { type Bundle, Bundler } from "../host/bundle.ts";
-import { pathFrom } from "../host/discover.ts";
+import { pathFrom } from "../host/paths.ts";
 import { noneOfThem, type Planned, specOf } from "../host/plan.ts";
 import { RunnerSlot } from "../host/runner-slot.ts";
 import type { Settings } from "../host/settings.ts";
 import { survey } from "../host/survey.ts";
 import { type Clock, within } from "../worker/clock.ts";
+import { silentLog } from "../worker/log.ts";
 import { compiler, installedTypes, isInstalledFor } from "./types.ts";
 
 export interface CheckOptions {
@@ -166,7 +166,7 @@ async function load(
   let count = 0;
   const open = () =>
     new RunnerSlot({
-      log: pino({ level: "silent" }),
+      log: silentLog(),
       clock,
       show,
       blackBox: () => join(scratch, `process-${count++}.last`),

@@ -1,9 +1,8 @@
-import pino from "pino";
 import { readCredentials } from "../host/lan-credentials.ts";
 import type { Settings } from "../host/settings.ts";
 import { type Clock, within } from "../worker/clock.ts";
 import { ConnectGate } from "../worker/connect-gate.ts";
-import { Connection } from "../worker/connection.ts";
+import type { Connection } from "../worker/connection.ts";
 import type { BrokerOptions } from "../worker/wire.ts";
 
 /** How long the command line waits for a broker. */
@@ -44,10 +43,15 @@ export async function connect(
     giveUp = resolve;
   });
   let established = false;
+  // The MQTT client is the most that a command line loads, and `--help` can do without.
+  const [{ Connection }, { silentLog }] = await Promise.all([
+    import("../worker/connection.ts"),
+    import("../worker/log.ts"),
+  ]);
   const connection = new Connection({
     broker,
     clientId: `${settings.prefix.replaceAll("/", "-")}-cli`,
-    log: pino({ level: "silent" }),
+    log: silentLog(),
     clock,
     random,
     gate: new ConnectGate(),

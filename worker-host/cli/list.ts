@@ -1,7 +1,7 @@
 import type { BoardSummary, HostDescription, WorkerSummary } from "../contract/description.ts";
 import { decodeText, jsonIn } from "../contract/payload.ts";
 import { Topics } from "../contract/topics.ts";
-import { pathFrom } from "../host/discover.ts";
+import { pathFrom } from "../host/paths.ts";
 import { summaryOf } from "../host/plan.ts";
 import type { Settings } from "../host/settings.ts";
 import { survey } from "../host/survey.ts";

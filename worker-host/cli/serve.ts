@@ -1,6 +1,5 @@
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import type { Command } from "commander";
 import { Host } from "../host/host.ts";
 import { LOGS_FOLDER, LogFiles } from "../host/log-files.ts";
 import type { Settings } from "../host/settings.ts";
@@ -10,37 +9,15 @@ import type { BrokerOptions } from "../worker/wire.ts";
 import { describeAllStop } from "./all-stop.ts";
 import { banner, lanHints } from "./banner.ts";
 import type { Edges } from "./edges.ts";
-import { type Flags, withSettings } from "./options.ts";
 import { send } from "./send.ts";
 import { Simulation } from "./simulation.ts";
-import { unknownCommand } from "./unknown-command.ts";
 
 const FORCE_AFTER_MS = 5_000;
 /** npm hands a Ctrl-C on to its child, which the terminal has told already. */
 const ECHO_MS = 300;
 
-/** The commands that run until they are stopped. */
-export function addServing(program: Command, edges: Edges): void {
-  withSettings(program.command("run", { isDefault: true }), () => true)
-    .description("run the workers until stopped (the default)")
-    .addHelpText("after", "\nExample:\n  worker-host run --props ~/haunt/props --mqtt-host 192.168.1.10")
-    .allowExcessArguments(true)
-    .action(async (flags: Flags, { args: [word] }: Command) => {
-      // What isn't a command comes here as an argument, since this one is the default.
-      const known = program.commands.map((command) => command.name());
-      if (word !== undefined) throw unknownCommand(word, known);
-      await serve(edges.settingsFrom(flags), edges);
-    });
-
-  withSettings(program.command("simulate"), () => true)
-    .description("run the workers, and the props' sketches on this machine, without any hardware")
-    .argument("[ids...]", "only the sketches of these props; all if not given")
-    .addHelpText("after", "\nExample:\n  worker-host simulate coffin_jumper fogger")
-    .action((ids: string[], flags: Flags) => simulate(ids, edges.settingsFrom(flags), edges));
-}
-
 /** Gives where the broker is, once the workers are settled; nothing where it was told to stop before that. */
-async function serve(settings: Settings, edges: Edges): Promise<BrokerOptions | undefined> {
+export async function serve(settings: Settings, edges: Edges): Promise<BrokerOptions | undefined> {
   const { version, cwd, env, clock, random, newId, forPeople, addresses, say, fail } = edges;
   const logFiles = new LogFiles({
     ...{ ...settings.logKept, clock, hostName: settings.name, folder: join(settings.data, LOGS_FOLDER) },
@@ -87,7 +64,7 @@ async function serve(settings: Settings, edges: Edges): Promise<BrokerOptions | 
 }
 
 /** Runs the sketches beside the host; a line that is typed is a key of one of them, or a command. */
-async function simulate(names: string[], settings: Settings, edges: Edges): Promise<void> {
+export async function simulate(names: string[], settings: Settings, edges: Edges): Promise<void> {
   const { env, clock, random, newId, input, say } = edges;
   const simulation = new Simulation({ ...settings, env, names, say });
   await simulation.prepare();

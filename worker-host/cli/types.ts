@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { packageFile } from "../worker/package-file.ts";
 
 const HERE = createRequire(import.meta.url);
 
@@ -12,7 +12,7 @@ interface InstalledTypes extends Record<string, unknown> {
 
 /** What TypeScript has to know to find the types of this installation, from wherever a prop is. */
 export function installedTypes(): InstalledTypes {
-  const types = (name: string) => fileURLToPath(new URL(`../${name}.d.ts`, import.meta.url));
+  const types = (name: string) => packageFile(`dist/${name}.d.ts`);
   return {
     target: "es2023",
     module: "nodenext",

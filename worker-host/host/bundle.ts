@@ -6,6 +6,7 @@ import { dirname, extname, join, resolve, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import * as esbuild from "esbuild";
 import { WorkerHostError } from "../contract/errors.ts";
+import { packageFile } from "../worker/package-file.ts";
 
 /** A worker as one file that Node can import. */
 export interface Bundle {
@@ -18,7 +19,8 @@ export interface Bundle {
 }
 
 /** The module that `import … from "worker-host"` means: the running host's own, so that there is one `BaseWorker`. */
-const SELF = new URL("../index.js", import.meta.url).href;
+const SELF = packageFile("dist/index.js");
+const SELF_URL = pathToFileURL(SELF).href;
 
 const NODE_TARGET = "node20";
 const PLACE = /import\.meta|__dirname|__filename/;
@@ -132,7 +134,7 @@ const resolveImports: esbuild.Plugin = {
   setup(build) {
     build.onResolve({ filter: /^[^./]/ }, async ({ path, kind, resolveDir, pluginData, with: attributes }) => {
       if (pluginData === resolveImports || kind === "entry-point" || /^[A-Za-z]:[\\/]/.test(path)) return undefined;
-      if (path === "worker-host") return { path: kind === "require-call" ? fileURLToPath(SELF) : SELF, external: true };
+      if (path === "worker-host") return { path: kind === "require-call" ? SELF : SELF_URL, external: true };
       if (path.startsWith("node:") || builtinModules.includes(path)) return { path, external: true };
       const found = await build.resolve(path, { kind, resolveDir, pluginData: resolveImports, with: attributes });
       if (found.errors.length > 0) {

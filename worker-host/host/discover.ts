@@ -1,4 +1,4 @@
-import { basename, join, relative } from "node:path";
+import { basename, join } from "node:path";
 import glob from "fast-glob";
 import { faultOfId } from "../contract/topics.ts";
 
@@ -106,12 +106,4 @@ async function discoverBuiltins({ builtins }: DiscoverOptions): Promise<Found[]>
       ...(fault ? { fault } : {}),
     };
   });
-}
-
-/** How a path is shown: from `base` where it is inside, else whole. */
-export function pathFrom(base: string): (path: string) => string {
-  return (path) => {
-    const short = relative(base, path);
-    return short === "" || short.startsWith("..") ? path : short;
-  };
 }

@@ -1,12 +1,12 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
-import { fileURLToPath } from "node:url";
 import { killGroup } from "../worker/kill-group.ts";
 import { LOG_FD } from "../worker/log-pipe.ts";
 import type { FromRunner, ToRunner } from "../worker/messages.ts";
+import { packageFile } from "../worker/package-file.ts";
 
-const ENTRY = fileURLToPath(new URL("../worker/runner.js", import.meta.url));
+const ENTRY = packageFile("dist/runner.js");
 
 /** What Node itself says when its inspector is opened. */
 const INSPECTOR_OPEN = /^Debugger listening on (ws:\/\/\S+)$/;

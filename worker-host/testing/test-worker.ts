@@ -4,7 +4,6 @@ import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Aedes } from "aedes";
-import { pino } from "pino";
 import { parseCommand } from "../contract/command.ts";
 import type { WorkerDescription } from "../contract/description.ts";
 import { encodePayload, parsePayload } from "../contract/payload.ts";
@@ -19,6 +18,7 @@ import type { WorkerContext } from "../worker/context.ts";
 import { Latch } from "../worker/latch.ts";
 import { Life } from "../worker/life.ts";
 import type { WorkerClass } from "../worker/load.ts";
+import { silentLog } from "../worker/log.ts";
 import type { ConfigSpec } from "../worker/messages.ts";
 import { SeenIds } from "../worker/seen-ids.ts";
 import type { Message, PublishOptions } from "../worker/wire.ts";
@@ -62,7 +62,7 @@ export async function startWorker<W extends AnyWorker>(
   Worker: new (context: WorkerContext) => W,
   options: StartWorkerOptions = {},
 ): Promise<TestWorker<W>> {
-  const aedes = await createAedes({ log: pino({ level: "silent" }) });
+  const aedes = await createAedes({ log: silentLog() });
   const temporary = await mkdtemp(join(tmpdir(), "worker-host-testing-"));
   // A socket of the file system, since streams joined in memory stall under Node 26.
   const server = createServer(aedes.handle);
@@ -96,7 +96,7 @@ export class TestWorker<W extends AnyWorker> {
     const { server } = broker;
     const common = {
       broker: BROKER,
-      log: pino({ level: "silent" }),
+      log: silentLog(),
       random: Math.random,
       gate: new ConnectGate(),
       openStream: () => connect(server.address() as string),

@@ -1,5 +1,7 @@
 import { Socket } from "node:net";
-import { LINE_BEGIN } from "./log.ts";
+
+/** How each line of the log begins; what follows is what somebody said. */
+export const LINE_BEGIN = /^\{"level":\d+,"time":"[^"]*"(,"worker":"[A-Za-z0-9_-]+")?/;
 
 /** The file descriptor over which a runner hands its log to its host. */
 export const LOG_FD = 4;

@@ -1,6 +1,6 @@
 import { HIDDEN } from "../contract/bus.ts";
 import { jsonIn } from "../contract/payload.ts";
-import { LINE_BEGIN } from "./log.ts";
+import { LINE_BEGIN } from "./log-pipe.ts";
 
 /** A shorter text is too likely to stand in a line by itself. */
 const SHORTEST = 4;

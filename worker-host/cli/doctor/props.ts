@@ -1,6 +1,6 @@
 import { readdirSync } from "node:fs";
 import { messageOf } from "../../contract/errors.ts";
-import { pathFrom } from "../../host/discover.ts";
+import { pathFrom } from "../../host/paths.ts";
 import type { Settings } from "../../host/settings.ts";
 import { survey } from "../../host/survey.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
