@@ -21,12 +21,15 @@ const decorators: Plugin = {
   },
 };
 
-/** Suites that know no broker, or only the embedded one: on mosquitto they would do the same once more. */
-const WITHOUT_A_BROKER = [
-  ...["bench", "bus-line", "check", "config-file", "config-properties", "docs", "firmware-docs"],
-  ...["home-assistant-properties", "house", "log-tail", "new", "package", "runner-slot", "service"],
-  ...["settings-properties", "soak"],
-  ...["contract/*", "worker/loop", "worker/scope"],
+/**
+ * What depends on the broker, and so runs on each of them: connections, sessions, retained messages, access. All else
+ * knows no broker, or would do the same once more. A test that asks which broker it has is of these; `house.test.ts`
+ * holds them to it.
+ */
+export const ON_EACH_BROKER = [
+  ...["access", "all-stop", "at-most-once", "board", "board-rename", "claim", "commands", "connections"],
+  ...["description", "doctor-broker", "home-assistant", "hostile-commands", "mosquitto-conf", "node-red-flow"],
+  ...["readme", "reconnect", "reload", "roll-call", "subscriptions", "worker", "worker/store"],
 ].map((name) => `test/${name}.test.ts`);
 
 export default defineConfig({
@@ -38,13 +41,13 @@ export default defineConfig({
     ],
   },
   test: {
-    include: ["test/**/*.test.ts", "props/*/backend/*.test.ts"],
-    exclude: [
-      ...[...configDefaults.exclude, "test/faults/**", "test/firmware/**"],
-      ...(process.env.TEST_BROKER === "mosquitto" ? WITHOUT_A_BROKER : []),
-    ],
+    include:
+      process.env.TEST_BROKER === "mosquitto" ? ON_EACH_BROKER : ["test/**/*.test.ts", "props/*/backend/*.test.ts"],
+    exclude: [...configDefaults.exclude, "test/faults/**", "test/firmware/**", "test/install/**"],
     setupFiles: [new URL("./test/harness/properties.ts", import.meta.url).pathname],
     pool: "forks",
+    // The modules of a file serve the next one too: no test mocks any, and each starts what it needs for itself.
+    isolate: false,
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 30_000,

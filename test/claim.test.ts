@@ -5,6 +5,7 @@ import { TestClient } from "./harness/client.ts";
 import { workerSource } from "./harness/folder.ts";
 import { runCli, startHost } from "./harness/host.ts";
 import { type Frame, PacketType, startProxy, topicOf, type Verdict } from "./harness/proxy.ts";
+import { rounds } from "./harness/rounds.ts";
 import { Happenings } from "./harness/wait.ts";
 
 const PING = workerSource("do_ping() { this.telemetry('pong', process.ppid); }");
@@ -72,7 +73,7 @@ test.each(["SIGKILL", "SIGINT"] as const)("a standby takes over when the first g
   expect(client.texts(HOST_ONLINE)).toEqual(["online", "offline", "online"]);
 });
 
-const ROUNDS = 10;
+const ROUNDS = rounds(10);
 
 test(`three hosts are started at once, ${ROUNDS} times: never two are active, never none`, {
   timeout: 180_000,

@@ -334,3 +334,13 @@ test("send --wait prints the reply, and exits 0, 1 or 3", async () => {
     stderr: expect.stringMatching(/--wait soon: expected seconds/),
   });
 });
+
+test.runIf(BROKER === "mosquitto")("send says when nobody is subscribed", async () => {
+  const broker = await startBroker();
+  const answer = await runCli(["send", "fogger", "start"], { env: { MQTT_URL: broker.url } });
+  expect(answer).toEqual({
+    code: 1,
+    stdout: "",
+    stderr: 'nobody is subscribed to halloween/fogger/cmd: "worker-host list" says what runs\n',
+  });
+});

@@ -1,46 +1,12 @@
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
-import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { freePort } from "../bench/ports.mjs";
-import { BROKER, startBroker, type TestBroker } from "./harness/broker.ts";
+import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
-import { type Files, makeFolder, workerSource, writeFiles } from "./harness/folder.ts";
+import { doctor, PROPS } from "./harness/doctor.ts";
+import { makeFolder, writeFiles } from "./harness/folder.ts";
 import { runCli, startHost } from "./harness/host.ts";
-
-const PROPS: Files = { "props/lab/backend/worker.ts": workerSource("do_ping() {}") };
-
-interface Finding {
-  what: string;
-  status: "ok" | "warn" | "fail";
-  text: string;
-  remedy?: string;
-}
-
-async function doctor(
-  options: {
-    broker?: TestBroker | { port: number };
-    files?: Files;
-    cwd?: string;
-    args?: string[];
-    env?: Record<string, string>;
-  } = {},
-) {
-  const cwd = options.cwd ?? makeFolder({ ...PROPS, ...options.files });
-  const env = {
-    ...(options.broker ? { MQTT_HOST: "127.0.0.1", MQTT_PORT: String(options.broker.port) } : {}),
-    ...options.env,
-  };
-  const { code, stdout, stderr } = await runCli(["doctor", "--json", ...(options.args ?? [])], { cwd, env });
-  expect(stderr).toBe("");
-  const { ok, findings } = JSON.parse(stdout) as { ok: boolean; findings: Finding[] };
-  expect(code).toBe(ok ? 0 : 1);
-  for (const { status, remedy } of findings) expect(remedy === undefined).toBe(status === "ok");
-  const of = (what: string) => findings.filter((finding) => finding.what === what);
-  const faults = findings.filter(({ status }) => status === "fail").map(({ what }) => what);
-  return { cwd, code, findings, of, faults };
-}
 
 test("finds nothing wrong with a good setup, and leaves nothing behind but its own messages", async () => {
   const broker = await startBroker();
@@ -201,43 +167,4 @@ test("credentials of the embedded broker that can't be read, while a host runs",
   const { faults, of } = await doctor({ cwd, env: { WORKER_BROKER_PORT: port } });
   expect(faults).toEqual(["credentials"]);
   expect(of("credentials")[0]?.text).toContain("broker-credentials.json");
-});
-
-/** A mosquitto whose access list denies something. */
-async function strictBroker(acl: string[]): Promise<{ port: number }> {
-  const port = await freePort();
-  const folder = makeFolder({ acl: `${acl.join("\n")}\n` });
-  const file = join(folder, "acl");
-  const config = join(
-    makeFolder({
-      "mosquitto.conf": `listener ${port} 127.0.0.1\nuser root\nallow_anonymous true\nacl_file ${file}\nset_tcp_nodelay true\n`,
-    }),
-    "mosquitto.conf",
-  );
-  const child = spawn("mosquitto", ["-v", "-c", config], { stdio: ["ignore", "ignore", "pipe"] });
-  const exited = once(child, "exit");
-  onTestFinished(async () => {
-    child.kill("SIGKILL");
-    await exited;
-  });
-  for await (const data of child.stderr) if (String(data).includes("running")) break;
-  child.stderr.resume();
-  return { port };
-}
-
-test.runIf(BROKER === "mosquitto").each([
-  ["publish anything", ["topic read #"], 2],
-  ["read anything", ["topic write #"], 2],
-  ["publish as the host", ["topic read #", "topic write halloween/cli/#"], 1],
-  ["use our prefix", ["topic readwrite haunted/#"], 2],
-])("a broker that acknowledges, and doesn't let us %s", async (_what, acl, count) => {
-  const broker = await strictBroker(acl);
-  const { faults, of } = await doctor({ broker });
-  expect(faults).toEqual(new Array(count).fill("rights"));
-  expect(of("rights").at(0)?.text).toMatch(/^halloween\/worker_host\/status\/doctor: .*we may not publish there/);
-  expect(of("rights").at(0)?.remedy).toContain("halloween/#");
-});
-
-test.runIf(BROKER === "mosquitto")("a broker whose list lets us do all that a host does", async () => {
-  expect((await doctor({ broker: await strictBroker(["topic readwrite halloween/#"]) })).faults).toEqual([]);
 });

@@ -1,7 +1,8 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { builtinModules } from "node:module";
 import { dirname, join, normalize } from "node:path";
 import { describe, expect, test } from "vitest";
+import { ON_EACH_BROKER } from "../vitest.config.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
 
@@ -191,4 +192,13 @@ describe("worker-host", () => {
     expect(long.filter((path) => !(path in LONGER))).toEqual([]);
     expect(Object.keys(LONGER).filter((path) => !long.includes(path))).toEqual([]);
   });
+});
+
+test("a test that asks which broker it has runs on each of them, or in a suite that does", () => {
+  const asking = sourcesIn("test").filter(
+    ({ path, text }) =>
+      path.endsWith(".test.ts") && !/^test\/(faults|firmware)\//.test(path) && /\bBROKER ===/.test(text),
+  );
+  expect(asking.map(({ path }) => path).filter((path) => !ON_EACH_BROKER.includes(path))).toEqual([]);
+  expect(ON_EACH_BROKER.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
 });

@@ -4,12 +4,12 @@ import { delimiter, dirname, join, relative } from "node:path";
 import glob from "fast-glob";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
-import { SETTINGS } from "../worker-host/host/settings.ts";
-import { startBroker } from "./harness/broker.ts";
-import { TestClient } from "./harness/client.ts";
-import { compose, type Service } from "./harness/compose.ts";
-import { makeFolder } from "./harness/folder.ts";
-import { cleanEnvironment, ROOT, startHost } from "./harness/host.ts";
+import { SETTINGS } from "../../worker-host/host/settings.ts";
+import { startBroker } from "../harness/broker.ts";
+import { TestClient } from "../harness/client.ts";
+import { compose, type Service } from "../harness/compose.ts";
+import { makeFolder } from "../harness/folder.ts";
+import { cleanEnvironment, ROOT, startHost } from "../harness/host.ts";
 
 const BUILD_MS = 300_000;
 

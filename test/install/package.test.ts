@@ -2,9 +2,9 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
-import { TestClient } from "./harness/client.ts";
-import { makeFolder, workerSource } from "./harness/folder.ts";
-import { cleanEnvironment, ROOT, startHost } from "./harness/host.ts";
+import { TestClient } from "../harness/client.ts";
+import { makeFolder, workerSource } from "../harness/folder.ts";
+import { cleanEnvironment, ROOT, startHost } from "../harness/host.ts";
 
 const run = promisify(execFile);
 

@@ -1,0 +1,144 @@
+import { describe, expect, test } from "vitest";
+import { COFFIN, jump, startCoffin, VALVE } from "../harness/bench.ts";
+import { startBroker } from "../harness/broker.ts";
+import { TestClient } from "../harness/client.ts";
+import { startProxy } from "../harness/proxy.ts";
+import { startBoard, type Trace } from "../harness/sketch.ts";
+
+describe("the link", () => {
+  test("lost with the broker: off and disarmed; back with it, and all is said again", async () => {
+    const bench = await startCoffin();
+    const { broker, board } = bench;
+    await jump(bench);
+    const closed = board.pinTurns(VALVE, 0);
+    await broker.stop();
+    await closed;
+    const online = board.trace.next(({ serial }) => /is online/.test(serial ?? ""), "online again");
+    await broker.start();
+    await online;
+    const client = await TestClient.connect(broker.url);
+    await client.expect(`halloween/${COFFIN}/status/availability`, "online");
+    await client.expect(`halloween/${COFFIN}/state`, "disarmed");
+    await client.expect(`halloween/${COFFIN}/description`);
+    await client.command(COFFIN, "jump");
+    await client.expect(`halloween/${COFFIN}/status/warn`, /jump refused: it is disarmed/);
+    expect(board.pin(VALVE)).toBe(0);
+  });
+
+  test("lost for less than its limit changes nothing", async () => {
+    const bench = await startCoffin();
+    const online = bench.board.trace.next(({ serial }) => /is online/.test(serial ?? ""), "online again");
+    await bench.broker.stop();
+    await bench.broker.start();
+    await online;
+    const client = await TestClient.connect(bench.broker.url);
+    await client.expect(`halloween/${COFFIN}/state`, "armed");
+  });
+
+  test("lost with the WiFi: off and disarmed, and back with it", async () => {
+    const bench = await startCoffin();
+    const { client, board } = bench;
+    await jump(bench);
+    const closed = board.pinTurns(VALVE, 0);
+    board.tell({ wifi: false });
+    await closed;
+    const disarmed = client.expectNext(`halloween/${COFFIN}/state`, "disarmed");
+    const online = board.trace.next(({ serial }) => /is online/.test(serial ?? ""), "online again");
+    board.tell({ wifi: true });
+    await online;
+    await disarmed;
+    const late = await TestClient.connect(client.url);
+    await late.expect(`halloween/${COFFIN}/status/availability`, "online");
+  });
+
+  test("killed: the broker says offline at once", async () => {
+    const { client, board } = await startCoffin();
+    const offline = client.expectNext(`halloween/${COFFIN}/status/availability`, "offline");
+    await board.kill();
+    await offline;
+  });
+
+  test("frozen: the broker says offline when the keepalive runs out, and the board comes back by itself", async () => {
+    const { client, board } = await startCoffin();
+    const offline = client.seen.next(
+      ({ topic, text }) => topic === `halloween/${COFFIN}/status/availability` && text === "offline",
+      "offline",
+      40_000,
+    );
+    board.signal("SIGSTOP");
+    await offline;
+    const online = client.expectNext(`halloween/${COFFIN}/status/availability`, "online");
+    board.signal("SIGCONT");
+    await online;
+    await client.expect(`halloween/${COFFIN}/state`, "disarmed");
+  });
+
+  test("half open, so that nothing arrives and nothing breaks: off by its time, then disarmed", async () => {
+    const broker = await startBroker();
+    const proxy = await startProxy(broker.port);
+    const client = await TestClient.connect(broker.url);
+    const board = startBoard("coffin_jumper", { broker: proxy });
+    await client.expect(`halloween/${COFFIN}/status/availability`, "online");
+    await client.command(COFFIN, "arm");
+    await client.expect(`halloween/${COFFIN}/state`, "armed");
+    const closed = board.pinTurns(VALVE, 0);
+    await jump({ broker, client, board }, 1000);
+    let thaw = (_: "pass") => {};
+    const thawed = new Promise<"pass">((resolve) => {
+      thaw = resolve;
+    });
+    proxy.decide = () => thawed;
+    await closed;
+    const noticed = ({ serial }: Trace) => /everything off: the broker is out of reach/.test(serial ?? "");
+    await board.trace.next(noticed, "that the board notices", 40_000);
+    await client.expect(`halloween/${COFFIN}/status/availability`, "offline");
+    const state = client.expectNext(`halloween/${COFFIN}/state`, "disarmed");
+    proxy.decide = () => "pass";
+    thaw("pass");
+    await state;
+  });
+});
+
+describe("millis() wraps", () => {
+  test("during an action, a cooldown and a link", async () => {
+    const bench = await startCoffin({ millis: 2 ** 32 - 2500 });
+    const opened = bench.board.pinTurns(VALVE, 1);
+    const closed = bench.board.pinTurns(VALVE, 0);
+    const states = bench.client.expectSeries(`halloween/${COFFIN}/state`, "jumping", "cooldown", "armed");
+    bench.board.tell({ millis: 2 ** 32 - 1500 });
+    await bench.client.command(COFFIN, "jump 3000");
+    const before = (await opened).ms;
+    const after = (await closed).ms;
+    expect(before).toBeGreaterThan(after);
+    expect((after - before + 2 ** 32) % 2 ** 32).toBeGreaterThanOrEqual(2_900);
+    await states;
+    await jump(bench, 100);
+    expect(bench.client.texts(`halloween/${COFFIN}/status/error`)).toEqual([]);
+  });
+});
+
+describe("commands that are left over", () => {
+  test("retained: none is run at the start, whatever it is", async () => {
+    const broker = await startBroker();
+    const client = await TestClient.connect(broker.url);
+    await client.publish(`halloween/${COFFIN}/cmd`, "arm", { retain: true });
+    await client.publish("halloween/coffin_jumper/cmd", "jump", { retain: true });
+    await client.publish("halloween/broadcast/cmd", "jump", { retain: true });
+    const board = startBoard("coffin_jumper", { broker });
+    await client.expect(`halloween/${COFFIN}/status/warn`, /^retained command refused: "arm"/);
+    await client.expect(`halloween/${COFFIN}/state`, "disarmed");
+    expect(board.pin(VALVE)).toBe(0);
+  });
+
+  test("sent while it was away: none is run when it is back", async () => {
+    const bench = await startCoffin();
+    await bench.board.kill();
+    await bench.client.expect(`halloween/${COFFIN}/status/availability`, "offline");
+    await bench.client.command(COFFIN, "arm");
+    const online = bench.client.expectNext(`halloween/${COFFIN}/status/availability`, "online");
+    startBoard("coffin_jumper", { broker: bench.broker, env: { HOST_NVS: bench.board.nvs } });
+    await online;
+    await bench.client.barrier();
+    expect(bench.client.texts(`halloween/${COFFIN}/state`).at(-1)).toBe("disarmed");
+  });
+});
