@@ -8,7 +8,7 @@ const ROOT = new URL("..", import.meta.url).pathname;
 
 /** A longer file than `MOST_LINES` gives its reason here. */
 const LONGER: Record<string, string> = {};
-const MOST_LINES = 300;
+const MOST_LINES = 450;
 
 /** From the ground up: each may import of ours what is below it, or beside it. */
 const FLOORS = ["contract", "worker", "host", "testing", "cli"];
