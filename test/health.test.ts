@@ -49,7 +49,7 @@ test("is off unless its port is set, and loads nothing then", async () => {
   const host = await startHost({ args: ["--log-level", "debug"] });
   expect(host.log.all.filter(({ msg }) => msg.includes("health"))).toEqual([]);
   const code = readFileSync(`${ROOT}worker-host/host/health.ts`, "utf8");
-  expect(code).not.toMatch(/^import .*(health-server|metrics)/m);
+  expect(code).not.toMatch(/^import (?!type).*(health-server|metrics)/m);
 });
 
 test("tells that it is alive and ready while its workers run, and who is missing when one fails", async () => {

@@ -101,13 +101,13 @@ describe("imports", () => {
     expect(upward).toEqual([]);
   });
 
-  test("only the runner loads the entry that is for workers' authors", () => {
+  test("nothing of the house imports an entry that is for workers' authors", () => {
     const entries = HOUSE.flatMap((source) =>
       source.imports
         .filter((each) => /^worker-host\/(index|testing)\.ts$/.test(target(source, each) ?? each))
         .map((each) => `${source.path}: ${each}`),
     );
-    expect(entries).toEqual(["worker-host/worker/runner.ts: ../index.ts"]);
+    expect(entries).toEqual([]);
   });
 
   test("in contract/ are of contract/ only: no package, nothing of Node", () => {

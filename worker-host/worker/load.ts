@@ -1,3 +1,4 @@
+import { pathToFileURL } from "node:url";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { BaseWorker } from "./base-worker.ts";
 import { collectCommands } from "./collect-commands.ts";
@@ -5,6 +6,10 @@ import { checkConfig } from "./config.ts";
 import type { WorkerContext } from "./context.ts";
 import { locate } from "./locate.ts";
 import type { WorkerSpec } from "./messages.ts";
+import { packageFile } from "./package-file.ts";
+
+/** Loaded before any bundle: Node can't require() a module, as a CommonJS worker does, that is still being loaded. */
+const ENTRY = pathToFileURL(packageFile("dist/index.js")).href;
 
 /** A class that a worker's file exports. */
 export interface WorkerClass {
@@ -26,6 +31,7 @@ export interface WorkerClass {
  * @throws WorkerHostError `load_failed` where it exports no worker; whatever its top-level code throws
  */
 export async function loadWorker({ bundle, file }: Pick<WorkerSpec, "bundle" | "file">): Promise<WorkerClass> {
+  await import(ENTRY);
   const module: Record<string, unknown> = await import(bundle);
   // A CommonJS module's exports are its default.
   const exported = module.Worker ?? (module.default as { Worker?: unknown } | undefined)?.Worker ?? module.default;

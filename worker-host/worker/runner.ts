@@ -1,8 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { url as inspectorUrl } from "node:inspector";
 import { format } from "node:util";
-// Loaded before any worker is: Node can't require() a module, as a CommonJS worker does, that is still being loaded.
-import "../index.ts";
 import type { Logger } from "pino";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
