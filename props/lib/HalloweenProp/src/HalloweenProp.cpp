@@ -161,8 +161,9 @@ void HalloweenProp::loop() {
   interlock();
   if (mailbox_.takeStop()) stop();
   greet();
+  if (!restart_) attend();
+  // A rename clears what is retained under the old id: nothing is said there after it.
   if (!restart_) {
-    attend();
     tellState();
     report();
     readSerial();
