@@ -128,6 +128,18 @@ describe.each(SKETCHES)("the board of %s", (sketch, id) => {
   });
 });
 
+test("a board whose state changes as it is renamed leaves nothing under its old id either", async () => {
+  const { client } = await start("coffin_jumper", "coffin_jumper_hw");
+  await client.command("coffin_jumper_hw", "arm");
+  await client.expect("halloween/coffin_jumper_hw/state", "armed");
+  // It disarms for it.
+  expect(await ask(client, "coffin_jumper_hw", "rename", "lid_hw")).toMatchObject({ status: "ok" });
+  await client.expect("halloween/lid_hw/status/availability", "online");
+  const late = await TestClient.connect(client.url, ["halloween/coffin_jumper_hw/#"]);
+  await late.barrier();
+  expect(late.seen.all.filter(({ topic }) => topic.startsWith("halloween/"))).toEqual([]);
+});
+
 test("arguments are read as the server's side reads them", async () => {
   const { client } = await start("grave_shaker", "grave_shaker_hw");
   const talk: [string, string | RegExp][] = [
