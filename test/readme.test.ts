@@ -18,6 +18,7 @@ const WRITING = readFileSync(join(ROOT, "docs/writing-a-worker.md"), "utf8");
 /** Commands of the README that a test can't run, each with the reason. */
 const NOT_RUN: [command: RegExp, reason: string][] = [
   [/^npm ci$/, "the tests run in what it installed"],
+  [/^npm cit$/, "it runs these tests"],
   [/^docker compose /, "there may be no Docker"],
   [/^(sudo apt|brew) install /, "it changes the machine"],
   [/^npm start -- --lan$/, "it opens a port to the network"],
@@ -41,7 +42,8 @@ function stepsIn(markdown: string): Step[] {
     const [prose = "", language, text = ""] = parts.slice(i, i + 3);
     steps.push(...prose.split("\n").flatMap(rowStep));
     const lines = text.split("\n").filter(Boolean);
-    if (language === "sh") steps.push(...lines.map((line): Step => ({ kind: "command", line, answers: [] })));
+    const commands = lines.flatMap((line) => line.split(" && "));
+    if (language === "sh") steps.push(...commands.map((line): Step => ({ kind: "command", line, answers: [] })));
     else if (language === "text") steps.push({ kind: "output", lines });
     else if (language !== undefined) steps.push({ kind: "file", path: lastPathIn(prose), text });
   }

@@ -85,6 +85,8 @@ test("a worker of its own process has a limit of its own, and nobody else notice
 test("ten thousand timers harm nobody", async () => {
   const { client, host } = await startThree(
     "n = 0; do_go() { for (let i = 0; i < 10_000; i++) this.every(1000, () => { this.n++; }); this.telemetry('set', 1); }",
+    // As it is shipped: a busy machine takes more than a second for so many.
+    {},
   );
   await client.command("bad", "go");
   await client.expect("halloween/bad/telemetry/set");
