@@ -226,7 +226,7 @@ export class TestWorker<W extends AnyWorker> {
 
   /** Stops it as a host does, and removes what it left. */
   async stop(): Promise<void> {
-    await this.#life.stop();
+    await this.#life.stop("end");
     await this.#clock.advance(0);
     await this.#observer.stop();
     await new Promise<void>((resolve) => this.broker.aedes.close(resolve));

@@ -70,6 +70,7 @@ export async function execIn(
   assertOptions(file, options);
   // In a scope that has ended this rejects, or waits for ever, as every helper does.
   if (scope.ended) await scope.sleep(0);
+  scope.move("exec");
   const { cwd = context.dir, input, timeoutMs } = options;
   if (!existsSync(cwd)) throw new WorkerHostError("invalid_value", `exec ${file}: there is no folder ${cwd}`);
   return scope.track(async () => {
