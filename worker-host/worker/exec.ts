@@ -13,6 +13,8 @@ export interface ExecOptions {
   input?: string;
   /** It is killed after so long, in ms. */
   timeoutMs?: number;
+  /** It moves nothing: it is run also while all-stop or a lock-out holds. */
+  safe?: boolean;
 }
 
 /** What a program wrote: the last 64 KiB of each. */

@@ -44,6 +44,7 @@ export class Life implements ScopeOwner {
   readonly #description: Description;
   readonly #parts: LifeParts;
   readonly #switching: Stopping;
+  readonly #shielded: Scope;
   /** How much has begun, and how much of that were commands or what moves something. */
   #begun = 0;
   #moved = 0;
@@ -67,6 +68,7 @@ export class Life implements ScopeOwner {
     this.standstill = new HaltGuard({ spec, latch, onHalt: (why) => this.#halt(why) });
     this.log = options.log.child({ worker: spec.id });
     this.#scope = new Scope(this, clock);
+    this.#shielded = new Scope(this, clock, undefined, "shield");
     this.#voice = new Voice({
       clock,
       log: this.log,
@@ -108,6 +110,7 @@ export class Life implements ScopeOwner {
       topics,
       scope: this.#scope,
       stopping: this.#switching,
+      shielded: this.#shielded,
       wire: this.#wire,
       description: this.#description,
       warn: (text) => this.#voice.warn(text),
@@ -237,6 +240,7 @@ export class Life implements ScopeOwner {
     const { spec, options } = this;
     this.#class = await this.#scope.run(() => options.load(spec), "its top-level code");
     this.#stopTimeoutMs = stopTimeoutOf(this.#class);
+    this.#description.setStopTimeout(this.#class.stopTimeoutMs === undefined ? undefined : this.#stopTimeoutMs);
     const [store] = await Promise.all([this.#openStore(), this.#wire.start()]);
     this.#store = store;
     const live = new LiveConfig(this.#class.config, spec.file, options.secrets);
@@ -286,6 +290,11 @@ export class Life implements ScopeOwner {
       store,
       commands: this.#commands,
       description: this.#description,
+      shielded: this.#shielded,
+      standstill: this.standstill,
+      stops: this.stops,
+      place: () => locate(new Error(), this.spec.file, this.spec.dir),
+      warn: (text) => this.#voice.warn(text),
     });
     return this.#scope.run(() => new Class(context), "its constructor");
   }

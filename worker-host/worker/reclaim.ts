@@ -17,6 +17,8 @@ export interface LifeParts {
   topics: Topics;
   scope: Scope;
   stopping: Stopping;
+  /** What no stop may cut. */
+  shielded: Scope;
   wire: WorkerWire;
   description: Description;
   warn: (text: string) => void;
@@ -29,11 +31,12 @@ export async function reclaim(
   { reason, stopTimeoutMs }: { reason: "reload" | "end"; stopTimeoutMs: number },
   parts: LifeParts,
 ): Promise<void> {
-  const { owner, clock, topics, scope, stopping, wire, description } = parts;
+  const { owner, clock, topics, scope, stopping, shielded, wire, description } = parts;
   const over = new AbortError("the worker stops");
   scope.end(over);
   if (worker) await stopWorker(worker, reason, stopTimeoutMs, parts);
-  await finish("what it started", SETTLE_MS, Promise.all([scope.idle(), stopping.scope.idle()]), parts);
+  await finish("what it started", SETTLE_MS, scope.idle(), parts);
+  shielded.end(over);
   stopping.end(over);
   await finish("writing its store", SETTLE_MS, Promise.resolve(store?.flush()), parts);
   description.close();
@@ -42,15 +45,16 @@ export async function reclaim(
   await within(clock, SETTLE_MS, wire.stop());
 }
 
-/** `do_stop` and `stop()` have one time together. */
+/** What is shielded, `do_stop` and `stop()` have one time together. */
 async function stopWorker(
   worker: BaseWorker,
   reason: "reload" | "end",
   stopTimeoutMs: number,
-  { owner, clock, stopping, warn }: LifeParts,
+  { owner, clock, stopping, shielded, warn }: LifeParts,
 ): Promise<void> {
   let phase = "do_stop";
   const stopped = async () => {
+    await shielded.idle();
     // What came of it the worker has been told.
     await Promise.allSettled([stopping.stop(reason, "command")]);
     phase = "stop()";
