@@ -12,7 +12,8 @@ import type { Edges } from "./edges.ts";
 import { send } from "./send.ts";
 import { Simulation } from "./simulation.ts";
 
-const FORCE_AFTER_MS = 5_000;
+/** More than a worker may take to stop, which is 30 s at most. */
+const FORCE_AFTER_MS = 40_000;
 /** npm hands a Ctrl-C on to its child, which the terminal has told already. */
 const ECHO_MS = 300;
 

@@ -148,6 +148,8 @@ export interface WorkerDescription {
   commands: Record<string, CommandDescription>;
   /** What is declared; a worker may publish more. */
   telemetry?: Record<string, TelemetryDescription>;
+  /** How long its `do_stop` and `stop()` may take together, where it says so. */
+  stop_timeout_ms?: number;
   /** For a worker with a schema: the schema, and what holds now, both without secrets. */
   config?: { schema: JsonSchema; values: unknown };
   /** What a worker says besides; `board` is said by boards alone. */

@@ -47,7 +47,6 @@ export class CommandDesk {
       publish: (topic, payload, how) => presence.publish(topic, payload, how),
       scope: new Scope({ id: topics.hostName, log, report }, clock),
       now: () => clock.now(),
-      stoppable: false,
       urgent: URGENT,
       seen: new SeenIds(),
     });

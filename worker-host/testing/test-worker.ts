@@ -224,9 +224,15 @@ export class TestWorker<W extends AnyWorker> {
     await this.#clock.advance(0);
   }
 
+  /** Locks it out, as a host does; without a reason, releases it. */
+  async lockOut(reason?: string): Promise<void> {
+    this.#life.lockOut(reason);
+    await this.#clock.advance(0);
+  }
+
   /** Stops it as a host does, and removes what it left. */
   async stop(): Promise<void> {
-    await this.#life.stop();
+    await this.#life.stop("end");
     await this.#clock.advance(0);
     await this.#observer.stop();
     await new Promise<void>((resolve) => this.broker.aedes.close(resolve));

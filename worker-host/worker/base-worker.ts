@@ -1,5 +1,6 @@
 import { mkdirSync } from "node:fs";
 import type { Logger } from "pino";
+import { CallError } from "./calls.ts";
 import type { CommandSpec, RunningCommand } from "./command-spec.ts";
 import { assertAction, entryOf } from "./command-table.ts";
 import type { WorkerContext } from "./context.ts";
@@ -8,9 +9,10 @@ import { every } from "./every.ts";
 import { type ExecOptions, type ExecResult, execIn } from "./exec.ts";
 import { assertCommand, Messenger } from "./messenger.ts";
 import type { InferOutput, Schema } from "./schema.ts";
-import { Scope, type Task } from "./scope.ts";
+import { AbortError, type Task } from "./scope.ts";
 import type { Store } from "./store.ts";
 import { unlessEnded } from "./unless-ended.ts";
+import type { SafeOptions } from "./wire.ts";
 
 /** A worker without a schema takes its config as it was written. */
 // biome-ignore lint/suspicious/noExplicitAny: so that `(this.config.interval ?? 5) * 1000` compiles without a schema
@@ -44,7 +46,10 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
   /** Called once, when connected; the prop is `online` when it is done, `failed` if it throws. */
   async start(): Promise<void> {}
 
-  /** Called once, at the end, after all that the worker started has ended. At most 5 s. */
+  /**
+   * Called once, at the end, after all that the worker started has ended, and `do_stop`. Together they have `static
+   * stopTimeoutMs`: 5000 if not given, 30,000 at most.
+   */
   async stop(): Promise<void> {}
 
   /** Gets the commands that have no `do_` method of their own; without it they are refused. */
@@ -88,7 +93,7 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
    * `fetch` and others that take a signal.
    */
   get signal(): AbortSignal {
-    return this.#scope.signal;
+    return this.currentScope.signal;
   }
 
   /**
@@ -96,8 +101,8 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
    * error in it is logged and goes to `status/error`, and the worker goes on.
    */
   spawn(task: ((this: this) => unknown) | Promise<unknown>): Task {
-    if (typeof task !== "function") return this.#scope.spawn(task);
-    return this.#scope.spawn(() => task.call(this), task.name || "a spawned task");
+    if (typeof task !== "function") return this.currentScope.spawn(task);
+    return this.currentScope.spawn(() => task.call(this), task.name || "a spawned task");
   }
 
   /**
@@ -106,34 +111,37 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
    * @throws AbortError when the worker stops, or the command that it is called in is aborted.
    */
   sleep(ms: number): Promise<void> {
-    return this.#scope.sleep(ms);
+    return this.currentScope.sleep(ms);
   }
 
   /** Calls `fn` every `ms`, first after `ms`, never while its last call still runs. An error in it ends nothing. */
   every(ms: number, fn: (this: this) => unknown): Task {
-    return every(this.#scope, ms, () => fn.call(this), fn.name || "every");
+    return every(this.currentScope, ms, () => fn.call(this), fn.name || "every");
   }
 
   /**
-   * Calls `on`, waits `ms`, calls `off`; `off` is called at once when the worker stops or the command is aborted, so
-   * that what was switched on goes off.
+   * Calls `on`, waits `ms`, calls `off`; `off` is called at once when the worker stops, or what it is called in is
+   * stopped, so that what was switched on goes off. `hold(Infinity, on, off)`: until it is stopped.
    *
    * @throws AbortError when it ended early.
    */
   hold(ms: number, on: () => unknown, off: () => unknown): Promise<void> {
-    return this.#scope.hold(ms, on, off);
+    return this.currentScope.hold(ms, on, off);
   }
 
   /**
    * Runs a program, without a shell, in the worker's folder, and waits for its end; its output goes to the log. It is
-   * killed, with all that it started, when the worker stops or the command that it is called in is aborted.
+   * killed, with all that it started, when the worker stops or what it is called in is stopped.
    *
    * @throws ExecError `not_found`, `failed` (an exit code other than 0, or a signal), `timeout`
-   * @throws AbortError when it was killed
+   * @throws AbortError when it was killed, and while all-stop or a lock-out holds, unless it is `safe`
    */
   exec(file: string, args: readonly (string | number)[] = [], options: ExecOptions = {}): Promise<ExecResult> {
-    const { log, onGroup } = this.#context;
-    return execIn(this.#scope, file, args, options, {
+    const { log, onGroup, sends } = this.#context;
+    const scope = this.currentScope;
+    const why = options.safe ? undefined : sends.held(scope);
+    if (why !== undefined) return Promise.reject(new AbortError(`${file} was not run: ${why}`));
+    return execIn(scope, file, args, options, {
       dir: this.dir,
       log: (line) => log.info(`${file}: ${line}`),
       onGroup,
@@ -148,9 +156,45 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
    * @throws AbortError when the worker stops, or the command that it is called in is aborted.
    * @throws WorkerHostError `invalid_id`, `invalid_value`
    */
-  call(target: string, action: string, args?: unknown, options: { timeoutMs?: number } = {}): Promise<unknown> {
+  call(
+    target: string,
+    action: string,
+    args?: unknown,
+    { safe = false, ...options }: { timeoutMs?: number } & SafeOptions = {},
+  ): Promise<unknown> {
     assertCommand(target, action);
-    return unlessEnded(this.#scope, () => this.#context.calls.call({ target, action, args, ...options }));
+    const { sends, calls, topics } = this.#context;
+    const scope = this.currentScope;
+    const free = safe || sends.isStop(target, action);
+    if (!free && target !== topics.hostName && !scope.ended) scope.move(`call ${action}`);
+    return unlessEnded(scope, async () => {
+      const why = free ? undefined : await sends.heldCommand(scope, target, action);
+      if (why !== undefined) throw new CallError("not_sent", `${target} was not told "${action}": ${why}`);
+      return calls.call({ target, action, args, ...options });
+    });
+  }
+
+  /**
+   * What `promise` gives: for promises that aren't made by these helpers, and so don't end with what they are awaited in.
+   *
+   * @throws AbortError when the worker stops, or what it is called in is stopped
+   */
+  until<T>(promise: Promise<T>): Promise<T> {
+    return unlessEnded(this.currentScope, () => promise);
+  }
+
+  /**
+   * Calls `fn`, and lets no stop cut it: for a step that must be done whole once it has begun, and is short. The worker's
+   * end waits for it, in the time that `stop()` has too.
+   *
+   * @throws AbortError where what it is called in was stopped before; whatever `fn` throws
+   */
+  shield<T>(fn: (this: this) => T): Promise<Awaited<T>> {
+    const scope = this.currentScope;
+    if (scope.ended) return scope.sleep(0).then(() => this.shield(fn));
+    scope.move("shield");
+    const shielded = this.#context.shielded.child(`${scope.where}, shielded`);
+    return shielded.track(() => fn.call(this));
   }
 
   /** A small map that outlives the worker, its host and a power cut, in `store.json` in `dataDir`. */
@@ -204,10 +248,5 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
    */
   describe(facts: Facts): void {
     this.#context.description.describe(facts);
-  }
-
-  get #scope(): Scope {
-    const running = Scope.current();
-    return running?.owner === this.#context.scope.owner ? running : this.#context.scope;
   }
 }

@@ -85,7 +85,8 @@ export class CommandRuns {
   }
 
   #runNow<T>(work: (scope: Scope) => T): Promise<Awaited<T>> {
-    const scope = this.parent.child(this.where, true);
+    const scope = this.parent.child(this.where, "command");
+    this.parent.owner.began?.("command");
     this.#running.add(scope);
     this.#cooling?.end();
     this.#cooling = undefined;

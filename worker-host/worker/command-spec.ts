@@ -1,6 +1,7 @@
 import type { Command } from "../contract/command.ts";
 import type { Widget } from "../contract/description.ts";
 import type { InferOutput, Schema } from "./schema.ts";
+import type { StopReason } from "./stopping.ts";
 
 /** What a command does while it still runs, in Home Assistant's words for scripts. */
 export type CommandMode = "parallel" | "single" | "restart" | "queued";
@@ -9,6 +10,8 @@ export type CommandMode = "parallel" | "single" | "restart" | "queued";
 export interface RunningCommand extends Command {
   /** Aborted by `stop`, a restart, the timeout, and the worker's end. */
   readonly signal: AbortSignal;
+  /** For `do_stop` and what runs with it: why. While all-stop or a lock-out holds, it is that, whatever came. */
+  readonly reason?: StopReason;
 }
 
 /** What `@command` says of a `do_` method. */

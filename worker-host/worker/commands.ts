@@ -13,6 +13,7 @@ import { CommandInScope, ownRequest, type Request } from "./request.ts";
 import { type Validated, validate } from "./schema.ts";
 import { AbortError, type Scope } from "./scope.ts";
 import type { SeenIds } from "./seen-ids.ts";
+import type { StopPath, StopReason } from "./stopping.ts";
 import type { Message } from "./wire.ts";
 
 export interface CommandsOptions extends AnswersOptions {
@@ -22,8 +23,8 @@ export interface CommandsOptions extends AnswersOptions {
   state?: () => string | undefined;
   /** Called when a command has come or gone. */
   onChange?: () => void;
-  /** Without it, `stop` is an action like any other. */
-  stoppable: boolean;
+  /** Ends what runs, and runs `switchOff`, for the command `stop`; without it, that is an action like any other. */
+  stop?: (reason: StopReason, path: StopPath, command: Command) => Promise<unknown>;
   /** Actions that are never too late, nor refused for the retain flag: whoever wants something stopped gets it. */
   urgent: ReadonlySet<string>;
   /** The ids of those that ran; none runs twice. */
@@ -127,7 +128,7 @@ export class Commands {
       if (command === undefined || !this.options.urgent.has(command.action)) return;
     }
     if (refusal !== undefined) this.options.warn(refusal);
-    else this.#dispatch(this.#requestOf(command, message));
+    else this.#dispatch(this.#requestOf(command, message), "command");
   }
 
   /** Takes a message from the topic of all props: `stop`, and what is marked `broadcast`. */
@@ -135,7 +136,7 @@ export class Commands {
     if (message.retain) return;
     const { command } = parseCommand(message.payload);
     const wanted = command?.action === STOP || this.#known.get(command?.action ?? "")?.spec.broadcast === true;
-    if (command && wanted) this.#dispatch(this.#requestOf(command, message));
+    if (command && wanted) this.#dispatch(this.#requestOf(command, message), "broadcast");
   }
 
   /** Aborts the running commands, for `stop`: their `hold`s turn off, their sleeps reject, their `maxOnMs` is over. */
@@ -145,18 +146,32 @@ export class Commands {
     this.#onTimes.callOff();
   }
 
-  /** Runs `do_stop` if there is one, and what goes with it, for the worker's end. */
-  async stop(scope: Scope): Promise<void> {
-    const calls = [...this.#withStop, this.#known.get(STOP)].map(async (known) => {
-      await known?.handler(undefined, new CommandInScope(scope, { action: known.action, args: undefined }, undefined));
+  /** Runs what every stop runs, and `do_stop` if there is one, in `scope`; gives what that gives. */
+  async switchOff(
+    scope: Scope,
+    reason: StopReason,
+    command: Command = { action: STOP, args: undefined },
+  ): Promise<unknown> {
+    const first = [...this.#known.values()].filter(({ withStop }) => withStop);
+    const calls = first.map(async ({ action, handler }) => {
+      await handler(undefined, new CommandInScope(scope, { action, args: undefined }, undefined, reason));
     });
+    const stop = this.#known.get(STOP) ?? this.#others?.knownAs(STOP);
+    const stopped = (async () => (stop ? this.#callStop(stop, scope, reason, command) : undefined))();
     // One that fails holds up none of the others.
-    await Promise.allSettled(calls);
+    await Promise.allSettled([...calls, stopped]);
     await Promise.all(calls);
+    return stopped;
   }
 
-  get #withStop(): Known[] {
-    return [...this.#known.values()].filter(({ withStop }) => withStop);
+  /** What is wrong with its arguments keeps nothing from being stopped. */
+  #callStop(stop: Known, scope: Scope, reason: StopReason, command: Command): unknown {
+    const call = ({ value, faults }: Validated<unknown>) => {
+      if (faults) this.options.warn(`${STOP}: ${faults.map(({ text }) => text).join("; ")}; it is obeyed without them`);
+      return stop.handler(value, new CommandInScope(scope, command, value, reason));
+    };
+    const checked = this.#check(command, stop);
+    return checked instanceof Promise ? checked.then(call) : call(checked);
   }
 
   #requestOf(command: Command, { responseTopic, correlationData }: Message): Request {
@@ -166,14 +181,12 @@ export class Commands {
       command: replyTo === undefined ? command : { ...command, replyTo },
       receivedAt: this.options.now(),
       ...(correlationData ? { correlationData } : {}),
-      ...(this.options.stoppable && command.action === STOP ? { must: true } : {}),
     };
   }
 
-  #dispatch(request: Request): void {
+  #dispatch(request: Request, path: StopPath): void {
     const { action, expiresAt, replyTo } = request.command;
-    const { topics, stoppable, urgent } = this.options;
-    const stop = stoppable && action === STOP;
+    const { topics, stop, urgent } = this.options;
     if (replyTo !== undefined && !topics.isReply(replyTo)) {
       const expected = topics.reply("<id>", "<name>");
       this.options.warn(`${quote(action)} refused: a reply can't go to ${quote(replyTo)}; expected ${expected}`);
@@ -187,15 +200,13 @@ export class Commands {
       );
       return;
     }
-    // Whatever is running must not switch on again what `stop` switches off.
-    if (stop) {
-      this.abortAll();
-      for (const known of this.#withStop) this.#admit(ownRequest(known.action, request.receivedAt), known);
+    if (stop && action === STOP) {
+      this.#answer(request, STOP, stop("stop", path, request.command));
+      return;
     }
     const known = this.#known.get(action);
     if (known) this.#admit(request, known);
     else if (this.#others) this.#admitChecked(request, this.#others.knownAs(action), { value: request.command.args });
-    else if (stop) this.#answers.reply(request, { status: "ok" });
     else this.#answers.refuse(request, `unknown action ${quote(action)}; known: ${this.#names()}`);
   }
 
@@ -208,7 +219,7 @@ export class Commands {
   }
 
   #names(): string {
-    const own = this.options.stoppable ? [STOP] : [];
+    const own = this.options.stop ? [STOP] : [];
     return [...new Set([...this.#known.keys(), ...own])].sort().join(", ");
   }
 
@@ -242,7 +253,10 @@ export class Commands {
     const why = `on for its longest, ${spec.maxOnMs} ms`;
     this.options.warn(`${action} was ${why}: ran ${end}`);
     runs.abortAll(`it was ${why}`);
-    this.#dispatch(ownRequest(end, this.options.now()));
+    const request = ownRequest(end, this.options.now());
+    const { stop } = this.options;
+    if (stop && end === STOP) this.#answer(request, STOP, stop("max_on", "command", request.command));
+    else this.#dispatch(request, "command");
   }
 
   #check(command: Command, { spec, argsJson }: Known): Validated<unknown> | Promise<Validated<unknown>> {
@@ -256,16 +270,23 @@ export class Commands {
   #run(request: Request, known: Known, args: unknown): void {
     const { action, runs, handler } = known;
     let ended: (() => void)[] = [];
-    const began = this.options.now();
-    this.#running++;
     const running = runs.run((own) => {
       ended = this.#onTimes.endedBy(action);
       this.#onTimes.begin(known);
       return handler(args, new CommandInScope(own, request.command, args));
     }, request.must);
+    this.#answer(request, action, running, () => {
+      for (const callOff of ended) callOff();
+    });
+  }
+
+  /** Tells the sender what has come of a command that runs. */
+  #answer(request: Request, action: string, running: Promise<unknown>, onDone = () => {}): void {
+    const began = this.options.now();
+    this.#running++;
     running.then(
       (result) => {
-        for (const callOff of ended) callOff();
+        onDone();
         this.#ended(began);
         this.#answers.reply(request, { status: "ok", result });
       },
@@ -281,7 +302,8 @@ export class Commands {
     }
     this.#ended(began);
     const aborted = error instanceof AbortError;
-    if (!aborted) this.options.scope.owner.report(error, action);
+    // What is wrong with its stopping the worker has been told once, however many wanted it.
+    if (!aborted && !(this.options.stop && action === STOP)) this.options.scope.owner.report(error, action);
     this.#answers.reply(request, {
       status: "error",
       error: aborted ? `aborted: ${error.message}` : describeError(error),

@@ -8,6 +8,7 @@ import type { Loop } from "./loop.ts";
 import type { WorkerSpec } from "./messages.ts";
 import { Peers } from "./peers.ts";
 import type { Scope } from "./scope.ts";
+import { SendGuard, type SendGuardOptions } from "./send-guard.ts";
 import type { Store } from "./store.ts";
 import type { Wire } from "./wire.ts";
 
@@ -32,12 +33,18 @@ export interface WorkerContext {
   loop: Loop;
   commands: Pick<Commands, "add" | "remove">;
   description: Describable;
+  /** What may go out, and when. */
+  sends: SendGuard;
+  /** What no stop may cut runs in here. */
+  shielded: Scope;
   /** Tells of a process group that the worker started, and of its end. */
   onGroup: (pid: number, alive: boolean) => void;
 }
 
 /** What a context is made of, besides what the worker's spec says. */
-export interface ContextParts extends Omit<WorkerContext, "id" | "config" | "dir" | "dataDir" | "calls" | "peers"> {
+export interface ContextParts
+  extends Omit<WorkerContext, "id" | "config" | "dir" | "dataDir" | "calls" | "peers" | "sends">,
+    Omit<SendGuardOptions, "hostName" | "peers"> {
   clock: Clock;
   /** What its config is now. */
   live: { readonly value: unknown };
@@ -51,8 +58,10 @@ export function createContext(
   const peers = new Peers({ topics, wire, clock });
   const timeoutOf = (target: string, action: string) => peers.timeoutOf(target, action);
   const calls = new Calls({ id, topics, wire, clock, newId, timeoutOf });
+  const sends = new SendGuard({ ...parts, hostName: topics.hostName, peers });
   return {
     ...parts,
+    sends,
     id,
     dir,
     dataDir,

@@ -62,13 +62,14 @@ const facts = z.looseObject({
 const factsJson = jsonSchemaOf(facts, "the facts of a description");
 
 /** What the host says of a worker, and the worker doesn't. */
-const OURS = ["contract", "id", "class", "commands", "config"];
+const OURS = ["contract", "id", "class", "commands", "config", "stop_timeout_ms"];
 
 /** What a worker says of itself, published whenever it changes. */
 export class Description {
   readonly #facts = new Map<string, unknown>();
   readonly #telemetry = new Map<string, TelemetryDescription>();
   #config: { schema: JsonSchema; values: unknown } | undefined;
+  #stopTimeoutMs: number | undefined;
   #open = false;
   #publishing = false;
 
@@ -120,6 +121,12 @@ export class Description {
     this.changed();
   }
 
+  /** Says how long its `do_stop` and `stop()` may take together, in ms, where that isn't the usual. */
+  setStopTimeout(ms: number | undefined): void {
+    this.#stopTimeoutMs = ms;
+    this.changed();
+  }
+
   /** From now on it is published, and whenever something changes. */
   open(): void {
     this.#open = true;
@@ -148,6 +155,7 @@ export class Description {
       class: classId,
       ...Object.fromEntries(this.#facts),
       commands: commands.describe(),
+      ...(this.#stopTimeoutMs === undefined ? {} : { stop_timeout_ms: this.#stopTimeoutMs }),
       ...(this.#telemetry.size > 0 ? { telemetry: Object.fromEntries(this.#telemetry) } : {}),
       ...(this.#config ? { config: this.#config } : {}),
     };

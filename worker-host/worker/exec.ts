@@ -13,6 +13,8 @@ export interface ExecOptions {
   input?: string;
   /** It is killed after so long, in ms. */
   timeoutMs?: number;
+  /** It moves nothing: it is run also while all-stop or a lock-out holds. */
+  safe?: boolean;
 }
 
 /** What a program wrote: the last 64 KiB of each. */
@@ -70,6 +72,7 @@ export async function execIn(
   assertOptions(file, options);
   // In a scope that has ended this rejects, or waits for ever, as every helper does.
   if (scope.ended) await scope.sleep(0);
+  scope.move("exec");
   const { cwd = context.dir, input, timeoutMs } = options;
   if (!existsSync(cwd)) throw new WorkerHostError("invalid_value", `exec ${file}: there is no folder ${cwd}`);
   return scope.track(async () => {

@@ -3,23 +3,23 @@ import type { Logger } from "pino";
 import { WorkerHostError } from "../contract/errors.ts";
 import { beginDisarmed } from "./arming.ts";
 import type { BaseWorker } from "./base-worker.ts";
-import { Brake } from "./brake.ts";
 import { within } from "./clock.ts";
 import { collectCommands } from "./collect-commands.ts";
 import { Commands } from "./commands.ts";
 import type { CheckedConfig } from "./config.ts";
 import { createContext } from "./context.ts";
 import { Description, type Telemetry } from "./description.ts";
-import type { Latch } from "./latch.ts";
+import { HaltGuard } from "./halt-guard.ts";
 import type { Configured, LifeOptions } from "./life-options.ts";
 import { LiveConfig } from "./live-config.ts";
 import { explain, isLasting, type WorkerClass } from "./load.ts";
 import { locate } from "./locate.ts";
 import { Loop } from "./loop.ts";
 import type { About, ConfigSpec, StartOptions, WorkerSpec } from "./messages.ts";
-import { type LifeParts, reclaim, switchOff } from "./reclaim.ts";
-import { Scope } from "./scope.ts";
+import { type LifeParts, reclaim } from "./reclaim.ts";
+import { AbortError, Scope } from "./scope.ts";
 import type { ScopeOwner } from "./scope-owner.ts";
+import { STOP_TIMEOUT_MS, STOPPED_BY, Stopping, type StopReason, stopTimeoutOf } from "./stopping.ts";
 import { Store } from "./store.ts";
 import { Voice } from "./voice.ts";
 import type { MessageHandler } from "./wire.ts";
@@ -35,15 +35,23 @@ const LOOP_INTERVAL_MS = 1_000;
 export class Life implements ScopeOwner {
   readonly id: string;
   readonly log: Logger;
-  readonly latch: Latch;
-  readonly #brake: Brake;
+  readonly standstill: HaltGuard;
+  readonly stops = { count: 0, reason: new AbortError("stopped") };
   readonly #voice: Voice;
   readonly #scope: Scope;
   readonly #wire: WorkerWire;
   readonly #commands: Commands;
   readonly #description: Description;
   readonly #parts: LifeParts;
+  readonly #switching: Stopping;
+  readonly #shielded: Scope;
+  /** How much has begun, and how much of that were commands or what moves something. */
+  #begun = 0;
+  #moved = 0;
+  /** The tasks that people have been told of. */
+  readonly #warnedOf = new Set<string>();
   #class: WorkerClass | undefined;
+  #stopTimeoutMs = STOP_TIMEOUT_MS;
   #config: LiveConfig | undefined;
   #loop: Loop | undefined;
   #store: Store | undefined;
@@ -57,9 +65,10 @@ export class Life implements ScopeOwner {
   ) {
     const { topics, clock, latch } = options;
     this.id = spec.id;
-    this.latch = latch;
+    this.standstill = new HaltGuard({ spec, latch, onHalt: (why) => this.#halt(why) });
     this.log = options.log.child({ worker: spec.id });
     this.#scope = new Scope(this, clock);
+    this.#shielded = new Scope(this, clock, undefined, "shield");
     this.#voice = new Voice({
       clock,
       log: this.log,
@@ -74,9 +83,9 @@ export class Life implements ScopeOwner {
       warn: (text) => this.#voice.warn(text),
       publish: (topic, payload, how) => void this.#wire.publish(topic, payload, how),
       onChange: () => this.#description.changed(),
-      stoppable: true,
+      stop: (reason, path, command) => this.#switching.stop(reason, path, command),
       urgent: new Set(["stop"]),
-      barred: (command) => this.#brake.barred(command),
+      barred: (command) => this.standstill.barred(command),
     });
     this.#description = new Description({
       id: spec.id,
@@ -84,22 +93,55 @@ export class Life implements ScopeOwner {
       commands: this.#commands,
       publish: (text) => void this.#wire.publish(topics.description(spec.id), text, { qos: 1, retain: true }),
     });
+    this.#switching = new Stopping({
+      owner: this,
+      clock,
+      timeoutMs: () => this.#stopTimeoutMs,
+      endRuns: (reason) => this.#endRuns(reason),
+      begun: () => this.#begun,
+      moved: () => this.#moved,
+      switchOff: (scope, reason, command) => this.#commands.switchOff(scope, reason, command),
+      onAllStop: () => this.#worker?.onAllStop?.(),
+      warn: (text) => this.#voice.warn(text),
+    });
     this.#parts = {
       owner: this,
       clock,
       topics,
       scope: this.#scope,
+      stopping: this.#switching,
+      shielded: this.#shielded,
       wire: this.#wire,
-      commands: this.#commands,
       description: this.#description,
       warn: (text) => this.#voice.warn(text),
     };
-    this.#brake = new Brake({
-      spec,
-      latch,
-      parts: this.#parts,
-      worker: () => (this.#stopping ? undefined : this.#worker),
+  }
+
+  began(what: "command" | "run" | "move"): void {
+    this.#begun++;
+    if (what !== "run") this.#moved++;
+  }
+
+  /** Ends commands, calls of other handlers, and tasks that have moved something. */
+  #endRuns(reason: StopReason): void {
+    const words = STOPPED_BY[reason];
+    this.stops.count++;
+    this.stops.reason = new AbortError(words);
+    this.#commands.abortAll(words);
+    this.#scope.endRuns(this.stops.reason, (where, moved) => {
+      if (this.#warnedOf.has(where)) return;
+      this.#warnedOf.add(where);
+      this.#voice.warn(
+        `${where} was ended by a stop, since it moves (${moved}): begin what moves in a command or a handler`,
+      );
     });
+  }
+
+  /** All-stop or a lock-out has begun, or all-stop is engaged once more: it switches off, and stays up. */
+  #halt(why: "all_stop" | "lock_out"): void {
+    if (!this.#worker || this.#stopping) return;
+    // What came of it the worker has been told.
+    this.#switching.stop(why, "host").catch(() => undefined);
   }
 
   /** Brings the worker to `running`, or to `failed`; `recover` as in `StartOptions`. Never rejects. */
@@ -153,32 +195,32 @@ export class Life implements ScopeOwner {
    * Ends the worker, whatever it is doing: `do_stop`, `stop()`, then all that it started; `quiet`: its connection first.
    * Never rejects.
    */
-  stop(quiet = false): Promise<void> {
-    this.#stopping ??= this.#stop(quiet);
+  stop(reason: "reload" | "end", quiet = false): Promise<void> {
+    this.#stopping ??= this.#stop(reason, quiet);
     return this.#stopping;
   }
 
-  async #stop(quiet: boolean): Promise<void> {
+  async #stop(reason: "reload" | "end", quiet: boolean): Promise<void> {
     this.options.onState({ state: "stopping" });
     if (quiet) await within(this.options.clock, QUIET_MS, this.#wire.stop());
-    await this.#reclaim();
+    await this.#reclaim(reason);
     this.options.onState({ state: "stopped" });
   }
 
   async #fail(error: unknown): Promise<void> {
     const hopeless = this.#class === undefined || isLasting(error);
-    await this.#reclaim();
+    await this.#reclaim("end");
     this.options.onState({ state: "failed", detail: explain(error, this.spec), ...(hopeless ? { hopeless } : {}) });
   }
 
-  async #reclaim(): Promise<void> {
-    this.#brake.release();
-    await reclaim(this.#worker, this.#store, this.#parts);
+  async #reclaim(reason: "reload" | "end"): Promise<void> {
+    this.standstill.release();
+    await reclaim(this.#worker, this.#store, { reason, stopTimeoutMs: this.#stopTimeoutMs }, this.#parts);
   }
 
   /** It takes no command but `stop` until it is released; `undefined` releases it. */
   lockOut(reason: string | undefined): void {
-    this.#brake.lockOut(reason);
+    this.standstill.lockOut(reason);
   }
 
   entered(where: string): void {
@@ -195,8 +237,10 @@ export class Life implements ScopeOwner {
   }
 
   async #bringUp(recover: boolean): Promise<void> {
-    const { spec, options, latch } = this;
+    const { spec, options } = this;
     this.#class = await this.#scope.run(() => options.load(spec), "its top-level code");
+    this.#stopTimeoutMs = stopTimeoutOf(this.#class);
+    this.#description.setStopTimeout(this.#class.stopTimeoutMs === undefined ? undefined : this.#stopTimeoutMs);
     const [store] = await Promise.all([this.#openStore(), this.#wire.start()]);
     this.#store = store;
     const live = new LiveConfig(this.#class.config, spec.file, options.secrets);
@@ -209,8 +253,8 @@ export class Life implements ScopeOwner {
     if (worker.onCommand) this.#commands.addFallback(worker.onCommand.bind(worker));
     await this.#startWorker(worker);
     if (this.#stopping) return;
-    if (latch.engaged) await this.#brake.halt("all-stop");
-    else if (recover) await switchOff(this.#scope, this.#parts);
+    const { holding } = this.standstill;
+    if (holding === "all_stop" || recover) await Promise.allSettled([this.#switching.stop(holding ?? "end", "host")]);
     if (this.#stopping) return;
     await this.#listen();
     if (this.#stopping) return;
@@ -246,6 +290,11 @@ export class Life implements ScopeOwner {
       store,
       commands: this.#commands,
       description: this.#description,
+      shielded: this.#shielded,
+      standstill: this.standstill,
+      stops: this.stops,
+      place: () => locate(new Error(), this.spec.file, this.spec.dir),
+      warn: (text) => this.#voice.warn(text),
     });
     return this.#scope.run(() => new Class(context), "its constructor");
   }

@@ -7,6 +7,7 @@ import type { WorkerContext } from "./context.ts";
 import { locate } from "./locate.ts";
 import type { WorkerSpec } from "./messages.ts";
 import { packageFile } from "./package-file.ts";
+import { stopTimeoutOf } from "./stopping.ts";
 
 /** Loaded before any bundle: Node can't require() a module, as a CommonJS worker does, that is still being loaded. */
 const ENTRY = pathToFileURL(packageFile("dist/index.js")).href;
@@ -23,6 +24,8 @@ export interface WorkerClass {
   version?: unknown;
   /** How long `loop()` pauses after each call, in ms. */
   loopIntervalMs?: unknown;
+  /** How long `do_stop` and `stop()` may take together, in ms. */
+  stopTimeoutMs?: unknown;
 }
 
 /**
@@ -60,6 +63,7 @@ export async function inspect(spec: WorkerSpec): Promise<string[]> {
   try {
     const Class = await loadWorker(spec);
     collectCommands(Class.prototype);
+    stopTimeoutOf(Class);
     return (await checkConfig(Class.config, spec.config, spec.file)).warnings;
   } catch (cause) {
     if (isLasting(cause)) throw cause;

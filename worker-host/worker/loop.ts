@@ -69,9 +69,13 @@ export class Loop {
     const { scope, intervalMs } = this.options;
     this.#calling = true;
     let failed = false;
-    await scope.spawn(async (own) => {
-      failed = !(await this.#succeeds(own));
-    }, "loop").done;
+    await scope.spawn(
+      async (own) => {
+        failed = !(await this.#succeeds(own));
+      },
+      "loop",
+      "run",
+    ).done;
     this.#calling = false;
     this.#failures = failed ? this.#failures + 1 : 0;
     const doubled = Math.max(BACKOFF_MIN_MS, intervalMs) * 2 ** this.#failures;
@@ -84,7 +88,8 @@ export class Loop {
       await this.options.call();
       return true;
     } catch (error) {
-      if (!isAbort(error, scope)) this.options.report(error);
+      if (isAbort(error, scope)) return true;
+      this.options.report(error);
       return false;
     }
   }

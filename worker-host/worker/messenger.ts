@@ -4,7 +4,8 @@ import { encodePayload, parsePayload } from "../contract/payload.ts";
 import { assertKey, assertTarget, assertTopicFilter, assertTopicName } from "../contract/topics.ts";
 import { assertAction } from "./command-table.ts";
 import type { WorkerContext } from "./context.ts";
-import type { PublishOptions, PublishResult } from "./wire.ts";
+import { Scope } from "./scope.ts";
+import type { PublishOptions, PublishResult, SafeOptions } from "./wire.ts";
 
 /** A message of a subscription. */
 export interface IncomingMessage {
@@ -23,6 +24,11 @@ export interface WatchedValue {
   key: string;
   /** It was retained by the broker before the watch began. */
   retain: boolean;
+}
+
+/** How a command goes out. */
+export interface CommandOptions extends SafeOptions {
+  qos?: 0 | 1 | 2;
 }
 
 /** What a worker says and hears: the part of `BaseWorker` that is about messages. */
@@ -72,18 +78,35 @@ export class Messenger {
     if (typeof word !== "string" || !/^\S+$/.test(word)) {
       throw new WorkerHostError("invalid_value", `state ${JSON.stringify(word)}: expected one word, such as "armed"`);
     }
+    if (!this.#context.sends.takesState(this.currentScope)) return;
     this.#state = word;
     void this.#publish(this.#context.topics.state(this.id), word, { qos: 1, retain: true });
   }
 
   /**
    * Sends a command to another prop. Gives whether the broker took it; it is never queued, and never sent again. Where
-   * the prop is known to be absent, `status/warn` says so.
+   * the prop is known to be absent, `status/warn` says so. While all-stop or a lock-out holds, only `stop`, what goes to a
+   * host, and what the target's description marks `safe` is sent; else it gives `false`.
    *
    * @throws WorkerHostError `invalid_id`, `invalid_value`
+   * @throws AbortError where what it is called in was stopped, unless it is `stop`, or `safe`
    */
-  command(target: string, action: string, args?: unknown, options: { qos?: 0 | 1 | 2 } = {}): Promise<boolean> {
+  command(target: string, action: string, args?: unknown, options: CommandOptions = {}): Promise<boolean> {
     assertCommand(target, action);
+    const { sends, topics } = this.#context;
+    const { safe = false, ...how } = options;
+    const free = safe || sends.isStop(target, action);
+    const scope = this.currentScope;
+    sends.enter(scope, action, free || (target === topics.hostName && !scope.ended));
+    if (free || sends.held(scope) === undefined) return this.#command(target, action, args, how);
+    return sends.heldCommand(scope, target, action).then((why) => {
+      if (why === undefined) return this.#command(target, action, args, how);
+      sends.tell(`"${action}" was not sent to ${target}: ${why}`);
+      return false;
+    });
+  }
+
+  #command(target: string, action: string, args: unknown, options: { qos?: 0 | 1 | 2 }): Promise<boolean> {
     const { topics, wire, newId, log, peers } = this.#context;
     const payload = formatCommand(action, args, newId());
     const sent = wire.publish(topics.command(target), payload, { qos: 1, expiryS: COMMAND_EXPIRY_S, ...options });
@@ -102,12 +125,7 @@ export class Messenger {
    *
    * @throws WorkerHostError as `command`, before any is sent
    */
-  broadcast(
-    targets: Iterable<string>,
-    action: string,
-    args?: unknown,
-    options: { qos?: 0 | 1 | 2 } = {},
-  ): Promise<boolean> {
+  broadcast(targets: Iterable<string>, action: string, args?: unknown, options: CommandOptions = {}): Promise<boolean> {
     // A text is iterable too, letter by letter.
     const ids = typeof targets === "string" ? [targets] : [...targets];
     for (const id of ids) assertTarget(id);
@@ -152,11 +170,17 @@ export class Messenger {
   }
 
   /**
-   * Publishes to any topic, for devices that aren't ours. Gives whether the broker took it.
+   * Publishes to any topic, for devices that aren't ours. Gives whether the broker took it. While all-stop or a lock-out
+   * holds, what isn't this worker's own, nor `safe`, is not sent, and it gives `false`.
    *
    * @throws WorkerHostError `invalid_topic`, `invalid_value`, `reserved_topic` for a retained command.
+   * @throws AbortError where what it is called in was stopped, for what isn't this worker's own, nor `safe`
    */
-  publish(topic: string, payload: unknown, options: PublishOptions = {}): Promise<boolean> {
+  publish(
+    topic: string,
+    payload: unknown,
+    { safe = false, ...options }: PublishOptions & SafeOptions = {},
+  ): Promise<boolean> {
     assertTopicName(topic);
     if (options.retain && this.#context.topics.isCommand(topic)) {
       throw new WorkerHostError(
@@ -164,7 +188,14 @@ export class Messenger {
         `a command is never retained (${topic}): it would run again after a restart`,
       );
     }
-    return this.#publish(topic, payload, options).then((result) => result !== "dropped");
+    const { sends, topics } = this.#context;
+    const scope = this.currentScope;
+    const free = safe || (topics.idOf(topic) === this.id && topics.isOwnWord(topic));
+    sends.enter(scope, `publish to ${topic}`, free);
+    const why = free ? undefined : sends.held(scope);
+    if (why === undefined) return this.#publish(topic, payload, options).then((result) => result !== "dropped");
+    sends.tell(`nothing was published to ${topic}: ${why}`);
+    return Promise.resolve(false);
   }
 
   /**
@@ -178,8 +209,15 @@ export class Messenger {
     const { scope, wire } = this.#context;
     return wire.subscribe(filter, ({ topic, payload, retain }) => {
       const text = new TextDecoder().decode(payload);
-      scope.spawn(() => handler.call(this, { topic, text, payload, retain }), `the subscription to ${filter}`);
+      const call = () => handler.call(this, { topic, text, payload, retain });
+      scope.spawn(call, `the subscription to ${filter}`, "run");
     });
+  }
+
+  /** The scope that the caller runs in: a command's, a task's, else the worker's. */
+  protected get currentScope(): Scope {
+    const running = Scope.current();
+    return running?.owner === this.#context.scope.owner ? running : this.#context.scope;
   }
 
   #publish(topic: string, value: unknown, options: PublishOptions): Promise<PublishResult> {

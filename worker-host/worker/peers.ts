@@ -1,4 +1,4 @@
-import type { WorkerDescription } from "../contract/description.ts";
+import type { CommandDescription, HostDescription, WorkerDescription } from "../contract/description.ts";
 import { decodeText, jsonIn } from "../contract/payload.ts";
 import type { Topics } from "../contract/topics.ts";
 import { type Clock, within } from "./clock.ts";
@@ -34,6 +34,16 @@ export class Peers {
     const description = this.#watch(this.options.topics.description(target));
     await description.first;
     return timeoutIn(description.value, action);
+  }
+
+  /** Whether a prop takes a command while all-stop holds: it says that it is safe, or is a host. */
+  async takesInStandstill(target: string, action: string): Promise<boolean> {
+    const { topics, clock } = this.options;
+    const description = this.#watch(topics.description(target));
+    await within(clock, ANSWER_MS, description.first);
+    const said = jsonIn(description.value ?? "") as Partial<WorkerDescription & HostDescription> | null | undefined;
+    if (Array.isArray(said?.workers)) return true;
+    return commandIn(said, action)?.safe === true;
   }
 
   /** Warns where a command went to a prop that is known to be absent, at most every 5 s for each prop. */
@@ -76,8 +86,17 @@ export class Peers {
 
 /** Anybody may have published it. */
 function timeoutIn(text: string | undefined, action: string): number | undefined {
-  const commands = (jsonIn(text ?? "") as Partial<WorkerDescription> | null | undefined)?.commands;
-  if (typeof commands !== "object" || commands === null || !Object.hasOwn(commands, action)) return undefined;
-  const ms: unknown = commands[action]?.timeout_ms;
+  const said = jsonIn(text ?? "") as Partial<WorkerDescription> | null | undefined;
+  const ms: unknown = commandIn(said, action)?.timeout_ms;
   return typeof ms === "number" && ms > 0 && Number.isFinite(ms) ? ms : undefined;
+}
+
+function commandIn(
+  said: Partial<WorkerDescription> | null | undefined,
+  action: string,
+): Partial<CommandDescription> | undefined {
+  const commands = said?.commands;
+  if (typeof commands !== "object" || commands === null || !Object.hasOwn(commands, action)) return undefined;
+  const command: unknown = commands[action];
+  return typeof command === "object" && command !== null ? command : undefined;
 }

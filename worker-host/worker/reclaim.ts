@@ -1,15 +1,13 @@
 import type { Topics } from "../contract/topics.ts";
 import type { BaseWorker } from "./base-worker.ts";
 import { type Clock, within } from "./clock.ts";
-import type { Commands } from "./commands.ts";
 import type { Description } from "./description.ts";
-import { AbortError, Scope } from "./scope.ts";
+import { AbortError, type Scope } from "./scope.ts";
 import type { ScopeOwner } from "./scope-owner.ts";
+import type { Stopping } from "./stopping.ts";
 import type { Store } from "./store.ts";
 import type { WorkerWire } from "./worker-wire.ts";
 
-const DO_STOP_MS = 1_000;
-const STOP_MS = 5_000;
 const SETTLE_MS = 1_000;
 
 /** What a worker's life is made of. */
@@ -18,8 +16,10 @@ export interface LifeParts {
   clock: Clock;
   topics: Topics;
   scope: Scope;
+  stopping: Stopping;
+  /** What no stop may cut. */
+  shielded: Scope;
   wire: WorkerWire;
-  commands: Commands;
   description: Description;
   warn: (text: string) => void;
 }
@@ -28,18 +28,16 @@ export interface LifeParts {
 export async function reclaim(
   worker: BaseWorker | undefined,
   store: Store | undefined,
+  { reason, stopTimeoutMs }: { reason: "reload" | "end"; stopTimeoutMs: number },
   parts: LifeParts,
 ): Promise<void> {
-  const { owner, clock, topics, scope, wire, description } = parts;
-  scope.end(new AbortError("the worker stops"));
-  const last = new Scope(owner, clock);
-  if (worker) {
-    await switchOff(last, parts);
-    const stopping = last.track(() => worker.stop(), "stop()");
-    await finish("stop()", STOP_MS, stopping, parts);
-  }
+  const { owner, clock, topics, scope, stopping, shielded, wire, description } = parts;
+  const over = new AbortError("the worker stops");
+  scope.end(over);
+  if (worker) await stopWorker(worker, reason, stopTimeoutMs, parts);
   await finish("what it started", SETTLE_MS, scope.idle(), parts);
-  last.end();
+  shielded.end(over);
+  stopping.end(over);
   await finish("writing its store", SETTLE_MS, Promise.resolve(store?.flush()), parts);
   description.close();
   const offline = wire.publish(topics.availability(owner.id), "offline", { qos: 1, retain: true });
@@ -47,13 +45,27 @@ export async function reclaim(
   await within(clock, SETTLE_MS, wire.stop());
 }
 
-/** Runs `do_stop`, if there is one. Never rejects. */
-export async function switchOff(
-  scope: Scope,
-  parts: Pick<LifeParts, "owner" | "clock" | "commands" | "warn">,
+/** What is shielded, `do_stop` and `stop()` have one time together. */
+async function stopWorker(
+  worker: BaseWorker,
+  reason: "reload" | "end",
+  stopTimeoutMs: number,
+  { owner, clock, stopping, shielded, warn }: LifeParts,
 ): Promise<void> {
-  const stopping = scope.track(() => parts.commands.stop(scope), "do_stop");
-  await finish("do_stop", DO_STOP_MS, stopping, parts);
+  let phase = "do_stop";
+  const stopped = async () => {
+    await shielded.idle();
+    // What came of it the worker has been told.
+    await Promise.allSettled([stopping.stop(reason, "command")]);
+    phase = "stop()";
+    await stopping.scope.child(phase).track(() => worker.stop(), phase);
+  };
+  try {
+    const ended = await within(clock, stopTimeoutMs, stopped());
+    if (!ended && phase === "stop()") warn(`stop() has not ended in ${stopTimeoutMs / 1000} s: left behind`);
+  } catch (error) {
+    owner.report(error, phase);
+  }
 }
 
 async function finish(

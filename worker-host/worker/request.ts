@@ -1,13 +1,14 @@
 import type { Command } from "../contract/command.ts";
 import type { RunningCommand } from "./command-spec.ts";
 import type { Scope } from "./scope.ts";
+import type { StopReason } from "./stopping.ts";
 
 /** A command that has arrived, and how to answer it. */
 export interface Request {
   command: Command;
   receivedAt: number;
   correlationData?: Uint8Array;
-  /** Nothing that runs, and no state, is a reason to refuse it. */
+  /** Nothing that runs, and no state, is a reason to refuse it: it ends what a command switched on. */
   must?: true;
 }
 
@@ -24,9 +25,10 @@ export class CommandInScope implements RunningCommand {
   declare readonly id?: string;
   declare readonly replyTo?: string;
   declare readonly expiresAt?: number;
+  declare readonly reason?: StopReason;
   readonly #scope: Scope;
 
-  constructor(scope: Scope, { action, text, id, replyTo, expiresAt }: Command, args: unknown) {
+  constructor(scope: Scope, { action, text, id, replyTo, expiresAt }: Command, args: unknown, reason?: StopReason) {
     this.#scope = scope;
     this.action = action;
     this.args = args;
@@ -34,6 +36,7 @@ export class CommandInScope implements RunningCommand {
     if (id !== undefined) this.id = id;
     if (replyTo !== undefined) this.replyTo = replyTo;
     if (expiresAt !== undefined) this.expiresAt = expiresAt;
+    if (reason !== undefined) this.reason = reason;
   }
 
   get signal(): AbortSignal {

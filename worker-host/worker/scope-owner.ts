@@ -1,12 +1,24 @@
 import type { Logger } from "pino";
-import type { Latch } from "./latch.ts";
+import type { AbortError } from "./scope.ts";
+
+/** What keeps a worker from moving. */
+export interface Standstill {
+  /** Which of them holds now; all-stop where both do. */
+  readonly holding: "all_stop" | "lock_out" | undefined;
+  /** Calls `callback` whenever one of them begins from now on; the function that it gives back forgets that. */
+  whenHeld(callback: () => void): () => void;
+}
 
 /** Whose scope it is: told of the errors that nobody caught in it. */
 export interface ScopeOwner {
   readonly id: string;
   readonly log: Logger;
-  /** While it is engaged, nothing is switched on outside of commands. */
-  readonly latch?: Latch;
+  /** While it holds, nothing is switched on outside of commands. */
+  readonly standstill?: Standstill;
+  /** How often everything that runs was ended, and what the last time was for. */
+  readonly stops?: { readonly count: number; readonly reason: AbortError };
+  /** Something began that a stop ends: a command, a call of another handler or a task, or what moves something. */
+  began?(what: "command" | "run" | "move"): void;
   /** `where` says what was running: `ticker`, `do_fire`. */
   report(error: unknown, where: string): void;
   /** Code of its own is entered now; `where` says which, as far as it has a name. */

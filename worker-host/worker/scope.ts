@@ -8,6 +8,12 @@ export class AbortError extends Error {
   override readonly name = "AbortError";
 }
 
+/**
+ * What a scope is. A `command` and a `run`, which is any other call of a handler, end with every stop. So does a `task`
+ * that has moved something; one that only spoke goes on. What belongs to a `stopping` ends with no stop.
+ */
+export type ScopeKind = "command" | "run" | "task" | "stopping";
+
 /** Something running in a scope. */
 export interface Task {
   /** Ends it: what it sleeps in rejects with `AbortError`, and its `hold`s turn off. */
@@ -42,18 +48,31 @@ export class Scope {
   #turningOff = 0;
   /** Called when that has happened to what runs in here. */
   #onAbandoned = () => {};
+  /** The stop that ends it is the next one after so many; `undefined` where none does. */
+  #stopsBefore: number | undefined;
+  /** What a task moved first: `hold`. */
+  #moved: string | undefined;
+  /** It is a command's, or inside one. */
+  readonly inCommand: boolean;
+  /** It belongs to a stopping: nothing that is said in it is held back. */
+  readonly stopping: boolean;
 
-  /**
-   * @param where what runs in here: `do_fire`, `ticker`
-   * @param inCommand it is a command's, or inside one
-   */
+  /** @param where what runs in here: `do_fire`, `ticker` */
   constructor(
     readonly owner: ScopeOwner,
     readonly clock: Clock,
     readonly parent?: Scope,
     readonly where: string = parent?.where ?? "",
-    readonly inCommand: boolean = parent?.inCommand ?? false,
-  ) {}
+    readonly kind?: ScopeKind,
+  ) {
+    this.inCommand = kind === "command" || parent?.inCommand === true;
+    this.stopping = kind === "stopping" || parent?.stopping === true;
+    if (kind === "command" || kind === "run") this.#endsWithStop();
+  }
+
+  #endsWithStop(): void {
+    if (!this.stopping) this.#stopsBefore ??= this.owner.stops?.count;
+  }
 
   /** Aborted when this scope ends while something runs in it. */
   get signal(): AbortSignal {
@@ -68,7 +87,38 @@ export class Scope {
   }
 
   #ended(): AbortError | undefined {
-    return this.#endedWith ?? (this.parent ? this.parent.#ended() : undefined);
+    return this.#endedWith ?? this.#stopped() ?? (this.parent ? this.parent.#ended() : undefined);
+  }
+
+  /** A stop reaches also what nothing was waiting in: code that goes on after a promise that isn't ours. */
+  #stopped(): AbortError | undefined {
+    const { stops } = this.owner;
+    if (this.#stopsBefore === undefined || !stops || this.#stopsBefore >= stops.count) return undefined;
+    return stops.reason;
+  }
+
+  /** Says that something begins in here that moves, or may: from now on the next stop ends the task that it is in. */
+  move(what: string): void {
+    if (this.stopping) return;
+    this.owner.began?.("move");
+    for (let scope: Scope | undefined = this; scope; scope = scope.parent) {
+      if (scope.#stopsBefore !== undefined) return;
+      if (scope.kind !== "task") continue;
+      scope.#moved = what;
+      scope.#endsWithStop();
+      return;
+    }
+  }
+
+  /** Ends each call of a handler in here and each task that has moved something; `onTask` is told of these. */
+  endRuns(reason: AbortError, onTask: (where: string, moved: string) => void): void {
+    for (const child of [...(this.#children ?? [])]) {
+      if (child.#stopsBefore === undefined) child.endRuns(reason, onTask);
+      else {
+        if (child.#moved !== undefined && !child.#endedWith) onTask(child.where, child.#moved);
+        child.end(reason);
+      }
+    }
   }
 
   /** Calls `fn` in this scope. */
@@ -78,8 +128,8 @@ export class Scope {
   }
 
   /** A scope inside this one. */
-  child(where = this.where, inCommand = this.inCommand): Scope {
-    return new Scope(this.owner, this.clock, this, where, inCommand);
+  child(where = this.where, kind?: ScopeKind): Scope {
+    return new Scope(this.owner, this.clock, this, where, kind);
   }
 
   /** Ends this scope and all inside it: their `hold`s turn off, their sleeps reject, their signals abort. */
@@ -124,7 +174,7 @@ export class Scope {
     const reason = this.#ended();
     if (reason) return this.#refuse(reason);
     return new Promise((resolve, reject) => {
-      const cancel = this.clock.after(ms, () => {
+      const cancel = after(this.clock, ms, () => {
         forget();
         this.owner.entered?.(this.where);
         resolve();
@@ -150,8 +200,13 @@ export class Scope {
   }
 
   /** Runs `task` as a scope of its own inside this one; an error in it goes to the owner. */
-  spawn(task: Promise<unknown> | ((scope: Scope) => unknown), where = "a spawned task"): Task {
-    const scope = this.child(where);
+  spawn(
+    task: Promise<unknown> | ((scope: Scope) => unknown),
+    where = "a spawned task",
+    kind: "run" | "task" = "task",
+  ): Task {
+    const scope = this.child(where, kind);
+    if (!scope.stopping) this.owner.began?.("run");
     if (scope.ended && typeof task === "function") return { cancel: () => {}, done: Promise.resolve() };
     const abandoned = new Promise<void>((resolve) => {
       scope.#onAbandoned = resolve;
@@ -193,8 +248,8 @@ export class Scope {
 
   /**
    * Calls `on`, waits `ms`, calls `off`. `off` is called whatever happens: at once when the scope ends, and when `on`
-   * throws. Outside of commands it is called at once when all-stop is engaged, and while it is, `on` is not called; the
-   * hold takes its time all the same.
+   * throws. Outside of commands it is called at once when all-stop or a lock-out begins, and while it holds, `on` is not
+   * called; the hold takes its time all the same.
    *
    * @throws AbortError when the scope ends before `ms` are over.
    */
@@ -202,8 +257,9 @@ export class Scope {
     assertDelay("hold", ms);
     const reason = this.#ended();
     if (reason) return this.#refuse(reason);
-    const latch = this.inCommand ? undefined : this.owner.latch;
-    if (latch?.engaged) return this.sleep(ms);
+    const standstill = this.inCommand || this.stopping ? undefined : this.owner.standstill;
+    if (standstill?.holding) return this.sleep(ms);
+    this.move("hold");
     let turnedOff: Promise<void> | undefined;
     const turnOff = () => {
       turnedOff = this.#turnOff(off);
@@ -214,7 +270,7 @@ export class Scope {
       if (!turnedOff) turnOff();
     };
     const forget = this.whenEnded(turnOffOnce);
-    const unlatch = latch?.whenEngaged(turnOffOnce);
+    const unlatch = standstill?.whenHeld(turnOffOnce);
     try {
       const turningOn = on();
       try {
@@ -239,7 +295,7 @@ export class Scope {
     this.#turningOff++;
     this.#update();
     try {
-      await new Scope(this.owner, this.clock, undefined, this.where).run(off);
+      await new Scope(this.owner, this.clock, undefined, this.where, "stopping").run(off);
     } finally {
       this.#turningOff--;
       this.#update();
@@ -287,6 +343,11 @@ export class Scope {
 }
 
 const ignore = () => {};
+
+/** As the clock's own; never where `ms` is `Infinity`. */
+function after(clock: Clock, ms: number, callback: () => void): () => void {
+  return ms === Number.POSITIVE_INFINITY ? ignore : clock.after(ms, callback);
+}
 
 function isPromiseLike<T>(value: T): value is T & PromiseLike<Awaited<T>> {
   return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";

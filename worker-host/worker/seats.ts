@@ -30,7 +30,7 @@ export class Seats {
 
   async #take(seat: Seat, { patient, recover }: StartOptions): Promise<void> {
     if (seat.before && patient) await this.#drain(seat.before);
-    if (seat.before) await this.#vacate(seat.before);
+    if (seat.before) await this.#vacate(seat.before, "reload");
     seat.before = undefined;
     await this.#inTurn();
     await seat.life.start({ recover });
@@ -47,16 +47,16 @@ export class Seats {
     await life.drain();
   }
 
-  async #vacate({ life, before }: Seat, quiet = false): Promise<void> {
-    if (before) await this.#vacate(before, quiet);
-    await life.stop(quiet);
+  async #vacate({ life, before }: Seat, reason: "reload" | "end", quiet = false): Promise<void> {
+    if (before) await this.#vacate(before, reason, quiet);
+    await life.stop(reason, quiet);
   }
 
   /** @param quiet after its connection has ended, so that nothing of it is heard */
   async stop(id: string, quiet = false): Promise<void> {
     const seat = this.#seats.get(id);
     if (!seat) return;
-    await this.#vacate(seat, quiet);
+    await this.#vacate(seat, "end", quiet);
     // Until then whoever comes next waits for it.
     if (this.#seats.get(id) === seat) this.#seats.delete(id);
   }

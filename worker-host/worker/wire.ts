@@ -21,6 +21,12 @@ export interface PublishOptions {
   correlationData?: Uint8Array;
 }
 
+/** How something goes out to what isn't this worker's own. */
+export interface SafeOptions {
+  /** It moves nothing: it goes out also after a stop, and while all-stop or a lock-out holds. */
+  safe?: boolean;
+}
+
 /**
  * What became of a message: `sent` (acknowledged by the broker, or written out at QoS 0; or it is retained, and goes out
  * when the broker takes more), `unheard` (as `sent`, and a broker that speaks MQTT 5 said that nobody is subscribed) or

@@ -19,7 +19,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
   #armed = false;
   #boardState = "";
   #scares = 0;
-  #show?: Task;
+  #show?: Task | undefined;
 
   override async start() {
     await super.start();
@@ -60,6 +60,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
   disarm() {
     this.#armed = false;
     this.#show?.cancel();
+    this.#show = undefined;
     this.rest();
   }
 

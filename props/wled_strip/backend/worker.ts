@@ -52,15 +52,16 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     ]);
   }
 
-  @command({ description: "Switch it on, as it was last", widget: { type: "button", label: "On" } })
+  // House lights have to come up while all-stop is engaged: light moves nothing.
+  @command({ description: "Switch it on, as it was last", safe: true, widget: { type: "button", label: "On" } })
   do_on() {
-    return this.publish(this.config.topic, "ON");
+    return this.publish(this.config.topic, "ON", { safe: true });
   }
 
-  @command({ description: "Switch it off", widget: { type: "button", label: "Off" } })
+  @command({ description: "Switch it off", safe: true, widget: { type: "button", label: "Off" } })
   do_off() {
     this.state = "off";
-    return this.publish(this.config.topic, "OFF");
+    return this.publish(this.config.topic, "OFF", { safe: true });
   }
 
   @command({ description: "End a flash, and switch it off" })
@@ -78,14 +79,19 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     );
   }
 
-  @command({ description: "Give it a colour, by its name or as #rrggbb", args: colour, widget: { type: "colour" } })
+  @command({
+    description: "Give it a colour, by its name or as #rrggbb",
+    args: colour,
+    safe: true,
+    widget: { type: "colour" },
+  })
   do_colour(code: string) {
-    return this.publish(`${this.config.topic}/col`, code);
+    return this.publish(`${this.config.topic}/col`, code, { safe: true });
   }
 
-  @command({ description: "Make it as bright as 0 to 255", args: byte, widget: { type: "slider" } })
+  @command({ description: "Make it as bright as 0 to 255", args: byte, safe: true, widget: { type: "slider" } })
   do_brightness(level: number) {
-    return this.publish(this.config.topic, level);
+    return this.publish(this.config.topic, level, { safe: true });
   }
 
   @command({ description: "Start one of WLED's effects, by its number", args: byte })

@@ -1,0 +1,410 @@
+import { expect, onTestFinished, test } from "vitest";
+import { BaseWorker } from "worker-host";
+import { startWorker, type TestWorker } from "worker-host/testing";
+import type { WorkerContext } from "../worker-host/worker/context.ts";
+
+async function start<W extends BaseWorker>(Worker: new (context: WorkerContext) => W): Promise<TestWorker<W>> {
+  const worker = await startWorker(Worker, { patienceMs: 10_000 });
+  onTestFinished(() => worker.stop());
+  return worker;
+}
+
+/** What was published to a topic so far. */
+function said(worker: Pick<TestWorker<BaseWorker>, "messages">, topic: string): string[] {
+  return worker.messages.filter((message) => message.topic === topic).map(({ text }) => text);
+}
+
+/** A car's trunk with one line that toggles it, which takes 3 s. */
+class Trunk extends BaseWorker {
+  static stopTimeoutMs = 8_000;
+  open = true;
+  entered = 0;
+  atOnce = 0;
+  most = 0;
+  ended = 0;
+  reasons: unknown[] = [];
+
+  async do_stop(_args: unknown, { reason }: { reason?: string }) {
+    this.reasons.push(reason);
+    this.entered++;
+    this.most = Math.max(this.most, ++this.atOnce);
+    try {
+      if (this.open) {
+        await this.publish("trunk/line", "toggle");
+        await this.sleep(3000);
+        this.open = false;
+      }
+      this.state = "closed";
+      this.ended++;
+    } finally {
+      this.atOnce--;
+    }
+  }
+
+  override onAllStop() {
+    this.telemetry("frozen", 1);
+  }
+}
+
+test("do_stop runs by itself: ten stops and an all-stop join the one that runs, and are answered when it is done", async () => {
+  const trunk = await start(Trunk);
+  const calls = Array.from({ length: 10 }, () => trunk.call("stop", undefined, { timeoutMs: 20_000 }));
+  await trunk.advance(50);
+  await trunk.allStop();
+  await trunk.publish("halloween/broadcast/cmd", "stop");
+  await trunk.advance(10_000);
+  await Promise.all(calls);
+  const { worker } = trunk;
+  expect({ most: worker.most, ended: worker.ended === worker.entered, open: worker.open }).toEqual({
+    most: 1,
+    ended: true,
+    open: false,
+  });
+  // Once for the stops, and once more for the graver all-stop, of which onAllStop was told at once.
+  expect(worker.reasons).toEqual(["stop", "all_stop"]);
+  expect(said(trunk, "trunk/line")).toEqual(["toggle"]);
+  expect(said(trunk, "halloween/prop/telemetry/frozen")).toEqual(["1"]);
+});
+
+class Latch extends BaseWorker {
+  toggles = 0;
+  do_stop() {
+    this.toggles++;
+  }
+}
+
+test("one all-stop, which the host tells of directly and by the topic of all props, is one stop", async () => {
+  const latch = await start(Latch);
+  await latch.allStop();
+  await latch.advance(80);
+  await latch.publish("halloween/broadcast/cmd", "stop");
+  await latch.advance(80);
+  expect(latch.worker.toggles).toBe(1);
+  // The next one is another, and so is a stop that somebody sends.
+  await latch.allStop();
+  await latch.send("stop");
+  expect(latch.worker.toggles).toBe(3);
+});
+
+class Again extends BaseWorker {
+  on = false;
+  stops = 0;
+  do_on() {
+    this.on = true;
+  }
+  async do_stop() {
+    this.stops++;
+    this.on = false;
+    await this.sleep(1000);
+  }
+}
+
+test("what begins while do_stop runs is stopped too: do_stop runs once more, and no more than that", async () => {
+  const again = await start(Again);
+  const first = again.call("stop");
+  await again.advance(100);
+  await again.send("on");
+  const second = again.call("stop");
+  const third = again.call("stop");
+  await again.advance(5000);
+  await Promise.all([first, second, third]);
+  expect({ on: again.worker.on, stops: again.worker.stops }).toEqual({ on: false, stops: 2 });
+});
+
+class Stuck extends BaseWorker {
+  static stopTimeoutMs = 700;
+  entered = 0;
+  do_stop() {
+    return ++this.entered === 1 ? new Promise(() => {}) : undefined;
+  }
+}
+
+test("a do_stop that never ends is left behind in its time: those who joined hear of it, and the next stop enters anew", async () => {
+  const stuck = await start(Stuck);
+  const told = [stuck.call("stop"), stuck.call("stop")].map((call) => call.catch((error: Error) => error.message));
+  await stuck.advance(600);
+  await stuck.advance(200);
+  expect(await Promise.all(told)).toEqual(
+    new Array(2).fill("prop stop: Error: do_stop has not ended in 0.7 s: left behind"),
+  );
+  expect(await stuck.status("warn")).toBe("do_stop has not ended in 0.7 s: left behind");
+  await stuck.send("stop");
+  expect(stuck.worker.entered).toBe(2);
+});
+
+class Reasons extends BaseWorker {
+  override async start() {
+    this.addCommand("glow", { maxOnMs: 500 }, () => {});
+  }
+  do_stop(_args: unknown, { reason }: { reason?: string }) {
+    this.telemetry("reason", reason);
+  }
+}
+
+test("do_stop knows why it runs", async () => {
+  const worker = await startWorker(Reasons);
+  await worker.send("stop");
+  expect(await worker.telemetry("reason")).toBe("stop");
+  await worker.send("glow");
+  await worker.advance(500);
+  expect(await worker.telemetry("reason")).toBe("max_on");
+  await worker.allStop();
+  expect(await worker.telemetry("reason")).toBe("all_stop");
+  await worker.send("stop");
+  expect(await worker.telemetry("reason")).toBe("all_stop");
+  await worker.allStop(false);
+  await worker.stop();
+  expect(said(worker, "halloween/prop/telemetry/reason").at(-1)).toBe("end");
+});
+
+test("static stopTimeoutMs bounds do_stop and stop() together, and is 30 s at most", async () => {
+  class Slow extends BaseWorker {
+    static stopTimeoutMs = 4_000;
+    async do_stop() {
+      await this.sleep(3000);
+      this.telemetry("off", 1);
+    }
+    override async stop() {
+      await new Promise(() => {});
+    }
+  }
+  const slow = await startWorker(Slow);
+  const stopped = slow.stop();
+  await slow.advance(2999);
+  await slow.advance(1);
+  expect(said(slow, "halloween/prop/telemetry/off")).toEqual(["1"]);
+  await slow.advance(1000);
+  await stopped;
+  expect(said(slow, "halloween/prop/status/warn")).toEqual(["stop() has not ended in 4 s: left behind"]);
+  class Endless extends BaseWorker {
+    static stopTimeoutMs = 60_000;
+  }
+  await expect(startWorker(Endless)).rejects.toThrow(
+    /static stopTimeoutMs is 60000: expected a number of ms, above 0, 30000 at most/,
+  );
+});
+
+/** Its valve opens in each way that isn't a command. */
+class Valve extends BaseWorker {
+  static loopIntervalMs = 60_000;
+  looping = false;
+  override async start() {
+    this.state = "idle";
+    await this.subscribe("motion/handler", () => this.cycle());
+    await this.watch("sensor", "pir", () => this.cycle());
+    this.every(10_000, function tick() {
+      return this.cycle();
+    });
+    this.spawn(this.speaker);
+    this.spawn(this.mover);
+  }
+  override loop() {
+    return this.looping ? this.cycle() : undefined;
+  }
+  async speaker() {
+    for (let i = 0; ; i++) {
+      this.telemetry("pulse", i);
+      await this.sleep(1000);
+    }
+  }
+  moves = 0;
+  async mover() {
+    for (;;) {
+      await this.sleep(20_000);
+      this.moves++;
+      await this.cycle();
+    }
+  }
+  async cycle() {
+    await this.hold(
+      2000,
+      () => this.publish("valve", "open"),
+      () => this.publish("valve", "closed", { safe: true }),
+    );
+    await this.command("fogger", "start", 500);
+  }
+}
+
+test.each([
+  ["a subscription", (valve: TestWorker<Valve>) => valve.publish("motion/handler", "1")],
+  ["watch", (valve: TestWorker<Valve>) => valve.publish("halloween/sensor/telemetry/pir", "1")],
+  ["every", (valve: TestWorker<Valve>) => valve.advance(10_000)],
+  ["a task that start() spawned", (valve: TestWorker<Valve>) => valve.advance(20_000)],
+])("a hold begun in %s turns off with a stop, and the next step does not come", async (what, begin) => {
+  const valve = await start(Valve);
+  await begin(valve);
+  await valve.advance(500);
+  expect(said(valve, "valve").at(-1)).toBe("open");
+  const commands = valve.commands.length;
+  await valve.send("stop");
+  expect(said(valve, "valve").at(-1)).toBe("closed");
+  const moves = said(valve, "valve").length;
+  await valve.advance(5000);
+  expect(said(valve, "valve")).toHaveLength(moves);
+  expect(valve.commands).toHaveLength(commands);
+  // What only speaks lives on, and what is called again and again is called again.
+  const pulses = said(valve, "halloween/prop/telemetry/pulse").length;
+  await valve.advance(10_000);
+  expect(said(valve, "halloween/prop/telemetry/pulse").length).toBeGreaterThan(pulses);
+  expect(said(valve, "valve").length).toBeGreaterThan(moves);
+  const warnings = said(valve, "halloween/prop/status/warn").filter((text) => text.startsWith("mover"));
+  expect(warnings).toEqual(
+    what === "a task that start() spawned"
+      ? ["mover was ended by a stop, since it moves (hold): begin what moves in a command or a handler"]
+      : [],
+  );
+});
+
+/** It awaits what isn't ours, and swallows what it is told. */
+class Stubborn extends BaseWorker {
+  release = () => {};
+  override async start() {
+    this.state = "idle";
+  }
+  async do_seq() {
+    this.state = "firing";
+    await new Promise<void>((resolve) => {
+      this.release = resolve;
+    });
+    this.telemetry("went_on", 1);
+    this.state = "waiting";
+    await this.command("fogger", "start", 5000);
+    await this.publish("elsewhere", "on");
+  }
+  async do_swallow() {
+    for (let i = 0; i < 3; i++) {
+      try {
+        await this.sleep(1000);
+      } catch {
+        this.telemetry("swallowed", i);
+      }
+      void this.command("fogger", "start", i);
+    }
+  }
+  do_stop() {
+    this.state = "idle";
+  }
+}
+
+test("nothing leaves what was stopped: not after a promise that isn't ours, not where the abort was swallowed", async () => {
+  const stubborn = await start(Stubborn);
+  await stubborn.send("seq");
+  await stubborn.send("swallow");
+  await stubborn.send("stop");
+  stubborn.worker.release();
+  await stubborn.advance(10_000);
+  expect(stubborn.commands).toEqual([]);
+  expect(said(stubborn, "elsewhere")).toEqual([]);
+  // It may still speak.
+  expect(said(stubborn, "halloween/prop/telemetry/went_on")).toEqual(["1"]);
+  // Its word for what it is doing is that of do_stop.
+  expect(said(stubborn, "halloween/prop/state")).toEqual(["idle", "firing", "idle"]);
+  const warnings = said(stubborn, "halloween/prop/status/warn");
+  expect(warnings).toHaveLength(1);
+  expect(warnings[0]).toMatch(
+    /^do_\w+ went on after it was stopped, at .*: use hold\(…\), this\.until\(promise\) or \{ safe: true \}$/,
+  );
+});
+
+class Free extends BaseWorker {
+  release = () => {};
+  foreign = new Promise<void>((resolve) => {
+    this.release = resolve;
+  });
+  async do_go() {
+    await this.foreign;
+    await this.command("fogger", "stop");
+    await this.command("lights", "on", undefined, { safe: true });
+    await this.publish("house/lights", "ON", { safe: true });
+  }
+  async do_until() {
+    await this.until(this.foreign);
+    this.telemetry("until", "went on");
+  }
+  async do_shield() {
+    await this.shield(async () => {
+      await this.foreign;
+      await this.command("door", "unlock");
+    });
+    await this.command("door", "open");
+  }
+}
+
+test("what is stopped may still send stop, what is safe, and what is shielded; until() ends with it", async () => {
+  const free = await start(Free);
+  for (const action of ["go", "until", "shield"]) await free.send(action);
+  await free.send("stop");
+  free.worker.release();
+  await free.advance(1000);
+  expect(free.commands.map(({ target, action }) => `${target} ${action}`).sort()).toEqual([
+    "door unlock",
+    "fogger stop",
+    "lights on",
+  ]);
+  expect(said(free, "house/lights")).toEqual(["ON"]);
+  expect(said(free, "halloween/prop/telemetry/until")).toEqual([]);
+});
+
+class Motion extends BaseWorker {
+  override async start() {
+    await this.subscribe("motion", async () => {
+      await this.hold(
+        1000,
+        () => this.publish("valve", "open"),
+        () => this.publish("valve", "closed"),
+      );
+      this.telemetry("told", await this.command("fogger", "start"));
+      this.telemetry("lights", await this.command("lights", "on"));
+      await this.command("worker_host", "operator_alive");
+      this.telemetry("over", 1);
+    });
+  }
+  async do_stop() {
+    await this.command("fogger", "stop");
+    await this.publish("valve", "closed");
+  }
+}
+
+test("while all-stop holds, a new motion moves nothing; what the receiver would take is sent", async () => {
+  const motion = await start(Motion);
+  await motion.publish(
+    "halloween/lights/description",
+    JSON.stringify({ contract: 1, id: "lights", class: "lights", commands: { on: { safe: true } } }),
+    { retain: true, qos: 1 },
+  );
+  await motion.allStop();
+  expect(motion.commands).toEqual([{ target: "fogger", action: "stop", args: undefined }]);
+  await motion.publish("motion", "1");
+  await motion.advance(1000);
+  expect(await motion.telemetry("told")).toBe(false);
+  expect(await motion.telemetry("lights")).toBe(true);
+  await motion.telemetry("over");
+  expect(said(motion, "valve")).toEqual(["closed"]);
+  expect(motion.commands.slice(1).map(({ target, action }) => `${target} ${action}`)).toEqual([
+    "lights on",
+    "worker_host operator_alive",
+  ]);
+  expect(await motion.status("warn")).toBe('"start" was not sent to fogger: all-stop is engaged');
+  await motion.allStop(false);
+  await motion.publish("motion", "1");
+  await motion.advance(1000);
+  expect(said(motion, "valve")).toEqual(["closed", "open", "closed"]);
+});
+
+test("hold(Infinity) lasts until it is stopped", async () => {
+  class Lamp extends BaseWorker {
+    do_on() {
+      return this.hold(
+        Number.POSITIVE_INFINITY,
+        () => this.telemetry("lamp", "on"),
+        () => this.telemetry("lamp", "off"),
+      );
+    }
+  }
+  const lamp = await start(Lamp);
+  await lamp.send("on");
+  await lamp.advance(10_000_000);
+  expect(said(lamp, "halloween/prop/telemetry/lamp")).toEqual(["on"]);
+  await lamp.send("stop");
+  expect(said(lamp, "halloween/prop/telemetry/lamp")).toEqual(["on", "off"]);
+});

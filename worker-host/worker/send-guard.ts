@@ -1,0 +1,95 @@
+import { STOP } from "./command-table.ts";
+import type { Peers } from "./peers.ts";
+import { AbortError, type Scope } from "./scope.ts";
+import type { Standstill } from "./scope-owner.ts";
+
+export interface SendGuardOptions {
+  /** The name of this worker's host. */
+  hostName: string;
+  standstill: Standstill;
+  /** How often everything that runs was ended. */
+  stops: { readonly count: number };
+  peers: Pick<Peers, "takesInStandstill">;
+  /** Where in the worker's own files this is called from, for people. */
+  place: () => string;
+  warn: (text: string) => void;
+}
+
+/** Why nothing is sent, for people. */
+const HOLDS = { all_stop: "all-stop is engaged", lock_out: "it is locked out" } as const;
+
+/**
+ * Decides what a worker may send: from a scope that a stop has ended nothing but a stop and what is safe; while all-stop
+ * or a lock-out holds, only what its receiver would take.
+ */
+export class SendGuard {
+  #warnedOfEnded = false;
+  /** What was not sent, and told, since something began to hold. */
+  readonly #told = new Set<string>();
+  /** At which stop the state was set by what belongs to it. */
+  #stateSetAt: number | undefined;
+
+  constructor(private readonly options: SendGuardOptions) {
+    options.standstill.whenHeld(() => this.#told.clear());
+  }
+
+  /** Whether a command stops something: it may always be sent. */
+  isStop(target: string, action: string): boolean {
+    return action === STOP || (target === this.options.hostName && action === "all_stop");
+  }
+
+  /**
+   * For what moves something, or may; `free`: it harms nothing.
+   *
+   * @throws AbortError where the scope has ended
+   */
+  enter(scope: Scope, what: string, free: boolean): void {
+    if (free) return;
+    if (scope.ended) {
+      this.#tellOfEnded(scope);
+      throw new AbortError(`${scope.where} was stopped`);
+    }
+    scope.move(what);
+  }
+
+  #tellOfEnded(scope: Scope): void {
+    if (this.#warnedOfEnded) return;
+    this.#warnedOfEnded = true;
+    const { place, warn } = this.options;
+    warn(
+      `${scope.where} went on after it was stopped, at ${place()}: use hold(…), this.until(promise) or { safe: true }`,
+    );
+  }
+
+  /** Why what isn't safe may not go out of this scope now, in words; `undefined` where it may. */
+  held(scope: Scope): string | undefined {
+    const { holding } = this.options.standstill;
+    return holding === undefined || scope.stopping ? undefined : HOLDS[holding];
+  }
+
+  /** Why a command may not go out now, in words; `undefined` where it may. Waits for the target's description. */
+  async heldCommand(scope: Scope, target: string, action: string): Promise<string | undefined> {
+    const why = this.held(scope);
+    if (why === undefined || target === this.options.hostName) return undefined;
+    if (await this.options.peers.takesInStandstill(target, action)) return undefined;
+    return scope.ended ? "it was stopped" : this.held(scope);
+  }
+
+  /** Tells people of something that was not sent, once in each standstill. */
+  tell(text: string): void {
+    if (this.#told.has(text)) return;
+    this.#told.add(text);
+    this.options.warn(text);
+  }
+
+  /** Whether a new state counts: not out of an ended scope, once what belongs to the stop has set one. */
+  takesState(scope: Scope): boolean {
+    const { count } = this.options.stops;
+    if (scope.stopping) this.#stateSetAt = count;
+    else if (scope.ended && this.#stateSetAt === count) {
+      this.#tellOfEnded(scope);
+      return false;
+    }
+    return true;
+  }
+}
