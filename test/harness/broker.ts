@@ -6,6 +6,7 @@ import { pino } from "pino";
 import { onTestFinished } from "vitest";
 import { canConnect, freePort } from "../../bench/ports.mjs";
 import { EmbeddedBroker } from "../../worker-host/host/broker.ts";
+import { systemClock } from "../../worker-host/worker/clock.ts";
 import { makeFolder } from "./folder.ts";
 
 /** Which broker the suite runs against: the embedded one (aedes), or with `TEST_BROKER=mosquitto` a real mosquitto. */
@@ -58,7 +59,9 @@ class Embedded implements TestBroker {
       port: this.port,
       lan: false,
       ...credentials,
+      maxConnections: 4000,
       log: pino({ level: "silent" }),
+      clock: systemClock,
     });
   }
 

@@ -1,10 +1,17 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
-import { Aedes } from "aedes";
-import mqemitter from "mqemitter";
+import { Aedes, type Client } from "aedes";
 import type { Logger } from "pino";
 import { WorkerHostError } from "../contract/errors.ts";
+import type { Clock } from "../worker/clock.ts";
 import type { BrokerOptions } from "../worker/wire.ts";
+import { BrokerMemory } from "./broker/broker-memory.ts";
+import { ConnectionLimit } from "./broker/connection-limit.ts";
+import { createEmitter } from "./broker/emitter.ts";
+import { FilterLimit } from "./broker/filter-limit.ts";
+import { RefusalLog, type Refuse, shown } from "./broker/refusal-log.ts";
+import { RETAINED_LIMITS, RetainedMessages } from "./broker/retained-messages.ts";
+import { DRAIN_TIMEOUT_MS, SlowClients } from "./broker/slow-clients.ts";
 import { boundPackets } from "./packet-bound.ts";
 
 export interface Credentials {
@@ -19,38 +26,56 @@ export interface EmbeddedBrokerOptions {
   lan: boolean;
   /** What every client has to show; nothing if not given. */
   credentials?: Credentials;
+  /** How many connections may be open at once. */
+  maxConnections: number;
   log: Logger;
+  clock: Clock;
 }
 
-/** A client that sends more in one packet is disconnected. */
-const MAX_PACKET_BYTES = 1024 * 1024;
+/**
+ * A client that sends more in one packet is disconnected. The first is CONNECT, with client id, will, user name and
+ * password: little, and as yet from an unknown client.
+ */
+const PACKET_BOUNDS = { firstBytes: 64 * 1024, bytes: 1024 * 1024 };
+
+/** A client that hasn't sent its whole CONNECT by then is disconnected. */
+const CONNECT_TIMEOUT_MS = 5000;
+
+/** After so long a silence, the system asks the peer whether it is still there, and closes the connection if not. */
+const KEEP_ALIVE_MS = 60_000;
 
 /** The broker that comes with worker-host: MQTT 3.1.1, retained messages in memory. */
 export class EmbeddedBroker {
-  readonly #sockets = new Set<Socket>();
-
   private constructor(
     private readonly aedes: Aedes,
     private readonly server: Server,
+    private readonly connections: ConnectionLimit,
+    private readonly refusals: RefusalLog,
     private readonly credentials: Credentials | undefined,
-  ) {
-    server.on("connection", (socket) => {
-      this.#sockets.add(socket);
-      socket.once("close", () => this.#sockets.delete(socket));
-    });
-  }
+  ) {}
 
   /** @throws WorkerHostError `port_in_use`, `port_refused` */
-  static async start({ port, lan, credentials, log }: EmbeddedBrokerOptions): Promise<EmbeddedBroker> {
-    const aedes = await createAedes({ ...(credentials ? { credentials } : {}), log });
+  static async start(options: EmbeddedBrokerOptions): Promise<EmbeddedBroker> {
+    const { port, lan, credentials, maxConnections, log, clock } = options;
+    const refusals = new RefusalLog(log, clock);
+    const { refuse } = refusals;
+    const connections = new ConnectionLimit(maxConnections, refuse);
+    const addressOf = ({ conn }: Client) => connections.address(conn as Socket);
+    const aedes = await createAedes({ ...(credentials ? { credentials } : {}), log, refuse, addressOf });
+    aedes.on("client", ({ conn }) => connections.authenticated(conn as Socket));
     // Nagle's algorithm would hold messages back for up to 44 ms.
-    const server = createServer({ noDelay: true }, (socket) => {
-      boundPackets(socket, MAX_PACKET_BYTES, (bytes) => {
-        log.warn(`a client at ${socket.remoteAddress} was disconnected: it sent ${bytes} bytes in one packet`);
-      });
-      aedes.handle(socket);
-    });
-    const broker = new EmbeddedBroker(aedes, server, credentials);
+    const server = createServer(
+      { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
+      (socket: Socket) => {
+        if (!connections.admit(socket)) return;
+        boundPackets(socket, PACKET_BOUNDS, (bytes) => {
+          const address = connections.address(socket);
+          refuse(`packet ${address}`, `a client at ${address} was disconnected: it sent ${bytes} bytes in one packet`);
+        });
+        aedes.handle(socket);
+      },
+    );
+    const broker = new EmbeddedBroker(aedes, server, connections, refusals, credentials);
     await broker.#listen(port, lan);
     return broker;
   }
@@ -76,42 +101,67 @@ export class EmbeddedBroker {
   async stop(): Promise<void> {
     const closed = new Promise((resolve) => this.server.close(resolve));
     await new Promise<void>((resolve) => this.aedes.close(resolve));
-    for (const socket of this.#sockets) socket.destroy();
+    this.connections.destroyAll();
     await closed;
+    this.refusals.stop();
   }
+}
+
+interface AedesOptions extends Pick<EmbeddedBrokerOptions, "credentials" | "log"> {
+  refuse: Refuse;
+  addressOf: (client: Client) => string;
 }
 
 /** A broker that listens nowhere yet. */
-export async function createAedes({
-  credentials,
-  log,
-}: Pick<EmbeddedBrokerOptions, "credentials" | "log">): Promise<Aedes> {
+export async function createAedes({ credentials, log, refuse, addressOf }: AedesOptions): Promise<Aedes> {
+  const slow = new SlowClients(refuse, addressOf);
+  const filters = new FilterLimit();
   const aedes = await Aedes.createBroker({
-    mq: numberedEmitter(),
-    authenticate: (_client, username, password, done) => {
-      done(null, !credentials || (same(username, credentials.username) && same(password, credentials.password)));
+    mq: createEmitter(),
+    persistence: new BrokerMemory(new RetainedMessages(RETAINED_LIMITS, refuse)),
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    drainTimeout: DRAIN_TIMEOUT_MS,
+    preConnect: (client, packet, done) => {
+      // A queue for a client that is away would move props late, and grow without bound.
+      if (packet.clean === false) {
+        const address = addressOf(client);
+        const asks = `${shown(packet.clientId)} at ${address} asks for a lasting session`;
+        refuse(`session ${address}`, `${asks}: the embedded broker keeps none, and starts a clean one`);
+      }
+      packet.clean = true;
+      done(null, true);
     },
+    authenticate: (client, username, password, done) => {
+      const valid = !credentials || (same(username, credentials.username) && same(password, credentials.password));
+      if (!valid) {
+        const address = addressOf(client);
+        refuse(`password ${address}`, `${shown(client.id)} at ${address} was refused: wrong user name or password`);
+      }
+      done(null, valid);
+    },
+    authorizeSubscribe: (client, subscription, done) => {
+      const fault = filters.add(client, subscription);
+      if (fault === undefined) return done(null, subscription);
+      const address = addressOf(client);
+      refuse(`filter ${address}`, `a subscription of ${shown(client.id)} at ${address} was refused: ${fault}`);
+      done(null, null);
+    },
+    authorizeForward: (client, packet) => (slow.takes(client, packet) ? packet : null),
   });
+  aedes.on("unsubscribe", (topics, client) => filters.remove(client, topics));
   for (const event of ["clientError", "connectionError"] as const) {
-    aedes.on(event, (client, error) => log.debug({ client: client.id }, `broker: ${error.message}`));
+    aedes.on(event, (client, error) => {
+      log.debug({ client: client.id }, `broker: ${error.message}`);
+      slow.failed(client, error);
+    });
   }
+  aedes.on("connectionError", (client, error) => {
+    if (error.message !== "connect did not arrive in time") return;
+    const address = addressOf(client);
+    const text = `a client at ${address} was disconnected: it sent no CONNECT within ${CONNECT_TIMEOUT_MS / 1000} s`;
+    refuse(`silent ${address}`, text);
+  });
   return aedes;
-}
-
-/**
- * Numbers messages in the order in which they are handed out. aedes numbers them as they come in, and takes one with a
- * lower number than the last for a duplicate of it; but a retained one, or one at QoS 1, is handed out later than a
- * plain one that came after it, and so was lost (github.com/moscajs/aedes issues 955 and 994).
- */
-function numberedEmitter(): ReturnType<typeof mqemitter> {
-  const emitter = mqemitter({ concurrency: 100, matchEmptyLevels: true });
-  const emit = emitter.emit.bind(emitter);
-  let count = 0;
-  emitter.emit = (message, callback) => {
-    message.brokerCounter = ++count;
-    return emit(message, callback);
-  };
-  return emitter;
 }
 
 function explain(error: NodeJS.ErrnoException, port: number): Error {

@@ -94,7 +94,7 @@ export class Host {
     this.#supervisor = supervisor;
     supervisor.open();
     const survey = this.#survey();
-    const own = settings.external ? undefined : startOwnBroker(settings, log);
+    const own = settings.external ? undefined : startOwnBroker(settings, this.options);
     const [embedded] = await Promise.all([own, survey]);
     this.#embedded = embedded;
     const broker = settings.external ?? (embedded as EmbeddedBroker).options;

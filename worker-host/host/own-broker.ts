@@ -1,4 +1,6 @@
 import type { Logger } from "pino";
+import type { Clock } from "../worker/clock.ts";
+import { connectionsAllowed } from "./broker/descriptor-limit.ts";
 import type { EmbeddedBroker } from "./broker.ts";
 import { lanCredentials } from "./lan-credentials.ts";
 import type { Settings } from "./settings.ts";
@@ -6,9 +8,11 @@ import type { Settings } from "./settings.ts";
 /** Starts the embedded broker as the settings want it; with `lan`, every client has to show credentials. */
 export async function startOwnBroker(
   { data, embedded: { port, lan, ...given } }: Pick<Settings, "data" | "embedded">,
-  log: Logger,
+  { log, clock }: { log: Logger; clock: Clock },
 ): Promise<EmbeddedBroker> {
+  const maxConnections = await connectionsAllowed();
   // Loaded only where it is needed: it takes a tenth of a second.
   const { EmbeddedBroker } = await import("./broker.ts");
-  return EmbeddedBroker.start({ port, lan, ...(lan ? { credentials: lanCredentials(data, given) } : {}), log });
+  const credentials = lan ? { credentials: lanCredentials(data, given) } : {};
+  return EmbeddedBroker.start({ port, lan, ...credentials, maxConnections, log, clock });
 }

@@ -1,0 +1,241 @@
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { Socket } from "node:net";
+import { join } from "node:path";
+import { pino } from "pino";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { ConnectionLimit } from "../worker-host/host/broker/connection-limit.ts";
+import { RetainedMessages } from "../worker-host/host/broker/retained-messages.ts";
+import { EmbeddedBroker } from "../worker-host/host/broker.ts";
+import { TestClock } from "../worker-host/testing/test-clock.ts";
+import { TestClient } from "./harness/client.ts";
+import { workerSource } from "./harness/folder.ts";
+import { BIN, startHost } from "./harness/host.ts";
+import { connectPacket, RawClient } from "./harness/raw-client.ts";
+
+const CALM = workerSource(`
+  async start() { this.telemetry("pid", process.pid, { retain: true, qos: 1 }); }
+  pongs = 0;
+  do_ping() { this.telemetry("pong", ++this.pongs); }
+  async do_fire() {
+    await this.hold(60_000, () => this.telemetry("fog", "on"), () => this.telemetry("fog", "off"));
+  }`);
+
+const FILTERS = ["halloween/calm/telemetry/+", "halloween/calm/status/+", "halloween/broadcast/cmd"];
+
+async function startCalm() {
+  const host = await startHost({ props: { "calm/backend/worker.ts": CALM } });
+  const port = await host.port();
+  const url = await host.url();
+  const client = await TestClient.connect(url, FILTERS);
+  return { host, port, url, client };
+}
+
+/** More than the kernel keeps for a client that doesn't read. */
+const FLOOD = 16_000;
+
+async function flood(client: TestClient, qos: 0 | 1, count = FLOOD): Promise<void> {
+  const payload = "x".repeat(1000);
+  for (let sent = 0; sent < count; sent += 500) {
+    await Promise.all(
+      Array.from({ length: 500 }, () => client.publish("halloween/loud/telemetry/noise", payload, { qos })),
+    );
+  }
+}
+
+for (const qos of [0, 1] as const) {
+  test(`a client that stops reading, at QoS ${qos}, holds up nothing: commands and all-stop arrive at once`, async () => {
+    const { host, port, url, client } = await startCalm();
+    const loud = await TestClient.connect(url, []);
+    const stalled = await RawClient.connect(port, { id: "stalled" });
+    await stalled.subscribe(["halloween/#"], qos);
+    stalled.stopReading();
+
+    await client.command("calm", "fire");
+    await client.expect("halloween/calm/telemetry/fog", "on");
+    const flooded = flood(loud, qos);
+    for (let i = 0; i < 100; i++) await client.command("calm", "ping");
+    for (let i = 1; i <= 100; i++) await client.expect("halloween/calm/telemetry/pong", String(i));
+    await flooded;
+    const since = performance.now();
+    await client.command("worker_host", "all_stop");
+    await client.expect("halloween/broadcast/cmd", /"stop"/);
+    const heard = performance.now() - since;
+    await client.expect("halloween/calm/telemetry/fog", "off");
+    const obeyed = performance.now() - since;
+    // Both take some 20 ms; with the stalled client in the way they took more than 10 s.
+    expect(heard).toBeLessThan(2000);
+    expect(obeyed).toBeLessThan(2000);
+    await host.logged(/^the client "stalled" at 127\.0\.0\.1 was disconnected: .*unread/);
+    expect(host.log.all.filter(({ msg }) => /"stalled"/.test(msg))).toHaveLength(1);
+  });
+}
+
+test("a client that never acknowledges, and is away, gets nothing later: the broker keeps no queue", async () => {
+  const { host, port, url, client } = await startCalm();
+  const loud = await TestClient.connect(url, []);
+  const lasting = { id: "lasting", clean: false };
+  const first = await RawClient.connect(port, lasting);
+  await first.subscribe(["halloween/loud/#"], 1);
+  await flood(loud, 1, 1000);
+  first.socket.destroy();
+  await first.closed;
+  await flood(loud, 1, 1000);
+
+  const second = await RawClient.connect(port, lasting);
+  await client.barrier();
+  // CONNACK, accepted, with no session.
+  expect([...second.received]).toEqual([0x20, 2, 0, 0]);
+  await host.logged(/^the client "lasting" at 127\.0\.0\.1 asks for a lasting session: the embedded broker keeps none/);
+});
+
+test("with 256 descriptors and 400 silent sockets: all-stop is written, and a dead worker comes back", async () => {
+  const host = await startHost({
+    props: { "calm/backend/worker.ts": CALM },
+    command: ["sh", "-c", `ulimit -n 256; exec "$@"`, "sh", process.execPath, BIN],
+  });
+  const client = await TestClient.connect(await host.url(), FILTERS);
+  const port = await host.port();
+  const first = Number(await client.expect("halloween/calm/telemetry/pid"));
+
+  await Promise.all(Array.from({ length: 400 }, () => RawClient.open(port)));
+  await host.logged(/^\d+ connections are open, .* that had sent no CONNECT was closed to make room/);
+  process.kill(first, "SIGKILL");
+  await client.expect("halloween/calm/telemetry/pid", new RegExp(`^(?!${first}$)`));
+  await client.command("worker_host", "all_stop");
+  await client.expect("halloween/broadcast/cmd", /"stop"/);
+  expect(JSON.parse(readFileSync(join(host.cwd, "data/all_stop.json"), "utf8"))).toMatchObject({ engaged: true });
+  expect(host.log.all.filter(({ msg }) => /connections are open/.test(msg)).length).toBeLessThan(5);
+  expect(host.log.all.filter(({ level }) => level >= 60)).toEqual([]);
+});
+
+test("a socket that has sent no whole CONNECT after 5 s is closed, and one of more than 64 KiB at once", async () => {
+  const { host, port } = await startCalm();
+  const silent = await RawClient.open(port);
+  const half = await RawClient.open(port);
+  half.socket.write(connectPacket({ willBytes: 10_000 }).subarray(0, 5000));
+  const big = await RawClient.open(port);
+  big.socket.write(connectPacket({ willBytes: 65_530 }).subarray(0, 100));
+  await big.closed;
+  await host.logged(/^a client at 127\.0\.0\.1 was disconnected: it sent 65\d+ bytes in one packet/);
+  await Promise.all([silent.closed, half.closed]);
+  await host.logged(/^a client at 127\.0\.0\.1 was disconnected: it sent no CONNECT within 5 s$/);
+});
+
+/** An embedded broker in this process, with a clock of its own, and what it logs at warn. */
+async function startOwn(
+  options: { credentials?: { username: string; password: string }; maxConnections?: number } = {},
+) {
+  const warned: string[] = [];
+  const write = (line: string) => void warned.push((JSON.parse(line) as { msg: string }).msg);
+  const clock = new TestClock();
+  const log = pino({ level: "warn" }, { write });
+  const broker = await EmbeddedBroker.start({ port: 0, lan: false, maxConnections: 100, log, clock, ...options });
+  onTestFinished(() => broker.stop());
+  return { port: broker.port, url: broker.options.url, clock, warned };
+}
+
+test("wrong passwords are logged with their address: the first at once, then their number", async () => {
+  const credentials = { username: "haunt", password: "boo" };
+  const { url, clock, warned } = await startOwn({ credentials });
+  const guess = (password: string) => TestClient.connect(url, [], { ...credentials, password, clientId: "guesser" });
+  for (let i = 0; i < 5; i++) await expect(guess(`guess ${i}`)).rejects.toThrow(/Not authorized/);
+  const line = 'the client "guesser" at 127.0.0.1 was refused: wrong user name or password';
+  expect(warned).toEqual([line]);
+  await clock.advance(10_000);
+  expect(warned).toEqual([line, `${line} (4 more such in the last 10 s)`]);
+  await TestClient.connect(url, [], credentials);
+  await clock.advance(20_000);
+  expect(warned).toHaveLength(2);
+});
+
+test("when all places are taken by clients, a new one is refused, and comes in when one has left", async () => {
+  const { port, warned } = await startOwn({ maxConnections: 3 });
+  const clients = await Promise.all([0, 1, 2].map((i) => RawClient.connect(port, { id: `c${i}` })));
+  await expect(RawClient.connect(port, { id: "late" })).rejects.toThrow();
+  expect(warned).toEqual([
+    expect.stringMatching(/^a connection from 127\.0\.0\.1 was refused: 3 connections are open/),
+  ]);
+  clients[0]?.socket.destroy();
+  await vi.waitFor(() => RawClient.connect(port, { id: "late" }), { timeout: 10_000 });
+});
+
+test("another machine gets half of the places, and its connections count until they are closed", async () => {
+  const refused: string[] = [];
+  const limit = new ConnectionLimit(4, (_key, text) => void refused.push(text));
+  // A socket that isn't connected has no address, and so none of this machine.
+  const [first, second, third, fourth] = Array.from({ length: 4 }, () => new Socket()) as [
+    Socket,
+    Socket,
+    Socket,
+    Socket,
+  ];
+  expect([first, second, third].map((socket) => limit.admit(socket))).toEqual([true, true, false]);
+  expect(refused).toEqual([
+    "a connection from an unknown address was refused: an unknown address has 2 connections open",
+  ]);
+  first.destroy();
+  await once(first, "close");
+  expect(limit.admit(fourth)).toBe(true);
+  limit.destroyAll();
+});
+
+test("a client has at most 1,000 filters, each of at most 1,024 characters", async () => {
+  const { port, warned } = await startOwn();
+  const client = await RawClient.connect(port);
+  const filters = Array.from({ length: 1000 }, (_, i) => `many/${i}`);
+  for (let at = 0; at < 1000; at += 100) {
+    expect(await client.subscribe(filters.slice(at, at + 100))).toEqual(Array.from({ length: 100 }, () => 0));
+  }
+  expect(await client.subscribe(["many/more", "many/0"])).toEqual([128, 0]);
+  const other = await RawClient.connect(port, { id: "other" });
+  expect(await other.subscribe(["x".repeat(1025), "x".repeat(1024)])).toEqual([128, 0]);
+  expect(warned).toEqual([
+    'a subscription of the client "raw" at 127.0.0.1 was refused: it has 1000 filters, the most that a client may have; use "+" and "#"',
+  ]);
+});
+
+test("a client that falls behind loses messages at QoS 0, is told of in the log, and stays", async () => {
+  const { port, url, warned } = await startOwn();
+  const slow = await RawClient.connect(port, { id: "slow" });
+  await slow.subscribe(["big/#"]);
+  const loud = await TestClient.connect(url, []);
+  slow.stopReading();
+  for (let i = 0; i < 16; i++) await loud.publish("big/message", Buffer.alloc(1_000_000), { qos: 0 });
+  await loud.barrier();
+  slow.socket.resume();
+  await vi.waitFor(() => expect(warned).toHaveLength(1), { timeout: 10_000 });
+  expect(warned[0]).toMatch(/^the client "slow" at 127\.0\.0\.1 reads too slowly: \d+ messages at QoS 0 were dropped$/);
+  expect(await slow.subscribe(["still/here"])).toEqual([0]);
+});
+
+test("retained messages are bounded; the last value of a topic is never a stale one", async () => {
+  const refused: string[] = [];
+  const retained = new RetainedMessages({ messages: 3, bytes: 5000 }, (_key, text) => void refused.push(text));
+  const store = (topic: string, bytes: number) =>
+    retained.store({ topic, payload: Buffer.alloc(bytes, topic), qos: 1 });
+  const kept = async (...filters: string[]) => {
+    const found: string[] = [];
+    for await (const { topic, payload } of retained.matching(filters)) found.push(`${topic} ${payload.length}`);
+    return found;
+  };
+  store("a/1", 100);
+  store("a/2", 4000);
+  store("b/1", 800);
+  expect(await kept("a/+", "#", "b/1")).toEqual(["a/1 100", "a/2 4000", "b/1 800"]);
+  expect(await kept("b/1", "a/1", "a/1", "c/1")).toEqual(["b/1 800", "a/1 100"]);
+  store("c/1", 1);
+  expect(refused).toEqual([
+    expect.stringMatching(
+      /^a retained message on "c\/1" was passed on but not kept: .* 3 of at most 3 retained messages/,
+    ),
+  ]);
+  // Small values of known topics are kept whatever the bounds; a big one that doesn't fit takes its old value along.
+  store("b/1", 1024);
+  store("a/1", 2000);
+  expect(await kept("#")).toEqual(["a/2 4000", "b/1 1024"]);
+  expect(refused).toHaveLength(2);
+  store("a/2", 0);
+  store("c/1", 1);
+  expect(await kept("#")).toEqual(["b/1 1024", "c/1 1"]);
+});

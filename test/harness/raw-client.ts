@@ -1,0 +1,97 @@
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { onTestFinished } from "vitest";
+
+export interface RawClientOptions {
+  id?: string;
+  clean?: boolean;
+  /** The size of its will's payload; no will if not given. */
+  willBytes?: number;
+}
+
+/** A client that does what no library of MQTT would: it sends half a packet, or stops reading. */
+export class RawClient {
+  #received = Buffer.alloc(0);
+  #messageId = 0;
+
+  /** Fulfils at the end of the connection. */
+  readonly closed: Promise<void>;
+
+  private constructor(readonly socket: Socket) {
+    this.closed = new Promise((resolve) => socket.once("close", () => resolve()));
+    socket.on("error", () => {});
+    socket.on("data", (data: Buffer) => {
+      this.#received = Buffer.concat([this.#received, data]);
+    });
+  }
+
+  /** Opens a connection, and sends nothing. */
+  static async open(port: number): Promise<RawClient> {
+    const socket = connect(port, "127.0.0.1");
+    const client = new RawClient(socket);
+    onTestFinished(() => {
+      socket.destroy();
+    });
+    await once(socket, "connect");
+    return client;
+  }
+
+  /** Opens a connection, and sends CONNECT. */
+  static async connect(port: number, options: RawClientOptions = {}): Promise<RawClient> {
+    const client = await RawClient.open(port);
+    client.socket.write(connectPacket(options));
+    await client.#receives(4);
+    return client;
+  }
+
+  /** Fulfils with the return codes of SUBACK. */
+  async subscribe(filters: string[], qos: 0 | 1 = 0): Promise<number[]> {
+    this.#received = Buffer.alloc(0);
+    const id = Buffer.from([0, ++this.#messageId]);
+    this.socket.write(packet(0x82, [id, ...filters.flatMap((filter) => [text(filter), Buffer.from([qos])])]));
+    const header = filters.length + 2 < 128 ? 2 : 3;
+    await this.#receives(header + 2 + filters.length);
+    return [...this.#received.subarray(header + 2, header + 2 + filters.length)];
+  }
+
+  /** From now on nothing of what the broker sends is read. */
+  stopReading(): void {
+    this.socket.pause();
+  }
+
+  /** What has come since it connected, or last subscribed. */
+  get received(): Buffer {
+    return this.#received;
+  }
+
+  async #receives(length: number): Promise<void> {
+    while (this.#received.length < length) {
+      await Promise.race([this.closed, once(this.socket, "data")]);
+      if (this.socket.closed && this.#received.length < length) throw new Error("the broker closed the connection");
+    }
+  }
+}
+
+/** The CONNECT of MQTT 3.1.1. */
+export function connectPacket({ id = "raw", clean = true, willBytes }: RawClientOptions = {}): Buffer {
+  const flags = (clean ? 0x02 : 0) | (willBytes === undefined ? 0 : 0x04);
+  const will = willBytes === undefined ? [] : [text("raw/will"), text("w".repeat(willBytes))];
+  return packet(0x10, [text("MQTT"), Buffer.from([4, flags, 0, 60]), text(id), ...will]);
+}
+
+export function packet(type: number, parts: Buffer[]): Buffer {
+  const body = Buffer.concat(parts);
+  const length: number[] = [];
+  let left = body.length;
+  do {
+    const digit = left % 128;
+    left = Math.floor(left / 128);
+    length.push(left > 0 ? digit + 128 : digit);
+  } while (left > 0);
+  return Buffer.concat([Buffer.from([type, ...length]), body]);
+}
+
+export function text(value: string): Buffer {
+  const bytes = Buffer.from(value);
+  return Buffer.concat([Buffer.from([bytes.length >> 8, bytes.length & 255]), bytes]);
+}
