@@ -251,7 +251,25 @@ test("a host that asked first answers who asks later, and is not moved by what i
 
   // Another one answers after all: it was there before, and slow.
   await client.publish(CLAIM, `held ${id}`);
+  const [, asked] = (await client.expect(CLAIM, /^reclaim (?!somebody-else$)/)).split(" ");
+  await client.publish(CLAIM, `held ${asked}`);
   expect(await host.exit).toEqual({ code: 1, signal: null });
+});
+
+test("an active host does not end for a `held` that no other host stands for", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const host = await startHost({ broker, props: LAB });
+  const id = await claimant(client);
+  for (let i = 0; i < 5; i++) await client.publish(CLAIM, `held ${id}`);
+  await client.expect(CLAIM, /^reclaim /);
+  await client.barrier();
+  await client.command("lab", "ping");
+  expect(await client.expect("halloween/lab/telemetry/pong")).toBe(String(host.pid));
+  await client.publish(CLAIM, "claim somebody");
+  await client.expect(CLAIM, "held somebody");
+  expect(client.texts(CLAIM).filter((text) => text.startsWith("reclaim "))).toHaveLength(1);
+  expect(client.texts(HOST_ONLINE)).toEqual(["online"]);
 });
 
 test("two hosts of two names run what each of them allows, side by side", async () => {

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { appendFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { WorkerDescription } from "../worker-host/contract/description.ts";
@@ -217,4 +217,47 @@ test("restarted many times at once, and edited meanwhile, it runs once in the en
   while (alive().length < before + 10) await client.expect("halloween/lab/telemetry/alive");
   expect(new Set(alive().slice(before)).size).toBe(1);
   expect((await tell("list")).result).toMatchObject([{ id: "lab", state: "running" }]);
+});
+
+/** Its config is checked for as long as `check` says. */
+const checking = (check: string) =>
+  workerSource(
+    `static config = z.object({ level: z.number().refine(async (level) => { ${check} return true; }), by: z.string().optional() });`,
+    'import { appendFileSync } from "node:fs";\nimport { z } from "worker-host";',
+  );
+
+test("an edit by hand while `configure` is at work is kept, and so is what that changes", async () => {
+  const worker = checking(
+    "console.log(`checking ${level}`); if (level === 2) await new Promise((resolve) => setTimeout(resolve, 300));",
+  );
+  const { host, props, tell } = await run({
+    "lab/backend/worker.ts": worker,
+    "lab/backend/config.yaml": "level: 1\n",
+  });
+  const file = join(props, "lab/backend/config.yaml");
+  const done = tell("configure", { id: "lab", config: { level: 2 } });
+  await host.logged("checking 2");
+  appendFileSync(file, "by: hand # so that it is remembered\n");
+  expect(await done).toMatchObject({ status: "ok" });
+  expect(readFileSync(file, "utf8")).toBe("level: 2\nby: hand # so that it is remembered\n");
+});
+
+test("`configure` of a file that is edited again and again is refused, in words", async () => {
+  const worker = checking("if (level === 2) appendFileSync(process.env.EDITED ?? '', '# again\\n');");
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const props = makeFolder({ "lab/backend/worker.ts": worker, "lab/backend/config.yaml": "level: 1\n" });
+  const file = join(props, "lab/backend/config.yaml");
+  await startHost({ broker, args: ["--props", props], env: { EDITED: file } });
+  const reply = "halloween/cli/reply/1";
+  await client.command("worker_host", {
+    action: "configure",
+    args: { id: "lab", config: { level: 2 } },
+    reply_to: reply,
+  });
+  expect(JSON.parse(await client.expect(reply))).toMatchObject({
+    status: "error",
+    error: expect.stringMatching(/config\.yaml: it was edited by hand meanwhile, and stays so: send it once more$/),
+  });
+  expect(readFileSync(file, "utf8")).toMatch(/^level: 1\n(# again\n)+$/);
 });

@@ -176,7 +176,7 @@ test("props come and go by themselves; what one that is gone retained is cleared
 
 test("the builder rests a while after the last look, and never during one", async () => {
   const clock = new TestClock();
-  const plan: Plan = { workers: [], boards: [], warnings: [] };
+  const plan: Plan = { workers: [], boards: [], unread: [], warnings: [] };
   let answer = (_plan: Plan) => {};
   let rests = 0;
   const supervisor = { records: { all: [] }, rest: async () => rests++ } as unknown as Supervisor;

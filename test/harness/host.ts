@@ -135,10 +135,17 @@ export function cleanEnvironment(): Record<string, string | undefined> {
 /** Runs the command line to its end; `takesMs` is what it waits for itself. */
 export async function runCli(
   args: string[],
-  options: { cwd?: string; env?: Record<string, string>; takesMs?: number } = {},
+  options: {
+    cwd?: string;
+    env?: Record<string, string>;
+    takesMs?: number;
+    /** Instead of `node bin.cjs`. */
+    command?: [string, ...string[]];
+  } = {},
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
   const cwd = options.cwd ?? makeFolder();
-  const child = spawn(process.execPath, [BIN, ...args], {
+  const [command, ...first] = options.command ?? [process.execPath, BIN];
+  const child = spawn(command, [...first, ...args], {
     cwd,
     env: { ...cleanEnvironment(), ...options.env },
     stdio: ["ignore", "pipe", "pipe"],

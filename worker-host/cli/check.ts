@@ -129,6 +129,9 @@ function tsconfigFor(workers: Checked[], props: string): Record<string, unknown>
       ...(isInstalledFor(props) ? {} : { paths }),
       // They would be looked for beside this file.
       typeRoots: [join(dirname(own ?? props), "node_modules", "@types"), ...typeRoots],
+      // As the host builds them, whatever the author's other code needs.
+      experimentalDecorators: false,
+      emitDecoratorMetadata: false,
       noEmit: true,
       composite: false,
       incremental: false,

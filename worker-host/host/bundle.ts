@@ -7,6 +7,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import * as esbuild from "esbuild";
 import { WorkerHostError } from "../contract/errors.ts";
 import { packageFile } from "../worker/package-file.ts";
+import { readTsconfig, type Tsconfig } from "./tsconfig.ts";
 
 /** A worker as one file that Node can import. */
 export interface Bundle {
@@ -59,9 +60,13 @@ export class Bundler {
   async bundle(id: string, file: string): Promise<Bundle> {
     const outfile = join(this.outDir, `${id}-${this.#count++}.mjs`);
     try {
-      let { code, inputs } = await build(file, outfile, [resolveImports]);
+      const tsconfig = readTsconfig(dirname(file), this.show);
+      let { code, inputs } = await build(file, outfile, tsconfig, [resolveImports]);
       // Few files ask where they are, and to look into each while building takes as long as the rest of it.
-      if (PLACE.test(code)) ({ code, inputs } = await build(file, outfile, [resolveImports, keepPlace]));
+      if (PLACE.test(code)) {
+        const plugins = [resolveImports, keepPlace(tsconfig)];
+        ({ code, inputs } = await build(file, outfile, tsconfig, plugins));
+      }
       // One call instead of the four that a file takes by way of the thread pool, where a thousand others wait.
       writeFileSync(outfile, code);
       return { url: pathToFileURL(outfile).href, inputs, hash: createHash("sha256").update(code).digest("hex") };
@@ -98,6 +103,7 @@ export class Bundler {
 async function build(
   file: string,
   outfile: string,
+  tsconfig: Tsconfig,
   plugins: esbuild.Plugin[],
 ): Promise<{ code: string; inputs: string[] }> {
   const { metafile, outputFiles } = await esbuild.build({
@@ -109,14 +115,18 @@ async function build(
     format: "esm",
     target: NODE_TARGET,
     keepNames: true,
+    // esbuild would take all of any tsconfig.json above, whatever tool that is for.
+    tsconfigRaw: { compilerOptions: tsconfig.options },
+    // Nor may a package.json say that a file which is imported can be left out.
+    ignoreAnnotations: true,
     sourcemap: "inline",
     sourcesContent: false,
     metafile: true,
     write: false,
     logLevel: "silent",
-    // For what CommonJS files of the prop's own require.
+    // For what CommonJS files of the prop's own require; while it is being loaded, Node refuses to require our module.
     banner: {
-      js: `import { createRequire as __createRequire } from "node:module"; const require = __createRequire(${JSON.stringify(pathToFileURL(file).href)});`,
+      js: `import ${JSON.stringify(SELF_URL)}; import { createRequire as __createRequire } from "node:module"; const require = __createRequire(${JSON.stringify(pathToFileURL(file).href)});`,
     },
     plugins,
   });
@@ -124,7 +134,7 @@ async function build(
   if (!output) throw new Error("unreachable: a build without a result");
   return {
     code: output.text,
-    inputs: Object.keys(metafile.inputs).map((input) => resolve(dirname(file), input)),
+    inputs: [...Object.keys(metafile.inputs).map((input) => resolve(dirname(file), input)), ...tsconfig.files],
   };
 }
 
@@ -166,7 +176,7 @@ function isPackageCode(path: string): boolean {
 }
 
 /** In each file of a prop, `import.meta` and `__dirname` speak of that file, not of the bundle. */
-const keepPlace: esbuild.Plugin = {
+const keepPlace = ({ options: compilerOptions }: Tsconfig): esbuild.Plugin => ({
   name: "keep-place",
   setup(build) {
     build.onLoad({ filter: /\.([cm]?[jt]s|[jt]sx)$/ }, async ({ path }) => {
@@ -175,6 +185,7 @@ const keepPlace: esbuild.Plugin = {
       const options: esbuild.TransformOptions = {
         loader: LOADERS[extname(path)] ?? "js",
         target: "esnext",
+        tsconfigRaw: { compilerOptions },
         sourcefile: path,
         sourcemap: "inline",
         define: {
@@ -193,4 +204,4 @@ const keepPlace: esbuild.Plugin = {
       }
     });
   },
-};
+});

@@ -48,6 +48,10 @@ export class Claim {
   readonly #me: string;
   /** A second question, which nobody's answer matters to: what comes before its echo was said in time. */
   #last = "";
+  /** What an active host asks with, where it hears that another one has the name. */
+  #doubt = "";
+  /** It asked so a moment ago. */
+  #doubts = false;
   #phase: Phase = "away";
   /** The name was ours when we last knew. */
   #wasActive = false;
@@ -149,8 +153,12 @@ export class Claim {
     if (!heard || retain) return;
     const { word, id } = heard;
     if (id === this.#me) {
+      if (word !== "held") {
+        if (this.#phase === "claiming") this.#listen();
+      } else if (this.active) this.#makeSure();
+      else this.#held();
+    } else if (id === this.#doubt) {
       if (word === "held") this.#held();
-      else if (this.#phase === "claiming") this.#listen();
     } else if (id === this.#last) {
       if (word === "claim" && this.#phase === "candidate") this.#activate();
     } else if (word !== "held") this.#answer(word, id);
@@ -174,10 +182,26 @@ export class Claim {
     else if (this.active || this.#phase === "candidate") this.#say("held", id);
   }
 
+  /**
+   * Asks once more, while the name is ours: an answer that comes now may be old, or nobody's. A host that has the name
+   * too answers the new id.
+   */
+  #makeSure(): void {
+    const { clock, newId, sole } = this.options;
+    if (sole || this.#doubts) return;
+    this.#doubts = true;
+    this.#cancel = clock.after(ECHO_MS, () => {
+      this.#doubts = false;
+    });
+    this.#doubt = newId();
+    this.#say("reclaim", this.#doubt);
+  }
+
   #activate(): void {
     const { log, topics, onActive } = this.options;
     if (this.#waits) log.info(`no host runs under the name "${topics.hostName}" any more: taking over`);
     this.#enter("active");
+    this.#doubts = false;
     this.#wasActive = true;
     this.#waits = false;
     onActive(true);

@@ -13,10 +13,13 @@ export interface ConfigureOptions {
   survey: (overlay: ReadonlyMap<string, string>) => Promise<Plan>;
 }
 
+/** How often a file is edited anew that a person edits at the same time. */
+const MOST_TRIES = 3;
+
 /**
  * Edits a worker's config file, if the worker would take the outcome; then it takes effect as an edit by hand does.
  *
- * @throws WorkerHostError `invalid_id`, `invalid_config`, `load_failed`
+ * @throws WorkerHostError `invalid_id`, `invalid_config`, `load_failed`, `not_written`
  */
 export async function configure(
   id: string,
@@ -38,15 +41,17 @@ async function edit(
   const record = supervisor.find(id);
   const { path, at } = record.planned.place;
   const name = show(path);
-  const before = await readConfigText(path, name);
-  const text = editConfigText(name, before, at, patch);
-  if (text === before) return path;
-  const { workers } = await survey(new Map([[path, text]]));
-  const next = workers.find((planned) => planned.id === id);
-  // One that is switched off, or out, by this has nothing to say about it.
-  const { fault } = next && next.skipped === undefined ? await supervisor.inspect(record, next) : {};
-  const refusal = fault ?? next?.unreadable;
-  if (refusal !== undefined) throw new WorkerHostError("invalid_config", refusal);
-  await writeConfigFile(path, name, text);
-  return path;
+  for (let tries = 0; tries < MOST_TRIES; tries++) {
+    const before = await readConfigText(path, name);
+    const text = editConfigText(name, before, at, patch);
+    if (text === before) return path;
+    const { workers } = await survey(new Map([[path, text]]));
+    const next = workers.find((planned) => planned.id === id);
+    // One that is switched off, or out, by this has nothing to say about it.
+    const { fault } = next && next.skipped === undefined ? await supervisor.inspect(record, next) : {};
+    const refusal = fault ?? next?.unreadable;
+    if (refusal !== undefined) throw new WorkerHostError("invalid_config", refusal);
+    if (await writeConfigFile(path, name, text, before)) return path;
+  }
+  throw new WorkerHostError("not_written", `${name}: it was edited by hand meanwhile, and stays so: send it once more`);
 }

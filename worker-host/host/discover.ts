@@ -1,5 +1,6 @@
-import { basename, join } from "node:path";
-import glob from "fast-glob";
+import type { Dirent } from "node:fs";
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
 import { faultOfId } from "../contract/topics.ts";
 
 /** A worker that was found, whether or not it can run. */
@@ -25,6 +26,10 @@ export interface Discovered {
   found: Found[];
   /** The ids of props that have firmware and no worker: each is a board alone. */
   boards: string[];
+  /** The folders, absolute, that are there and can't be read: what is in them isn't known. */
+  unread: string[];
+  /** What people have to be told of folders that can't be read, where no worker's fault says it. */
+  warnings: string[];
 }
 
 export interface DiscoverOptions {
@@ -34,37 +39,91 @@ export interface DiscoverOptions {
   show: (path: string) => string;
 }
 
-const EXTENSIONS = "{ts,mts,js,mjs}";
+const SOURCE = /\.(ts|mts|js|mjs)$/;
+const WORKER = /^worker\.(ts|mts|js|mjs)$/;
+const NO_SOURCE = /\.(d|test)\.[a-z]+$/;
 const PORTING_GUIDE = "docs/porting-from-python.md";
 
 /** Looks for workers on disk; runs and loads nothing. */
 export async function discover(options: DiscoverOptions): Promise<Discovered> {
-  const [props, builtins, sketches] = await Promise.all([
-    discoverProps(options),
-    discoverBuiltins(options),
-    glob("*/firmware/*.ino", { cwd: options.props, ignore: ["_*/**"] }),
-  ]);
-  const withFirmware = new Set(sketches.map(folderOf));
-  const workers = new Set(props.map(({ id }) => id));
+  const folders = new Folders(options.show);
+  const [props, builtins] = await Promise.all([discoverProps(options, folders), discoverBuiltins(options, folders)]);
+  const found = props.flatMap((prop) => prop.found);
+  const workers = new Set(found.map(({ id }) => id));
   return {
-    found: [...props.map((one): Found => (withFirmware.has(one.id) ? { ...one, firmware: true } : one)), ...builtins],
-    boards: [...withFirmware].filter((id) => !workers.has(id)).sort(),
+    found: [...found, ...builtins],
+    boards: props.flatMap(({ id, firmware }) => (firmware && !workers.has(id) ? [id] : [])),
+    unread: [...folders.unread.keys()],
+    warnings: [...folders.unread.values()].filter((text) => !found.some(({ fault }) => fault?.startsWith(text))),
   };
 }
 
-/** The prop's folder of a file in it. */
-function folderOf(file: string): string {
-  return file.split("/")[0] ?? "";
+/** Reads folders, and keeps which of them could not be read. */
+class Folders {
+  /** By its path, what people have to be told of a folder that can't be read. */
+  readonly unread = new Map<string, string>();
+
+  constructor(private readonly show: (path: string) => string) {}
+
+  /** The names of what is in a folder and `fits`, in order; none where there is no such folder. */
+  async names(folder: string, fits: (name: string) => boolean, kind: "files" | "folders"): Promise<string[]> {
+    const entries = await this.#read(folder);
+    const wanted = entries.filter(({ name }) => !name.startsWith(".") && fits(name));
+    const kept = await Promise.all(wanted.map((entry) => isOfKind(entry, join(folder, entry.name), kind)));
+    return wanted.flatMap(({ name }, index) => (kept[index] ? [name] : [])).sort();
+  }
+
+  async #read(folder: string): Promise<Dirent[]> {
+    try {
+      return await readdir(folder, { withFileTypes: true });
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === "ENOENT" || code === "ENOTDIR") return [];
+      this.unread.set(folder, `${this.show(folder)}: can't be read (${code}): let the user of the host read it`);
+      return [];
+    }
+  }
 }
 
-async function discoverProps({ props, show }: DiscoverOptions): Promise<Found[]> {
-  const files = await glob("*/backend/*", { cwd: props, ignore: ["_*/**"] });
-  const folders = new Map<string, string[]>();
-  for (const file of files.sort()) {
-    const id = folderOf(file);
-    folders.set(id, [...(folders.get(id) ?? []), basename(file)]);
+/** Whether an entry is a file, or a folder; of a symbolic link, whether its target is. */
+async function isOfKind(entry: Dirent, path: string, kind: "files" | "folders"): Promise<boolean> {
+  try {
+    const target = entry.isSymbolicLink() ? await stat(path) : entry;
+    return kind === "files" ? target.isFile() : target.isDirectory();
+  } catch (error) {
+    // Where a link leads to what this user may not see, the reading of that says so.
+    return (error as NodeJS.ErrnoException).code !== "ENOENT";
   }
-  return [...folders].flatMap(([id, names]) => foundInProp(id, join(props, id, "backend"), names, show));
+}
+
+/** What one folder of props/ holds. */
+interface Prop {
+  id: string;
+  found: Found[];
+  firmware: boolean;
+}
+
+async function discoverProps({ props, show }: DiscoverOptions, folders: Folders): Promise<Prop[]> {
+  const ids = await folders.names(props, (name) => !name.startsWith("_") && name !== "node_modules", "folders");
+  return Promise.all(ids.map((id) => lookInto(id, props, folders, show)));
+}
+
+async function lookInto(id: string, props: string, folders: Folders, show: (path: string) => string): Promise<Prop> {
+  const dir = join(props, id, "backend");
+  const names = await folders.names(dir, () => true, "files");
+  const unread = folders.unread.get(dir);
+  if (unread !== undefined) return { id, found: unreadProp(id, dir, unread), firmware: false };
+  const sketches = await folders.names(join(props, id, "firmware"), (name) => name.endsWith(".ino"), "files");
+  const found = foundInProp(id, dir, names, show);
+  const firmware = sketches.length > 0;
+  return { id, found: firmware ? found.map((one): Found => ({ ...one, firmware })) : found, firmware };
+}
+
+/** A prop whose worker can't be looked for. Of what can't be a prop, such as `lost+found`, the warning is enough. */
+function unreadProp(id: string, dir: string, unread: string): Found[] {
+  if (faultOfId(id) !== undefined) return [];
+  const fault = `${unread}, or name its folder "_${id}" if it is no prop`;
+  return [{ id, kind: "props", file: join(dir, "worker.ts"), config: { base: "config" }, fault }];
 }
 
 function foundInProp(id: string, dir: string, names: string[], show: (path: string) => string): Found[] {
@@ -79,12 +138,12 @@ function foundInProp(id: string, dir: string, names: string[], show: (path: stri
       ...(fault ? { fault } : {}),
     };
   };
-  const workers = names.filter((name) => /^worker\.(ts|mts|js|mjs)$/.test(name));
+  const workers = names.filter((name) => WORKER.test(name));
   if (workers.length > 0) return workers.map((name) => at(name));
   if (names.includes("worker.py")) {
     return [at("worker.py", { skipped: `a Python worker: ${PORTING_GUIDE} says how it becomes a worker.ts` })];
   }
-  const sources = names.filter((name) => /\.(ts|mts|js|mjs)$/.test(name) && !/\.(d|test)\.[a-z]+$/.test(name));
+  const sources = names.filter((name) => SOURCE.test(name) && !NO_SOURCE.test(name));
   if (sources.length === 0) return [];
   return [
     at("worker.ts", {
@@ -93,9 +152,10 @@ function foundInProp(id: string, dir: string, names: string[], show: (path: stri
   ];
 }
 
-async function discoverBuiltins({ builtins }: DiscoverOptions): Promise<Found[]> {
-  const files = await glob(`*.${EXTENSIONS}`, { cwd: builtins, ignore: ["_*", "*.test.*", "*.d.*"] });
-  return files.sort().map((name) => {
+async function discoverBuiltins({ builtins }: DiscoverOptions, folders: Folders): Promise<Found[]> {
+  const isBuiltin = (name: string) => SOURCE.test(name) && !NO_SOURCE.test(name) && !name.startsWith("_");
+  const files = await folders.names(builtins, isBuiltin, "files");
+  return files.map((name) => {
     const id = name.replace(/\.[a-z]+$/, "");
     const fault = faultOfId(id);
     return {

@@ -140,16 +140,24 @@ function carried(value: unknown, name: string, at: readonly (string | number)[])
  * then takes its name. The file keeps its mode and owner, and a symbolic link stays one.
  *
  * @param name how the file is shown to people
+ * @param before what `text` was made from, where the file is to say that still
+ * @returns false where the file says something else by now: then it stays as it is
  * @throws WorkerHostError `not_written` where that can't be done: a folder or file that can't be written, a full disk
  */
-export async function writeConfigFile(path: string, name: string, text: string): Promise<void> {
+export async function writeConfigFile(path: string, name: string, text: string, before?: string): Promise<boolean> {
+  const stale = new Error("it was edited meanwhile");
+  const confirm = async () => {
+    if (before !== undefined && (await readConfigText(path, name)) !== before) throw stale;
+  };
   try {
     const target = await targetOf(path);
     const old = await unlessMissing(stat(target));
     // A rename would replace a file that isn't to be written.
     if (old) await access(target, constants.W_OK);
-    await writeDurably(target, text, old && ((file) => keepRights(file, old)));
+    await writeDurably(target, text, old && ((file) => keepRights(file, old)), confirm);
+    return true;
   } catch (cause) {
+    if (cause === stale) return false;
     const { message } = cause as Error;
     throw new WorkerHostError(
       "not_written",

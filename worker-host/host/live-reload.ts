@@ -33,9 +33,12 @@ const CLOCKS_DIFFER_MS = 100;
 export class LiveReload {
   readonly #watcher: Watcher;
   readonly #told = new Set<string>();
+  /** The folders that could not be read when last looked at: nor does the watcher see what is in them. */
+  #unread: readonly string[] = [];
   /** What was edited while edits were to wait. */
   #waiting = new Set<string>();
   readonly #turns = new Turns();
+  readonly #watches = new Turns();
   #cancelRest = () => {};
   #stopped = false;
   readonly #since: number;
@@ -50,24 +53,31 @@ export class LiveReload {
   begin(first: Plan): Promise<void> {
     const { supervisor, onPlan } = this.options;
     this.#warn(first);
+    this.#unread = first.unread;
     onPlan(first);
     return this.inTurn(async () => {
-      await Promise.all(first.workers.map((planned) => supervisor.add(planned)));
+      await reconcile(first, { changed: () => false, retry: false }, this.options);
       await supervisor.rest();
     });
   }
 
-  /** Begins to watch, and looks at what was edited before that. */
-  async watch(): Promise<void> {
-    await this.#watcher.start();
-    if (!this.#stopped)
-      await this.inTurn(() => this.#reconcile({ changed: (file) => this.#isNew(file), retry: false }));
+  /** Begins to watch, or begins anew, and looks at what was edited before that. */
+  watch(): Promise<void> {
+    return this.#watches.take(async () => {
+      await this.#watcher.start();
+      if (!this.#stopped)
+        await this.inTurn(() => this.#reconcile({ changed: (file) => this.#isNew(file), retry: false }));
+    });
   }
 
   /** Whether a file may have changed since the first plan; an edit can set back any time of a file but this one. */
   #isNew(file: string): boolean {
-    const { ctimeMs } = statSync(file, { throwIfNoEntry: false }) ?? {};
-    return ctimeMs === undefined || ctimeMs > this.#since - CLOCKS_DIFFER_MS;
+    try {
+      return statSync(file).ctimeMs > this.#since - CLOCKS_DIFFER_MS;
+    } catch {
+      // It is gone, or it may not be looked at any more.
+      return true;
+    }
   }
 
   async stop(): Promise<void> {
@@ -103,9 +113,13 @@ export class LiveReload {
 
   /** What is built meanwhile must not lose its builder. */
   #restLater(): void {
-    const { supervisor, clock } = this.options;
+    const { supervisor, clock, log } = this.options;
     if (this.#stopped) return;
-    this.#cancelRest = clock.after(REST_AFTER_MS, () => void this.#turns.take(() => supervisor.rest()));
+    this.#cancelRest = clock.after(REST_AFTER_MS, () => {
+      this.#turns
+        .take(() => supervisor.rest())
+        .catch((error: unknown) => log.warn({ err: error }, "the builder was not put to rest"));
+    });
   }
 
   /** Takes in what has waited. */
@@ -136,8 +150,11 @@ export class LiveReload {
     const plan = await survey();
     this.#warn(plan);
     onPlan(plan);
-    const changes = await reconcile(plan.workers, look, this.options);
+    const changes = await reconcile(plan, look, this.options);
     this.#watchInputs();
+    const opened = this.#unread.some((folder) => !plan.unread.includes(folder));
+    this.#unread = plan.unread;
+    if (opened) this.watch().catch((error: unknown) => log.error({ err: error }, "some edits may go unseen"));
     if (Object.values(changes).some(({ length }) => length > 0)) log.info(changes, "took in what changed on disk");
     return changes;
   }

@@ -24,6 +24,8 @@ interface Offer {
 /** The key of `worker-host.yaml` that gives packages' workers their ids. */
 export const PACKAGES_KEY = "packages";
 
+const ABSENT: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "EISDIR"]);
+
 /** What the workers of installed packages are, and what people have to be told of them. */
 export function discoverPackages(options: PackagesOptions): { found: Found[]; warnings: string[] } {
   const { settingsFile, props, show } = options;
@@ -54,11 +56,13 @@ export function discoverPackages(options: PackagesOptions): { found: Found[]; wa
 
 /** The dependencies of a folder that bring workers along. */
 function offersIn(folder: string, warnings: string[], show: (path: string) => string): Map<string, Offer> {
-  const { dependencies, optionalDependencies } = readJson(join(folder, "package.json")) ?? {};
+  const unread = (path: string) => (code: string) => warnings.push(`${show(path)}: can't be read (${code})`);
+  const own = join(folder, "package.json");
+  const { dependencies, optionalDependencies } = readJson(own, unread(own)) ?? {};
   const names = [dependencies, optionalDependencies].flatMap((list) => (isValues(list) ? Object.keys(list) : []));
   const offers = new Map<string, Offer>();
   for (const name of new Set(names)) {
-    const found = find(name, folder);
+    const found = find(name, folder, unread);
     const offered = found?.manifest["worker-host"];
     if (!found || offered === undefined) continue;
     const { dir, manifest } = found;
@@ -76,12 +80,17 @@ function offersIn(folder: string, warnings: string[], show: (path: string) => st
 }
 
 /** A package, as Node looks for it from `folder`. */
-function find(name: string, folder: string): { dir: string; manifest: Values } | undefined {
+function find(
+  name: string,
+  folder: string,
+  unread: (path: string) => (code: string) => void,
+): { dir: string; manifest: Values } | undefined {
   const dir = join(folder, "node_modules", name);
-  const manifest = readJson(join(dir, "package.json"));
+  const path = join(dir, "package.json");
+  const manifest = readJson(path, unread(path));
   if (manifest) return { dir, manifest };
   const above = dirname(folder);
-  return above === folder ? undefined : find(name, above);
+  return above === folder ? undefined : find(name, above, unread);
 }
 
 function isInside(dir: string, file: unknown): boolean {
@@ -131,14 +140,19 @@ function foundIn(
   };
 }
 
-/** `undefined` where there is no such file, or no object in it. */
-function readJson(path: string): Values | undefined {
+/**
+ * `undefined` where there is no such file, or no object in it.
+ *
+ * @param onUnread called with the code of the system's error where the file can't be read
+ */
+function readJson(path: string, onUnread: (code: string) => void): Values | undefined {
   try {
     const value = jsonIn(readFileSync(path, "utf8"));
     return isValues(value) ? value : undefined;
   } catch (error) {
-    if (["ENOENT", "ENOTDIR", "EISDIR", "EACCES"].includes(String((error as NodeJS.ErrnoException).code)))
-      return undefined;
-    throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    if (!ABSENT.has(code)) onUnread(code);
+    return undefined;
   }
 }

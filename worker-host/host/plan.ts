@@ -1,7 +1,7 @@
 import { dirname, join } from "node:path";
 import { quote } from "../contract/command.ts";
 import type { WorkerSummary } from "../contract/description.ts";
-import { WorkerHostError } from "../contract/errors.ts";
+import { describeError } from "../contract/errors.ts";
 import { faultOfId } from "../contract/topics.ts";
 import type { About, ConfigSpec, WorkerSpec } from "../worker/messages.ts";
 import type { Bundle } from "./bundle.ts";
@@ -52,11 +52,13 @@ export interface Plan {
   workers: Planned[];
   /** The ids of props that have firmware and no worker: each is a board alone. */
   boards: string[];
+  /** The folders, absolute, that can't be read: what runs from them runs on. */
+  unread: string[];
   warnings: string[];
 }
 
 /** Reads the config of each worker that was found, and says which workers come of it. */
-export async function plan(found: Found[], options: PlanOptions): Promise<Omit<Plan, "boards">> {
+export async function plan(found: Found[], options: PlanOptions): Promise<Pick<Plan, "workers" | "warnings">> {
   const expanded = (await Promise.all(found.map((one) => expand(one, options)))).flat();
   const named = expanded.map((one) => notTheHost(one, options.name));
   const { chosen, warnings } = select(named, options);
@@ -72,13 +74,12 @@ function notTheHost(worker: Planned, name: string): Planned {
 
 async function expand(found: Found, options: PlanOptions): Promise<Planned[]> {
   const { id, file, kind, fault, skipped, firmware } = found;
-  const source = readSource(found, options);
   const base: Planned = {
     id,
     classId: id,
     file,
     kind,
-    ...source,
+    ...readSource(found, options),
     about: found.version === undefined ? {} : { version: found.version },
     isolation: "shared",
     ...(fault === undefined ? {} : { fault }),
@@ -93,8 +94,7 @@ async function expand(found: Found, options: PlanOptions): Promise<Planned[]> {
     const own = settled(base, key);
     return instances ? Object.entries(instances).map(([name, one]) => instanceOf(own, name, one)) : [own];
   } catch (error) {
-    if (!(error instanceof WorkerHostError)) throw error;
-    return [{ ...base, fault: error.message }];
+    return [{ ...base, fault: describeError(error) }];
   }
 }
 

@@ -1,5 +1,7 @@
+import { sep } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import type { Planned } from "./plan.ts";
+import { describeError } from "../contract/errors.ts";
+import type { Plan, Planned } from "./plan.ts";
 import { isOver, type WorkerRecord } from "./records.ts";
 import type { Supervisor } from "./supervisor.ts";
 
@@ -29,20 +31,33 @@ export interface ReconcileOptions {
 }
 
 /** Brings what runs in step with what is planned; a fault in one worker is that one's alone. */
-export async function reconcile(wanted: Planned[], look: Look, options: ReconcileOptions): Promise<Changes> {
-  const { supervisor, onGone } = options;
+export async function reconcile(
+  { workers: wanted, unread }: Pick<Plan, "workers" | "unread">,
+  look: Look,
+  options: ReconcileOptions,
+): Promise<Changes> {
+  const { supervisor, say, onGone } = options;
   const { records } = supervisor;
   const ids = new Set(wanted.map(({ id }) => id));
-  const gone = records.all.filter(({ planned }) => !ids.has(planned.id));
+  const isUnknown = (file: string) => unread.some((folder) => file.startsWith(folder + sep));
+  const gone = records.all.filter(({ planned }) => !ids.has(planned.id) && !isUnknown(planned.file));
   const added: string[] = [];
   const changed: string[] = [];
   const refused: Changes["refused"] = [];
-  await Promise.all([
-    ...gone.map(async (record) => {
-      await supervisor.remove(record);
-      onGone(record.planned.id);
-    }),
-    ...wanted.map(async (planned) => {
+  /** What goes wrong in our own code is that one worker's trouble too. */
+  const alone = async (id: string, work: () => Promise<void>) => {
+    try {
+      await work();
+    } catch (error) {
+      const fault = describeError(error);
+      const record = records.get(id);
+      if (record && !record.slot && !isOver(record)) records.end(record, "failed", fault);
+      else say(id, "error", fault);
+      refused.push({ id, fault });
+    }
+  };
+  const take = (planned: Planned) =>
+    alone(planned.id, async () => {
       const record = records.get(planned.id);
       if (!record) {
         added.push(planned.id);
@@ -52,8 +67,13 @@ export async function reconcile(wanted: Planned[], look: Look, options: Reconcil
       const { acted, fault } = await update(record, planned, look, options);
       if (acted) changed.push(planned.id);
       if (fault !== undefined) refused.push({ id: planned.id, fault });
-    }),
-  ]);
+    });
+  const remove = (record: WorkerRecord) =>
+    alone(record.planned.id, async () => {
+      await supervisor.remove(record);
+      onGone(record.planned.id);
+    });
+  await Promise.all([...gone.map(remove), ...wanted.map(take)]);
   return { added: added.sort(), removed: gone.map(({ planned }) => planned.id), changed: changed.sort(), refused };
 }
 

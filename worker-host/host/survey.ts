@@ -11,7 +11,7 @@ export interface SurveyOptions extends PlanOptions {
 
 /** Looks at what is on disk, and says what should run; runs and loads nothing. */
 export async function survey(options: SurveyOptions): Promise<Plan> {
-  const { found: beside, boards } = await discover(options);
+  const { found: beside, boards, unread, warnings: unreadable } = await discover(options);
   const { found, warnings } = discoverPackages(options);
   const planned = await plan([...beside, ...found], options);
   return {
@@ -19,6 +19,7 @@ export async function survey(options: SurveyOptions): Promise<Plan> {
     boards: boards.filter(
       (id) => faultOfId(id, options.name) === undefined && planned.workers.every((worker) => worker.id !== id),
     ),
-    warnings: [...planned.warnings, ...warnings],
+    unread,
+    warnings: [...planned.warnings, ...unreadable, ...warnings],
   };
 }

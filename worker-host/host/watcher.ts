@@ -3,6 +3,7 @@ import { basename, join, sep } from "node:path";
 import { type FSWatcher, watch } from "chokidar";
 import type { Logger } from "pino";
 import type { Clock } from "../worker/clock.ts";
+import { Links } from "./links.ts";
 
 export interface WatcherOptions {
   /** What is watched, with all that is in it. */
@@ -25,26 +26,31 @@ export class Watcher {
   #since = 0;
   #cancel = () => {};
   #onStop = () => {};
+  #stopped = false;
 
   constructor(private readonly options: WatcherOptions) {}
 
-  /** Fulfils when it sees whatever happens from then on, or is stopped before that. */
-  start(): Promise<void> {
+  /** Fulfils when it sees whatever happens from then on, or is stopped before that. Once more, it begins anew. */
+  async start(): Promise<void> {
     const { folders, log } = this.options;
+    await this.#watcher?.close();
+    if (this.#stopped) return;
     // With one among them that isn't there, chokidar would be ready before it is.
     const [there, missing] = [folders.filter((path) => existsSync(path)), folders.filter((path) => !existsSync(path))];
+    const links = new Links(folders, isIgnored);
     const watcher = watch(there, {
       ignoreInitial: true,
       ignorePermissionErrors: true,
-      ignored: (path) => !folders.includes(path) && isIgnored(basename(path)),
+      ignored: (path, stats) =>
+        !folders.includes(path) &&
+        (isIgnored(basename(path)) || (stats?.isSymbolicLink() === true && !links.isFollowed(path))),
     });
     this.#watcher = watcher;
     watcher.on("all", (_, file) => this.#note(file));
     // "all" leaves out what comes within 50 ms of the last change of a file, and so how a save in two steps ends.
     watcher.on("raw", (_, name, details) => {
-      const { watchedPath } = details as { watchedPath: string };
-      const file = basename(watchedPath) === name ? watchedPath : join(watchedPath, name ?? "");
-      if (name && !isIgnored(name) && this.#isWatched(file)) this.#note(file);
+      const file = fileOf(name, details);
+      if (file !== undefined && !isIgnored(basename(file)) && this.#isWatched(file)) this.#note(file);
     });
     watcher.on("error", (error) => {
       log.warn(
@@ -52,9 +58,9 @@ export class Watcher {
         "some edits may go unseen: the system can't watch more files; `rescan` looks at them all",
       );
     });
-    return new Promise((resolve) => {
+    await new Promise<void>((resolve) => {
       watcher.once("ready", () => {
-        watcher.add(missing);
+        watcher.add([...missing, ...this.#files]);
         resolve();
       });
       if (there.length === 0) resolve();
@@ -75,6 +81,7 @@ export class Watcher {
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true;
     this.#cancel();
     await this.#watcher?.close();
     this.#onStop();
@@ -92,6 +99,14 @@ export class Watcher {
       onChange(changed);
     });
   }
+}
+
+/** The file of a raw event: of a watched file or folder, with the name of what changed in it, or of a polled file. */
+function fileOf(name: string | null | undefined, details: unknown): string | undefined {
+  if (!name) return undefined;
+  const { watchedPath } = details as { watchedPath?: string };
+  if (watchedPath === undefined) return name;
+  return basename(watchedPath) === name ? watchedPath : join(watchedPath, name);
 }
 
 /** Installed packages, and what editors and tools keep for themselves. */

@@ -1,5 +1,6 @@
 import type { Command } from "../contract/command.ts";
 import type { Widget } from "../contract/description.ts";
+import { WorkerHostError } from "../contract/errors.ts";
 import type { InferOutput, Schema } from "./schema.ts";
 import type { StopReason } from "./stopping.ts";
 
@@ -79,9 +80,28 @@ export function command(
 ): // biome-ignore lint/suspicious/noExplicitAny: as above
 Decorator<any, unknown>;
 export function command(spec: CommandSpec): Decorator<unknown, unknown> {
-  return (method) => {
+  return (method, context) => {
+    assertMethod(method, context);
     Object.defineProperty(method, SPEC, { value: spec });
   };
+}
+
+/**
+ * Throws where the limits would be put on anything but the method that runs. A compiler with `experimentalDecorators`
+ * calls a decorator with the class's prototype and the method's name.
+ *
+ * @throws WorkerHostError `invalid_value`
+ */
+function assertMethod(method: unknown, context: unknown): void {
+  const { kind, name } = Object(context) as { kind?: unknown; name?: unknown };
+  if (kind === "method" && typeof method === "function") return;
+  const legacy = kind === undefined;
+  throw new WorkerHostError(
+    "invalid_value",
+    legacy
+      ? `@command of ${String(context)}: this code was compiled with "experimentalDecorators", under which its limits don't hold: take that out of the tsconfig.json it is compiled with`
+      : `@command of ${String(name)}: expected a method such as do_fire(), got a ${String(kind)}`,
+  );
 }
 
 /** What `@command` said of a method; `{}` where it said nothing. */

@@ -11,11 +11,13 @@ const TEMPORARY = ".tmp";
  * unsynced, takes a half-written file on a full disk for whole, and hooks into the process's signals.
  *
  * @param prepare gives it the owner and the mode that it is to have; until then it is its writer's alone
+ * @param confirm called right before the new one takes the name; where it throws, the old one stays
  */
 export async function writeDurably(
   path: string,
   text: string,
   prepare?: (file: FileHandle) => Promise<void>,
+  confirm?: () => Promise<void>,
 ): Promise<void> {
   const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}${TEMPORARY}`);
   try {
@@ -27,6 +29,7 @@ export async function writeDurably(
     } finally {
       await file.close();
     }
+    await confirm?.();
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
