@@ -152,7 +152,8 @@ export class Messenger {
   }
 
   /**
-   * Publishes to any topic, for devices that aren't ours. Gives whether the broker took it.
+   * Publishes to any topic, for devices that aren't ours. Gives whether the broker took it; one that is larger than the
+   * broker takes is not sent, and `status/error` says so.
    *
    * @throws WorkerHostError `invalid_topic`, `invalid_value`, `reserved_topic` for a retained command.
    */
