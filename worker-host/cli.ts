@@ -20,6 +20,7 @@ import { describeError, WorkerHostError } from "./contract/errors.ts";
 import { pathFrom } from "./host/paths.ts";
 import { resolveSettings, type Settings } from "./host/settings.ts";
 import { systemClock } from "./worker/clock.ts";
+import { withoutWaiting } from "./worker/output.ts";
 import { packageFile } from "./worker/package-file.ts";
 
 const { version } = JSON.parse(readFileSync(packageFile("package.json"), "utf8")) as {
@@ -74,6 +75,15 @@ const edges: Edges = {
   say: (text) => console.log(text),
   note: (text) => console.error(text),
   onClosedOutput: (handler) => void process.stdout.on("error", handler),
+  takeOutput: () => {
+    withoutWaiting(process.stderr);
+    return withoutWaiting(process.stdout);
+  },
+  onWarning: (handler) => {
+    // Node's own waits for the terminal.
+    process.removeAllListeners("warning");
+    process.on("warning", handler);
+  },
   columns: () => process.stdout.columns,
   onSignal: (handler) => {
     process.on("SIGINT", handler);

@@ -30,11 +30,15 @@ export interface TestBrokerOptions {
   user?: BrokerUser;
   /** mosquitto saves what is retained at each change, for its next start. The embedded broker can't. */
   persistent?: boolean;
+  /** A free one if not given. */
+  port?: number;
+  /** The longest packet that mosquitto takes; the embedded one has a limit of its own. */
+  maxPacketBytes?: number;
 }
 
 /** A broker of its own for one test, running. */
 export async function startBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
-  const port = await freePort();
+  const port = options.port ?? (await freePort());
   const broker = BROKER === "mosquitto" ? new Mosquitto(port, options) : new Embedded(port, options.user);
   await broker.start();
   onTestFinished(() => broker.stop());
@@ -101,7 +105,7 @@ class Mosquitto implements TestBroker {
 
   async #writeConfig(): Promise<void> {
     const passwords = join(this.#folder, "passwords");
-    const { user, persistent } = this.options;
+    const { user, persistent, maxPacketBytes } = this.options;
     const access = user ? ["allow_anonymous false", `password_file ${passwords}`] : ["allow_anonymous true"];
     const saving = ["persistence true", `persistence_location ${this.#folder}/`, "autosave_on_changes true"];
     const config = [
@@ -109,6 +113,7 @@ class Mosquitto implements TestBroker {
       "set_tcp_nodelay true",
       "user root",
       ...access,
+      ...(maxPacketBytes === undefined ? [] : [`max_packet_size ${maxPacketBytes}`]),
       ...(persistent ? [...saving, "autosave_interval 1"] : []),
       "",
     ];

@@ -55,10 +55,10 @@ export async function connect(
     clock,
     random,
     gate: new ConnectGate(),
-    onDown: ({ refused, text }) => {
+    onDown: ({ refused, text }, told) => {
       problem = refused ? text : away(broker.url, text.replace(`${broker.url}: `, ""));
       giveUp();
-      if (established) onDown?.(text);
+      if (established && told === "new") onDown?.(text);
     },
     onUp: () => {
       if (established) onUp?.();

@@ -1,5 +1,6 @@
 import type { Settings } from "../host/settings.ts";
 import type { Clock } from "../worker/clock.ts";
+import type { OutputTarget } from "../worker/output.ts";
 import type { Flags } from "./options.ts";
 
 /** What a command line has to do with the world: `cli.ts` alone touches the process, and hands this on. */
@@ -23,6 +24,10 @@ export interface Edges {
   note: (text: string) => void;
   /** Calls it when nobody takes any more what is printed. */
   onClosedOutput: (handler: () => void) => void;
+  /** Standard output for a process that runs on and on; from then on, standard error waits for no terminal either. */
+  takeOutput: () => OutputTarget;
+  /** Calls it with what Node warns of, in the place of writing that to standard error. */
+  onWarning: (handler: (warning: Error) => void) => void;
   /** How many characters a line of the terminal has, if it is one. */
   columns: () => number | undefined;
   onSignal: (handler: (signal: NodeJS.Signals) => void) => void;

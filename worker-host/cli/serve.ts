@@ -1,9 +1,11 @@
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import type { Logger } from "pino";
 import { Host } from "../host/host.ts";
 import { LOGS_FOLDER, LogFiles } from "../host/log-files.ts";
 import type { Settings } from "../host/settings.ts";
-import { createLogger } from "../worker/log.ts";
+import { createLogger, type LogOptions } from "../worker/log.ts";
+import type { Output } from "../worker/output.ts";
 import { Secrets } from "../worker/secrets.ts";
 import type { BrokerOptions } from "../worker/wire.ts";
 import { describeAllStop } from "./all-stop.ts";
@@ -17,9 +19,20 @@ const FORCE_AFTER_MS = 40_000;
 /** npm hands a Ctrl-C on to its child, which the terminal has told already. */
 const ECHO_MS = 300;
 
-/** Gives where the broker is, once the workers are settled; nothing where it was told to stop before that. */
-export async function serve(settings: Settings, edges: Edges): Promise<BrokerOptions | undefined> {
-  const { version, cwd, env, clock, random, newId, forPeople, addresses, say, fail } = edges;
+/** What a running host says, and where. */
+interface Logging {
+  log: Logger;
+  logOptions: LogOptions;
+  logFiles: LogFiles;
+  output: Output;
+  /** Prints a line that is none of the log. */
+  say: (text: string) => void;
+  /** Fulfils when all that was said is written, or can't be. */
+  close: () => Promise<void>;
+}
+
+async function openLogging(settings: Settings, edges: Edges): Promise<Logging> {
+  const { clock, forPeople, takeOutput, onWarning } = edges;
   const logFiles = new LogFiles({
     ...{ ...settings.logKept, clock, hostName: settings.name, folder: join(settings.data, LOGS_FOLDER) },
   });
@@ -27,9 +40,23 @@ export async function serve(settings: Settings, edges: Edges): Promise<BrokerOpt
   const secrets = new Secrets();
   secrets.add(settings.external?.password ?? settings.embedded.password);
   const clean = (line: string) => secrets.clean(line);
-  const log = await createLogger(logOptions, { clean, keep: (line) => logFiles.take(line) });
+  const keep = (line: string) => logFiles.take(line);
+  const { log, output } = await createLogger(logOptions, { target: takeOutput(), clock, clean, keep });
   logFiles.report((text) => log.error(text));
-  const onOusted = (error: unknown) => void host.kill().finally(() => logFiles.close().finally(() => fail(error)));
+  onWarning((warning) => log.warn({ err: warning }, `Node warns: ${warning.message}`));
+  const close = async () => {
+    await logFiles.close();
+    await output.flush();
+  };
+  return { log, logOptions, logFiles, output, say: (text) => output.write(`${text}\n`), close };
+}
+
+/** Gives where the broker is, once the workers are settled; nothing where it was told to stop before that. */
+export async function serve(settings: Settings, edges: Edges, opened?: Logging): Promise<BrokerOptions | undefined> {
+  const { version, cwd, env, clock, random, newId, forPeople, addresses, fail } = edges;
+  const logging = opened ?? (await openLogging(settings, edges));
+  const { log, logOptions, logFiles, output, say, close } = logging;
+  const onOusted = (error: unknown) => void host.kill().finally(() => close().finally(() => fail(error)));
   const host: Host = new Host({
     settings,
     version,
@@ -38,17 +65,18 @@ export async function serve(settings: Settings, edges: Edges): Promise<BrokerOpt
     log,
     logOptions,
     logFiles,
+    output,
     clock,
     random,
     newId,
     onOusted,
   });
-  const stopping = stopOnSignals({ host, logFiles, edges, say: (text) => log.info(text) });
+  const stopping = stopOnSignals({ host, close, edges, say: (text) => log.info(text) });
   try {
     await host.start();
   } catch (error) {
     await host.kill();
-    await logFiles.close();
+    await close();
     throw error;
   }
   await host.settle();
@@ -66,10 +94,12 @@ export async function serve(settings: Settings, edges: Edges): Promise<BrokerOpt
 
 /** Runs the sketches beside the host; a line that is typed is a key of one of them, or a command. */
 export async function simulate(names: string[], settings: Settings, edges: Edges): Promise<void> {
-  const { env, clock, random, newId, input, say } = edges;
+  const { env, clock, random, newId, input } = edges;
+  const logging = await openLogging(settings, edges);
+  const { say } = logging;
   const simulation = new Simulation({ ...settings, env, names, say });
   await simulation.prepare();
-  const broker = await serve(settings, edges);
+  const broker = await serve(settings, edges, logging);
   if (!broker) return;
   simulation.start(broker, settings.prefix, settings.tlsFiles.ca);
   const keys = simulation.help().map((line) => `  ${line}`);
@@ -87,18 +117,18 @@ export async function simulate(names: string[], settings: Settings, edges: Edges
 
 interface Stopping {
   host: Host;
-  logFiles: LogFiles;
+  close: () => Promise<void>;
   edges: Edges;
   say: (text: string) => void;
 }
 
 /** Gives a function that says whether a signal has come. */
-function stopOnSignals({ host, logFiles, edges, say }: Stopping): () => boolean {
+function stopOnSignals({ host, close, edges, say }: Stopping): () => boolean {
   const { clock, exit, fail, onSignal } = edges;
   let stoppingSince: number | undefined;
   const force = (why: string) => {
     say(`${why}: ending the workers by force`);
-    void host.kill().finally(() => logFiles.close().finally(() => exit(1)));
+    void host.kill().finally(() => close().finally(() => exit(1)));
   };
   onSignal((signal) => {
     if (stoppingSince !== undefined) {
@@ -110,7 +140,7 @@ function stopOnSignals({ host, logFiles, edges, say }: Stopping): () => boolean 
     clock.after(FORCE_AFTER_MS, () => force(`not stopped in ${FORCE_AFTER_MS / 1000} s`));
     host
       .stop()
-      .finally(() => logFiles.close())
+      .finally(close)
       .then(() => exit(0), fail);
   });
   return () => stoppingSince !== undefined;

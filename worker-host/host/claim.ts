@@ -5,7 +5,7 @@ import { decodeText } from "../contract/payload.ts";
 import type { Topics } from "../contract/topics.ts";
 import type { Clock } from "../worker/clock.ts";
 import { ConnectGate } from "../worker/connect-gate.ts";
-import { Connection } from "../worker/connection.ts";
+import { Connection, type Told } from "../worker/connection.ts";
 import type { ConnectionProblem } from "../worker/mqtt-client.ts";
 import type { BrokerOptions, Message } from "../worker/wire.ts";
 
@@ -79,7 +79,8 @@ export class Claim {
       clientId: `${topics.prefix.replaceAll("/", "-")}-${topics.hostName}-claim`,
       gate: new ConnectGate(),
       onUp: () => this.#up(),
-      onDown: (problem) => this.#down(problem),
+      onDown: (problem, told) => this.#down(problem, told),
+      onTooLarge: (_topic, text) => options.log.error(text),
     });
   }
 
@@ -122,9 +123,10 @@ export class Claim {
     }
   }
 
-  #down({ refused, text }: ConnectionProblem): void {
-    // Later on, the host's own connection tells of it.
-    if (!this.#wasActive) this.options.log[refused ? "error" : "warn"](`${text}; trying again until it works`);
+  #down({ refused, text }: ConnectionProblem, told: Told): void {
+    // The host's own connection tells that it was lost. Why none can be had is told here, since that one waits for the name.
+    const lost = this.#wasActive && this.#phase !== "away";
+    if (!lost && told === "new") this.options.log[refused ? "error" : "warn"](`${text}; trying again until it works`);
     this.#troubled = true;
     this.options.onConnected(false);
     if (this.options.sole || this.#phase === "over") return;

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { WorkerHostError } from "../contract/errors.ts";
 import type { Clock } from "../worker/clock.ts";
 import type { LogOptions } from "../worker/log.ts";
+import type { Output } from "../worker/output.ts";
 import type { LogFiles } from "./log-files.ts";
 import type { Settings } from "./settings.ts";
 
@@ -15,6 +16,8 @@ export interface HostOptions {
   log: Logger;
   logOptions: LogOptions;
   logFiles: LogFiles;
+  /** Standard output. */
+  output: Output;
   clock: Clock;
   random: () => number;
   /** A fresh id for a command, or for a host. */

@@ -1,6 +1,7 @@
 import type { Readable } from "node:stream";
 import { describeError } from "../contract/errors.ts";
 import { type Clock, delay, within } from "../worker/clock.ts";
+import { followLines } from "../worker/lines.ts";
 import { RotatingFile } from "./rotating-file.ts";
 import { Turns } from "./turns.ts";
 
@@ -29,8 +30,6 @@ const MOST_WAITING = 8 * 1_048_576;
 const END_MS = 500;
 /** How long a slow disk has for what came last; a container is killed 10 s after it was told to stop. */
 const LAST_WRITE_MS = 3_000;
-/** A longer line is none of a runner's. */
-const LONGEST_LINE = 1_048_576;
 
 /** How pino begins a line of a child logger that is a worker's; what an author logs stands behind it. */
 const OF_WORKER = /^\{"level":\d+,"time":"[^"]*","worker":"([A-Za-z0-9_-]{1,200})"/;
@@ -85,18 +84,8 @@ export class LogFiles {
 
   /** Takes the lines of a process. */
   follow(source: Readable): void {
-    let rest = "";
-    source.setEncoding("utf8");
-    source.on("data", (chunk: string) => {
-      const lines = (rest + chunk).split("\n");
-      rest = lines.pop() ?? "";
-      if (rest.length > LONGEST_LINE) rest = "";
-      for (const line of lines) this.take(`${line}\n`);
-    });
-    const ended = new Promise<void>((resolve) => {
-      source.once("close", resolve);
-      // The process is gone; `close` follows.
-      source.on("error", () => source.destroy());
+    const ended = followLines(source, (lines) => {
+      for (const line of lines.slice(0, -1).split("\n")) this.take(`${line}\n`);
     });
     this.#sources.add(ended);
     void ended.then(() => this.#sources.delete(ended));

@@ -44,6 +44,7 @@ export class Presence {
   readonly #rollCall: RollCall;
   readonly #startedAt: number;
   readonly #warnings: Throttled;
+  readonly #errors: Throttled;
   readonly #gone = new Set<string>();
   readonly #connected: Promise<void>;
   #connect = () => {};
@@ -59,6 +60,10 @@ export class Presence {
     this.#warnings = new Throttled(clock, (text) => {
       log.warn(text);
       this.say(topics.hostName, "warn", text);
+    });
+    this.#errors = new Throttled(clock, (text) => {
+      log.error(text);
+      this.say(topics.hostName, "error", text);
     });
     this.#connected = new Promise((resolve) => {
       this.#connect = resolve;
@@ -78,11 +83,14 @@ export class Presence {
         options.onUp();
         this.#rollCall.up();
       },
-      onDown: ({ refused, text }) => {
+      onDown: ({ refused, text }, told) => {
         this.#away = true;
         this.#rollCall.down();
-        log[refused ? "error" : "warn"](`${text}; trying again until it works`);
+        if (told === "new") log[refused ? "error" : "warn"](`${text}; trying again until it works`);
       },
+      // What is too large for the topic of errors can't be told there.
+      onTooLarge: (topic, text) =>
+        topic === topics.status(topics.hostName, "error") ? log.error(text) : this.#errors.say(text),
     });
     this.#rollCall = new RollCall({
       ...options,

@@ -20,6 +20,8 @@ export interface RunnerEvents {
   onError: (line: string) => void;
   /** Given what the process logs; nobody keeps it otherwise. */
   onLog?: (lines: Readable) => void;
+  /** Given its standard output; otherwise that is this process's own. */
+  onOutput?: (source: Readable) => void;
 }
 
 export interface RunnerProcessOptions {
@@ -33,7 +35,7 @@ export class RunnerProcess {
   readonly #exited: Promise<void>;
   readonly #inspector: Promise<string>;
 
-  constructor({ onMessage, onExit, onError, onLog }: RunnerEvents, { maxHeapMb }: RunnerProcessOptions = {}) {
+  constructor({ onMessage, onExit, onError, onLog, onOutput }: RunnerEvents, { maxHeapMb }: RunnerProcessOptions = {}) {
     this.#child = fork(ENTRY, [], {
       detached: true,
       execArgv: [
@@ -42,8 +44,9 @@ export class RunnerProcess {
         ...(maxHeapMb === undefined ? [] : [`--max-old-space-size=${maxHeapMb}`]),
       ],
       // The last one is LOG_FD.
-      stdio: ["ignore", "inherit", "pipe", "ipc", "pipe"],
+      stdio: ["ignore", onOutput ? "pipe" : "inherit", "pipe", "ipc", "pipe"],
     });
+    if (this.#child.stdout) onOutput?.(this.#child.stdout);
     const lines = this.#child.stdio[LOG_FD] as Readable;
     if (onLog) onLog(lines);
     else lines.resume();

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import { type Clock, within } from "../worker/clock.ts";
 import { killGroup } from "../worker/kill-group.ts";
 import type { FromRunner, RunnerSetup, StartOptions, ToRunner, WorkerSpec } from "../worker/messages.ts";
+import type { Output } from "../worker/output.ts";
 import type { HostCounts } from "./host-counts.ts";
 import type { LogFiles } from "./log-files.ts";
 import type { Limits } from "./stall-guard.ts";
@@ -19,6 +20,8 @@ export interface RunnerSlotOptions {
   log: Logger;
   /** Keeps what processes log, where that is kept. */
   logFiles?: LogFiles;
+  /** Takes what processes write to their standard output, which is their host's otherwise. */
+  output?: Output;
   clock: Clock;
   /** How a path is shown to people. */
   show: (path: string) => string;

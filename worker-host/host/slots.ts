@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../worker/clock.ts";
 import type { FromRunner, RunnerSetup } from "../worker/messages.ts";
+import type { Output } from "../worker/output.ts";
 import type { HostCounts } from "./host-counts.ts";
 import type { LogFiles } from "./log-files.ts";
 import type { WorkerRecord } from "./records.ts";
@@ -13,6 +14,8 @@ export interface SlotsOptions {
   log: Logger;
   /** Keeps what processes log, where that is kept. */
   logFiles?: LogFiles;
+  /** Takes what processes write to their standard output, which is their host's otherwise. */
+  output?: Output;
   clock: Clock;
   /** How a path is shown to people. */
   show: (path: string) => string;

@@ -2,6 +2,7 @@ import { rmSync } from "node:fs";
 import type { Logger } from "pino";
 import { type Clock, within } from "../worker/clock.ts";
 import type { FromRunner, RunnerSetup, ToRunner } from "../worker/messages.ts";
+import type { Output } from "../worker/output.ts";
 import { journalOf, readSeen } from "../worker/seen-journal.ts";
 import { type Culprit, findCulprit, lastNoted } from "./culprit.ts";
 import type { HostCounts } from "./host-counts.ts";
@@ -19,6 +20,8 @@ export interface WatchedRunnerOptions {
   log: Logger;
   /** Keeps what the process logs, where that is kept. */
   logFiles?: LogFiles;
+  /** Takes what the process writes to its standard output, which is its host's otherwise. */
+  output?: Output;
   clock: Clock;
   /** How a path is shown to people. */
   show: (path: string) => string;
@@ -59,7 +62,7 @@ export class WatchedRunner {
   #offence: { culprit: Culprit | undefined; tell: (culprit: Culprit) => string } | undefined;
 
   constructor(private readonly options: WatchedRunnerOptions) {
-    const { log, logFiles, limits, blackBox, onMessage, onExit, onSeen } = options;
+    const { log, logFiles, output, limits, blackBox, onMessage, onExit, onSeen } = options;
     this.process = new RunnerProcess(
       {
         onMessage: (message) => {
@@ -78,6 +81,7 @@ export class WatchedRunner {
         },
         onError: (line) => log.warn(line),
         ...(logFiles ? { onLog: (lines) => logFiles.follow(lines) } : {}),
+        ...(output ? { onOutput: (source) => output.relay(source) } : {}),
       },
       limits ? { maxHeapMb: heapMb(limits) } : {},
     );

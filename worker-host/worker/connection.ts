@@ -8,6 +8,7 @@ import {
   type ClientOptions,
   type ConnectionProblem,
   createClient,
+  explainDisconnect,
   explainError,
   identifiersOf,
   propertiesOf,
@@ -16,6 +17,7 @@ import {
   takesIdentifiers,
 } from "./mqtt-client.ts";
 import { Outgoing } from "./outgoing.ts";
+import { PacketLimit } from "./packet-limit.ts";
 import { type SubscribeOptions, Subscriptions } from "./subscriptions.ts";
 import type { MessageHandler, PublishOptions, PublishResult } from "./wire.ts";
 
@@ -23,13 +25,18 @@ export interface ConnectionOptions extends ClientOptions {
   log: Logger;
   gate: ConnectGate;
   onUp?: () => void;
-  /** Called once each time the connection can't be had or was lost, not at every new attempt. */
-  onDown?: (problem: ConnectionProblem) => void;
+  /** Called each time that the connection is lost, and where it can't be had for a reason that was not told. */
+  onDown?: (problem: ConnectionProblem, told: Told) => void;
+  /** Given a message that the broker is not sent, or not again, since it is too large: the topic, and what to say. */
+  onTooLarge?: (topic: string, text: string) => void;
   /** Told how many messages were dropped because they came faster than the broker takes them, when it takes more. */
   onOverflow?: (dropped: number) => void;
   /** Where its messages are counted. */
   counts?: Counts;
 }
+
+/** Whether a problem was told since a connection last held. */
+export type Told = "new" | "told before";
 
 export interface SendOptions extends PublishOptions {
   /** Not published again by a reconnect though it is retained: it may be true no longer. */
@@ -38,6 +45,11 @@ export interface SendOptions extends PublishOptions {
 
 const BACKOFF_MIN_MS = 100;
 const BACKOFF_MAX_MS = 5_000;
+
+/** A connection that held for so long has proven itself: the next one is made at once, and its problems are told. */
+const LASTING_MS = 5_000;
+/** So many connections in a row that did not hold are no accident. */
+const UNSTABLE = 2;
 
 /** MQTT 5, 3.4.2.1 */
 const NO_MATCHING_SUBSCRIBERS = 0x10;
@@ -54,7 +66,14 @@ export class Connection {
   #protocolVersion: 5 | 4;
   #up = false;
   #stopped = false;
-  #told = false;
+  /** The problems that were told since a connection held. */
+  readonly #told = new Set<string>();
+  /** How many connections in a row came up and did not hold. */
+  #cuts = 0;
+  #failures = 0;
+  readonly #limit: PacketLimit;
+  /** Messages that were found too large, to be told of on the next connection. */
+  readonly #culprits: { topic: string; text: string }[] = [];
   #dropped = 0;
   readonly #counts: Counts;
   #outgoing = new Outgoing();
@@ -72,6 +91,7 @@ export class Connection {
 
   constructor(private readonly options: ConnectionOptions) {
     this.#protocolVersion = options.broker.protocolVersion;
+    this.#limit = new PacketLimit(options.clock);
     this.#counts = options.counts ?? noCounts();
     this.#subscriptions = new Subscriptions({ ...options, client: () => (this.#up ? this.#client : undefined) });
   }
@@ -115,6 +135,7 @@ export class Connection {
   /** Never rejects: what becomes of the message is in the result. */
   publish(topic: string, payload: string | Uint8Array, options: SendOptions = {}): Promise<PublishResult> {
     const { qos = 0, retain = false, once = false } = options;
+    if (this.#refuses(topic, payload, options)) return Promise.resolve("dropped");
     if (retain && !once) this.#remember(topic, payload, qos);
     const client = this.#client;
     if (!client || !this.#up) {
@@ -122,6 +143,15 @@ export class Connection {
       return Promise.resolve("dropped");
     }
     return this.#send(client, topic, payload, options);
+  }
+
+  /** Tells of a message that is too large for the broker. */
+  #refuses(topic: string, payload: string | Uint8Array, options: SendOptions): boolean {
+    const fault = this.#limit.fault(topic, payload, options, this.#protocolVersion);
+    if (fault === undefined) return false;
+    this.#drop();
+    this.options.onTooLarge?.(topic, fault);
+    return true;
   }
 
   #drop(): void {
@@ -140,6 +170,7 @@ export class Connection {
     const clearing = retain && !once && payload.length === 0 ? this.#retained.get(topic) : undefined;
     const arrived = this.#outgoing.enter(payload);
     if (!arrived) return Promise.resolve(this.#overflow(client, topic, options));
+    this.#limit.sent(topic, payload);
     const properties = this.#protocolVersion === 5 ? propertiesOf(options) : {};
     return new Promise((resolve) => {
       client.publish(topic, asBuffer(payload), { qos, retain, ...properties }, (error, packet) => {
@@ -150,6 +181,7 @@ export class Connection {
           resolve("dropped");
         } else {
           this.#counts.sent++;
+          if (qos > 0) this.#limit.acknowledged(topic, payload);
           if (this.#retained.get(topic) === clearing) this.#retained.delete(topic);
           resolve(packet && this.#unheard.delete(packet.messageId) ? "unheard" : "sent");
         }
@@ -194,13 +226,13 @@ export class Connection {
   }
 
   async #run(onFirstUp: () => void): Promise<void> {
-    for (let failures = 0; !this.#stopped; ) {
+    while (!this.#stopped) {
       const triedVersion = this.#protocolVersion;
-      const lasted = await this.#connectOnce(onFirstUp);
-      failures = lasted ? 0 : failures + 1;
+      await this.#connectOnce(onFirstUp);
       if (this.#stopped) return;
       if (triedVersion !== this.#protocolVersion) continue;
-      const ceiling = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** failures);
+      const ceiling = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** this.#failures);
+      this.#failures++;
       await this.#pause(ceiling * (0.5 + this.options.random() / 2));
     }
   }
@@ -215,14 +247,14 @@ export class Connection {
     });
   }
 
-  /** One client's whole life; gives whether it ever was connected. */
-  async #connectOnce(onFirstUp: () => void): Promise<boolean> {
+  /** One client's whole life. */
+  async #connectOnce(onFirstUp: () => void): Promise<void> {
     const leave = await this.options.gate.enter((giveUp) => {
       this.#wake = giveUp;
     });
     if (this.#stopped) {
       leave();
-      return false;
+      return;
     }
     const triedVersion = this.#protocolVersion;
     return new Promise((resolve) => {
@@ -233,7 +265,8 @@ export class Connection {
       this.#dropped += this.#overflown;
       this.#overflown = 0;
       let problem: ConnectionProblem | undefined;
-      let lasted = false;
+      let wasUp = false;
+      let stopWaiting = () => {};
       client.on("message", (topic, payload, packet) => {
         this.#counts.received++;
         const { qos, retain } = packet;
@@ -249,23 +282,28 @@ export class Connection {
       });
       client.on("connect", (connack) => {
         leave();
-        lasted = true;
+        wasUp = true;
         this.#up = true;
-        this.#told = false;
+        this.#limit.connected(connack.properties?.maximumPacketSize);
+        stopWaiting = this.options.clock.after(LASTING_MS, () => this.#lasted());
         this.#restore(client, takesIdentifiers(connack, triedVersion)).then(onFirstUp, (error: unknown) =>
           this.options.log.error({ err: error }, "connecting failed"),
         );
       });
+      client.on("disconnect", ({ reasonCode }) => {
+        problem = explainDisconnect(reasonCode, this.options.broker);
+      });
       client.once("close", () => {
         leave();
+        stopWaiting();
         this.#up = false;
         this.#client = undefined;
         this.#unheard.clear();
         // Tells what was in flight that it is lost; the client is never used again.
         client.end(true);
         if (!this.#stopped && triedVersion === this.#protocolVersion)
-          this.#down(problem ?? { refused: false, text: "the connection was closed" });
-        resolve(lasted);
+          this.#down(problem ?? { refused: false, text: "the connection was closed" }, wasUp);
+        resolve();
       });
     });
   }
@@ -276,15 +314,37 @@ export class Connection {
     if (this.#client !== client || !client.connected) return;
     for (const [topic, value] of before) {
       // What was set since has gone out already.
-      if (this.#retained.get(topic) === value)
-        void this.#send(client, topic, value.payload, { qos: value.qos, retain: true });
+      if (this.#retained.get(topic) !== value) continue;
+      if (this.#refuses(topic, value.payload, { qos: value.qos })) this.#retained.delete(topic);
+      else void this.#send(client, topic, value.payload, { qos: value.qos, retain: true });
     }
     this.options.onUp?.();
+    for (const { topic, text } of this.#culprits.splice(0)) this.options.onTooLarge?.(topic, text);
   }
 
-  #down(problem: ConnectionProblem): void {
-    if (this.#told) return;
-    this.#told = true;
-    this.options.onDown?.(problem);
+  /** A connection has held. */
+  #lasted(): void {
+    this.#failures = 0;
+    this.#cuts = 0;
+    this.#told.clear();
+    this.#limit.lasted();
+  }
+
+  #down(problem: ConnectionProblem, wasUp: boolean): void {
+    if (wasUp) this.#lost();
+    const unstable = wasUp && this.#cuts >= UNSTABLE && !problem.refused;
+    const again = `the broker cuts it again and again, less than ${LASTING_MS / 1000} s after it was made`;
+    const told = unstable ? { refused: true, text: `${problem.text}; ${again}` } : problem;
+    const isNew = !this.#told.has(told.text);
+    this.#told.add(told.text);
+    if (wasUp || isNew) this.options.onDown?.(told, isNew ? "new" : "told before");
+  }
+
+  #lost(): void {
+    this.#cuts++;
+    const culprit = this.#limit.cut();
+    if (!culprit) return;
+    this.#retained.delete(culprit.topic);
+    this.#culprits.push(culprit);
   }
 }

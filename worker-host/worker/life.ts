@@ -74,7 +74,13 @@ export class Life implements ScopeOwner {
       log: this.log,
       publish: (key, text) => void this.#wire.publish(topics.status(spec.id, key), text),
     });
-    this.#wire = new WorkerWire({ ...options, id: spec.id, log: this.log, warn: (text) => this.#voice.warn(text) });
+    this.#wire = new WorkerWire({
+      ...options,
+      id: spec.id,
+      log: this.log,
+      warn: (text) => this.#voice.warn(text),
+      fail: (text) => this.#voice.fail(text, undefined),
+    });
     this.#commands = new Commands({
       ...options,
       scope: this.#scope,

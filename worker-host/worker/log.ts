@@ -1,4 +1,6 @@
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from "pino";
+import type { Clock } from "./clock.ts";
+import { Output, type OutputTarget } from "./output.ts";
 
 export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
 
@@ -10,16 +12,27 @@ export interface LogOptions {
   kept?: boolean;
 }
 
-/** Where lines of the log go beside standard output, each with its line end. */
+/** Where lines of the log go, each with its line end. */
 export interface LogPath {
+  /** Standard output. */
+  target: OutputTarget;
+  clock: Clock;
   /** Takes out what must not be seen. */
   clean?: (line: string) => string;
+  /** Takes them beside standard output. */
   keep?: (line: string) => void;
 }
 
-/** Writes to standard output. Each process has one; a worker's is `log.child({ worker: id })`. */
-export async function createLogger({ level, pretty }: LogOptions, { clean, keep }: LogPath = {}): Promise<Logger> {
-  const output = pino.destination({ fd: 1, sync: pretty });
+/** Each process has one logger, which never waits for its output; a worker's is `log.child({ worker: id })`. */
+export async function createLogger(
+  { level, pretty }: LogOptions,
+  { target, clock, clean, keep }: LogPath,
+): Promise<{ log: Logger; output: Output }> {
+  const output = new Output({
+    ...target,
+    clock,
+    onGap: (lines) => log.warn(`${lines} lines were left out: they came faster than standard output takes them`),
+  });
   const shown = pretty ? (await import("./pretty-log.ts")).prettyLog({ colors: true }) : (line: string) => line;
   const destination: DestinationStream = {
     write(said: string) {
@@ -28,7 +41,8 @@ export async function createLogger({ level, pretty }: LogOptions, { clean, keep 
       keep?.(line);
     },
   };
-  return pino({ level, base: null, timestamp: stdTimeFunctions.isoTime }, destination);
+  const log = pino({ level, base: null, timestamp: stdTimeFunctions.isoTime }, destination);
+  return { log, output };
 }
 
 /** For what is a part of something that tells its faults itself. */

@@ -170,8 +170,9 @@ export class Messenger {
   }
 
   /**
-   * Publishes to any topic, for devices that aren't ours. Gives whether the broker took it. While all-stop or a lock-out
-   * holds, what isn't this worker's own, nor `safe`, is not sent, and it gives `false`.
+   * Publishes to any topic, for devices that aren't ours. Gives whether the broker took it: one that is larger than the
+   * broker takes is not sent, which `status/error` tells of, and while all-stop or a lock-out holds, nor is what isn't this
+   * worker's own, nor `safe`.
    *
    * @throws WorkerHostError `invalid_topic`, `invalid_value`, `reserved_topic` for a retained command.
    * @throws AbortError where what it is called in was stopped, for what isn't this worker's own, nor `safe`

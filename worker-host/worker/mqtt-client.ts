@@ -7,10 +7,12 @@ import mqtt, {
   type MqttClient,
 } from "mqtt";
 import type { Clock } from "./clock.ts";
+import { REASONS, SHUTTING_DOWN } from "./reason-codes.ts";
 import type { BrokerOptions, Message, PublishOptions } from "./wire.ts";
 
-/** Why there is no connection, for people. `refused`: the broker answered, and won't have us. */
+/** Why there is no connection, for people. */
 export interface ConnectionProblem {
+  /** The broker is there, and won't have us. */
   refused: boolean;
   text: string;
 }
@@ -118,18 +120,30 @@ const BAD_CERTIFICATES: ReadonlyMap<unknown, string> = new Map([
   ],
 ]);
 
-export function explainError(error: ClientError, { url, username }: BrokerOptions): ConnectionProblem {
+export function explainError(error: ClientError, broker: BrokerOptions): ConnectionProblem {
+  const { url } = broker;
   const certificate = BAD_CERTIFICATES.get(error.code);
   if (certificate !== undefined) return { refused: false, text: `${url}: ${certificate} (${error.message})` };
   if (typeof error.code !== "number") return { refused: false, text: `${url}: ${error.message || String(error.code)}` };
-  if (BAD_CREDENTIALS.has(error.code)) {
+  return { refused: true, text: explainCode(error.code, broker) ?? `${url} refuses the connection: ${error.message}` };
+}
+
+/** @param code that of an MQTT 5 DISCONNECT */
+export function explainDisconnect(code: number | undefined, broker: BrokerOptions): ConnectionProblem {
+  const why = `${broker.url} ended the connection: ${REASONS.get(code) ?? `reason code ${code ?? 0}`}`;
+  return {
+    refused: code !== SHUTTING_DOWN,
+    text: BAD_CREDENTIALS.has(code) ? (explainCode(code, broker) ?? why) : why,
+  };
+}
+
+function explainCode(code: unknown, { url, username }: BrokerOptions): string | undefined {
+  if (BAD_CREDENTIALS.has(code)) {
     const who = username === undefined ? "a client without a user name" : `user "${username}"`;
-    return {
-      refused: true,
-      text: `${url} refuses ${who}: wrong or missing credentials; set MQTT_USERNAME and MQTT_PASSWORD to ones that it knows`,
-    };
+    return `${url} refuses ${who}: wrong or missing credentials; set MQTT_USERNAME and MQTT_PASSWORD to ones that it knows`;
   }
-  return { refused: true, text: `${url} refuses the connection: ${error.message}` };
+  const words = REASONS.get(code);
+  return words === undefined ? undefined : `${url} refuses the connection: ${words} (reason code ${code})`;
 }
 
 /** What MQTT 5 says of a message beside its payload. */

@@ -16,6 +16,7 @@ import { inspect, loadWorker } from "./load.ts";
 import { createLogger } from "./log.ts";
 import { LogPipe } from "./log-pipe.ts";
 import { BEAT_MS, type FromRunner, type RunnerSetup, type ToRunner, type WorkerSpec } from "./messages.ts";
+import { type Output, withoutWaiting } from "./output.ts";
 import { isAbort, Scope } from "./scope.ts";
 import { Seats } from "./seats.ts";
 import { Secrets } from "./secrets.ts";
@@ -45,6 +46,7 @@ class Runner {
   constructor(
     private readonly setup: RunnerSetup,
     private readonly log: Logger,
+    readonly output: Output,
     private readonly secrets: Secrets,
     private readonly blackBox: BlackBox,
     private readonly journal: SeenJournal,
@@ -186,10 +188,15 @@ async function createRunner(setup: RunnerSetup, blackBox: string): Promise<Runne
   secrets.add(setup.broker.password);
   const pipe = setup.log.kept ? new LogPipe() : undefined;
   const clean = (line: string) => secrets.clean(line);
-  const log = await createLogger(setup.log, { clean, ...(pipe ? { keep: (line) => pipe.write(line) } : {}) });
+  const { log, output } = await createLogger(setup.log, {
+    target: withoutWaiting(process.stdout),
+    clock: systemClock,
+    clean,
+    ...(pipe ? { keep: (line) => pipe.write(line) } : {}),
+  });
   const onError = (error: unknown) => log.error({ err: error }, "what it does can't be noted any more");
   const journal = new SeenJournal(journalOf(blackBox), onError);
-  const created = new Runner(setup, log, secrets, new BlackBox(blackBox, onError), journal);
+  const created = new Runner(setup, log, output, secrets, new BlackBox(blackBox, onError), journal);
   created.takeConsole();
   return created;
 }
@@ -210,6 +217,7 @@ async function end(): Promise<void> {
     const it = await runner;
     await within(systemClock, ORPHANED_MS, Promise.resolve(it?.seats.stopAll()));
     it?.killGroups();
+    await it?.output.flush();
   } finally {
     killGroup(process.pid);
   }

@@ -30,7 +30,8 @@ export interface SafeOptions {
 /**
  * What became of a message: `sent` (acknowledged by the broker, or written out at QoS 0; or it is retained, and goes out
  * when the broker takes more), `unheard` (as `sent`, and a broker that speaks MQTT 5 said that nobody is subscribed) or
- * `dropped` (for now, where it is retained: the next connection brings it).
+ * `dropped` (for now, where it is retained: the next connection brings it; for good, where it is larger than the broker
+ * takes).
  */
 export type PublishResult = "sent" | "unheard" | "dropped";
 

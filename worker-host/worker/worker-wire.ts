@@ -4,11 +4,14 @@ import { insistOn } from "./insist.ts";
 import type { SubscribeOptions } from "./subscriptions.ts";
 import type { MessageHandler, PublishOptions, PublishResult, Wire } from "./wire.ts";
 
-export interface WorkerWireOptions extends Omit<ConnectionOptions, "clientId" | "will" | "onUp" | "onDown"> {
+export interface WorkerWireOptions
+  extends Omit<ConnectionOptions, "clientId" | "will" | "onUp" | "onDown" | "onTooLarge"> {
   id: string;
   topics: Topics;
   /** Tells people of something. */
   warn: (text: string) => void;
+  /** Tells people of an error. */
+  fail: (text: string) => void;
 }
 
 /** A worker's connection, and a second one for what it subscribes to that has its own commands, or availability, in it. */
@@ -63,7 +66,7 @@ export class WorkerWire implements Wire {
   }
 
   #create(name: string, will: Pick<ConnectionOptions, "will"> = {}): Connection {
-    const { topics, log, warn } = this.options;
+    const { id, topics, log, warn, fail } = this.options;
     const connection = new Connection({
       ...this.options,
       ...will,
@@ -72,7 +75,12 @@ export class WorkerWire implements Wire {
         const dropped = connection.takeDropped();
         if (dropped > 0) warn(`${dropped} messages were dropped while the broker was away`);
       },
-      onDown: ({ refused, text }) => log[refused ? "warn" : "debug"](text),
+      // That the broker is away is told by the host, once for all.
+      onDown: ({ refused, text }, told) => {
+        if (told === "new") log[refused ? "warn" : "debug"](text);
+      },
+      // What is too large for the topic of errors can't be told there.
+      onTooLarge: (topic, text) => (topic === topics.status(id, "error") ? log.error(text) : fail(text)),
       onOverflow: (count) => warn(`${count} messages were dropped: they came faster than the broker takes them`),
     });
     return connection;
