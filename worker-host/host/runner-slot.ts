@@ -131,9 +131,13 @@ export class RunnerSlot {
     else if (!this.#process) this.#launch(options.recover);
   }
 
-  /** Tells its workers of all-stop, and ends a process that doesn't heed it in time; fulfils when all are told. */
+  /**
+   * Tells its workers of all-stop, and ends a process that doesn't heed it in time; fulfils when all are told. A process
+   * that waits for its next start is started at once, so that what its workers had switched on goes off.
+   */
   async allStop(engaged: boolean): Promise<void> {
     if (this.#setup) this.#setup = { ...this.#setup, allStop: engaged };
+    if (engaged && this.#callOff) this.#launch(true);
     const told = this.#process;
     if (!told) return;
     const answer = this.#ask((request) => ({ type: "all_stop", request, engaged }));

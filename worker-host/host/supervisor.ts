@@ -22,6 +22,9 @@ export interface SupervisorOptions extends RecordsOptions, Omit<SlotsOptions, "o
   say: (id: string, key: "warn" | "error", text: string) => void;
 }
 
+/** `patient` as in `StartOptions`. */
+type LaunchOptions = Partial<Pick<StartOptions, "patient">>;
+
 /** Starts and stops workers: builds them, puts them into a runner, and knows how they are. */
 export class Supervisor {
   readonly records: Records;
@@ -121,12 +124,12 @@ export class Supervisor {
   }
 
   /** Starts a worker that is built, in the place of its earlier self, because somebody wants it. */
-  async launch(record: WorkerRecord, options: Partial<StartOptions> = {}): Promise<void> {
+  async launch(record: WorkerRecord, options: LaunchOptions = {}): Promise<void> {
     this.#restarts.forget(record);
     await this.#launch(record, options);
   }
 
-  async #launch(record: WorkerRecord, { patient = false, recover = false }: Partial<StartOptions>): Promise<void> {
+  async #launch(record: WorkerRecord, { patient = false }: LaunchOptions): Promise<void> {
     const slot = this.#slots.of(record);
     // Two connections must not share an id: it starts over there when it has ended here.
     if (record.slot && record.slot !== slot) await this.halt(record);
@@ -139,7 +142,7 @@ export class Supervisor {
     record.run++;
     const lockedOut = this.options.lockedOut(record.planned.id);
     const spec = { ...specOf(record.planned, record.bundle, this.options), lockedOut };
-    slot.start(spec, record.run, { patient, recover });
+    slot.start(spec, record.run, { patient, recover: record.unclean });
   }
 
   /** Gives a running worker what its config file says now. */
@@ -189,7 +192,17 @@ export class Supervisor {
 
   /** Tells all workers of all-stop; fulfils when they have been told. */
   async allStop(engaged: boolean): Promise<void> {
+    if (engaged) for (const record of this.records.all) if (record.unclean) this.#switchOff(record);
     await this.#slots.allStop(engaged);
+  }
+
+  /** Starts a worker that ended its process, so that what it had switched on goes off, even where it was given up. */
+  #switchOff(record: WorkerRecord): void {
+    void this.options.inTurn(async () => {
+      if (!record.unclean || record.state !== "failed" || record.held || record.elsewhere) return;
+      this.#restarts.cancel(record);
+      await this.#launch(record, {});
+    });
   }
 
   /** Ends the processes that nobody needs. */
@@ -248,6 +261,7 @@ export class Supervisor {
     const here = this.records.all.filter((one) => one.slot === slot);
     for (const record of here) {
       const { id } = record.planned;
+      if (!isOver(record)) record.unclean = true;
       if (ids.includes(id)) {
         this.options.counts.restarted(id);
         this.records.become(record, "starting", `its process died (${reason})`);
@@ -260,14 +274,14 @@ export class Supervisor {
   #offended(record: WorkerRecord, text: string): void {
     record.secluded = true;
     delete record.slot;
-    this.records.end(record, "failed", `${text}; ${this.#startAgain(record, { recover: true })}`);
+    this.records.end(record, "failed", `${text}; ${this.#startAgain(record)}`);
   }
 
-  #startAgain(record: WorkerRecord, options: Partial<StartOptions> = {}): string {
+  #startAgain(record: WorkerRecord): string {
     const again = async () => {
       if (!this.#restarts.cancel(record)) return;
       this.options.counts.restarted(record.planned.id);
-      await this.#launch(record, options);
+      await this.#launch(record, {});
     };
     return this.#restarts.plan(record, () => void this.options.inTurn(again));
   }
