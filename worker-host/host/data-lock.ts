@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { jsonIn } from "../contract/payload.ts";
 import type { Clock } from "../worker/clock.ts";
+import { statOf } from "./process-stat.ts";
 
 const LOCK_FILE = "worker-host.lock";
 const SCRATCH = "worker-host-";
@@ -162,7 +163,7 @@ function explain(holder: LockHolder, data: string): string {
 
 function ownEntry(now: number): LockHolder {
   const boot = bootId();
-  const started = startOf(process.pid);
+  const started = statOf(process.pid)?.started;
   return {
     pid: process.pid,
     since: new Date(now).toISOString(),
@@ -212,7 +213,7 @@ function whyStale({ pid, since, started, boot }: LockHolder, now: number): strin
   // What another start of this container, or of this machine, has left behind has our own number, and is not ours.
   if (pid === process.pid) return "that process is this one";
   if (!isAlive(pid)) return "that process is gone";
-  const startedNow = startOf(pid);
+  const startedNow = statOf(pid)?.started;
   if (started !== undefined && startedNow !== undefined) {
     return started === startedNow ? undefined : "another process has that number now";
   }
@@ -223,22 +224,11 @@ function whyStale({ pid, since, started, boot }: LockHolder, now: number): strin
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return statOf(pid)?.[0] !== "Z";
+    return statOf(pid)?.state !== "Z";
   } catch (error) {
     // It is there, and somebody else's.
     return (error as NodeJS.ErrnoException).code === "EPERM";
   }
-}
-
-/** When a process was started, in ticks since the boot; `undefined` where the system doesn't say. */
-function startOf(pid: number): string | undefined {
-  return statOf(pid)?.[19];
-}
-
-/** What Linux tells of a process, from its state on: its name, before that, may have spaces and brackets. */
-function statOf(pid: number): string[] | undefined {
-  const text = read(`/proc/${pid}/stat`);
-  return text?.slice(text.lastIndexOf(")") + 2).split(" ");
 }
 
 function bootId(): string | undefined {
@@ -263,8 +253,7 @@ function read(path: string): string | undefined {
     return readFileSync(path, "utf8");
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    // A process that ends while it is read is `ESRCH`.
-    if (code === "ENOENT" || code === "ESRCH" || (code === "EACCES" && path.startsWith("/proc/"))) return undefined;
+    if (code === "ENOENT" || (code === "EACCES" && path === BOOT_ID)) return undefined;
     throw error;
   }
 }

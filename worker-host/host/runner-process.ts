@@ -1,10 +1,14 @@
-import { type ChildProcess, fork } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import type { Readable } from "node:stream";
+import type { Duplex, Readable } from "node:stream";
+import { describeError } from "../contract/errors.ts";
+import { CHANNEL_FD, Channel } from "../worker/channel.ts";
 import { killGroup } from "../worker/kill-group.ts";
 import { LOG_FD } from "../worker/log-pipe.ts";
 import type { FromRunner, ToRunner } from "../worker/messages.ts";
 import { packageFile } from "../worker/package-file.ts";
+import { readFromRunner } from "./from-runner.ts";
+import { statOf } from "./process-stat.ts";
 
 const ENTRY = packageFile("dist/runner.js");
 
@@ -16,7 +20,7 @@ export interface RunnerEvents {
   onMessage: (message: FromRunner) => void;
   /** `reason` says how it ended: `signal SIGKILL`, `exit code 1`. */
   onExit: (reason: string) => void;
-  /** A line that it wrote to its standard error. */
+  /** A line that it wrote to its standard error, or what is wrong with a message of it. */
   onError: (line: string) => void;
   /** Given what the process logs; nobody keeps it otherwise. */
   onLog?: (lines: Readable) => void;
@@ -30,24 +34,33 @@ export interface RunnerProcessOptions {
 /** One runner process, from fork to exit, in a process group of its own. */
 export class RunnerProcess {
   readonly #child: ChildProcess;
+  readonly #channel: Channel;
+  #complained = false;
   readonly #exited: Promise<void>;
   readonly #inspector: Promise<string>;
 
   constructor({ onMessage, onExit, onError, onLog }: RunnerEvents, { maxHeapMb }: RunnerProcessOptions = {}) {
-    this.#child = fork(ENTRY, [], {
+    const heap = maxHeapMb === undefined ? [] : [`--max-old-space-size=${maxHeapMb}`];
+    this.#child = spawn(process.execPath, ["--enable-source-maps", "--inspect-port=0", ...heap, ENTRY], {
       detached: true,
-      execArgv: [
-        "--enable-source-maps",
-        "--inspect-port=0",
-        ...(maxHeapMb === undefined ? [] : [`--max-old-space-size=${maxHeapMb}`]),
-      ],
-      // The last one is LOG_FD.
-      stdio: ["ignore", "inherit", "pipe", "ipc", "pipe"],
+      // The last two are CHANNEL_FD and LOG_FD.
+      stdio: ["ignore", "inherit", "pipe", "pipe", "pipe"],
     });
     const lines = this.#child.stdio[LOG_FD] as Readable;
     if (onLog) onLog(lines);
     else lines.resume();
-    this.#child.on("message", (message) => onMessage(message as FromRunner));
+    this.#channel = new Channel(this.#child.stdio[CHANNEL_FD] as Duplex, {
+      onMessage: (message) => {
+        try {
+          onMessage(readFromRunner(message));
+        } catch (error) {
+          this.#complain(onError, describeError(error));
+        }
+      },
+      onGarbage: (text) => this.#complain(onError, text),
+      // Its exit says the rest.
+      onEnd: () => {},
+    });
     this.#inspector = new Promise((resolve) => {
       createInterface({ input: this.#child.stderr as Readable }).on("line", (line) => {
         const [, url] = INSPECTOR_OPEN.exec(line) ?? [];
@@ -75,7 +88,20 @@ export class RunnerProcess {
 
   /** To a runner that is gone, a message goes nowhere: its exit says the rest. */
   send(message: ToRunner): void {
-    if (this.#child.connected) this.#child.send(message, () => {});
+    this.#channel.send(message);
+  }
+
+  /** Whether it started this process group, as far as the system tells; of one that has ended it doesn't. */
+  started(group: number): boolean {
+    const stat = statOf(group);
+    return stat === undefined || (stat.parent === this.pid && stat.group === group);
+  }
+
+  /** Says once that something in it speaks for it. */
+  #complain(tell: (text: string) => void, text: string): void {
+    if (this.#complained) return;
+    this.#complained = true;
+    tell(`a process of workers sent its host what it doesn't understand, which is left out: ${text}`);
   }
 
   /** Opens its inspector, and gives the URL of that; never fulfils where it is held up in native code. */
@@ -91,7 +117,7 @@ export class RunnerProcess {
 
   /** Lets it end by itself: what still runs in it gets half a second. */
   async close(): Promise<void> {
-    if (this.#child.connected) this.#child.disconnect();
+    this.#channel.close();
     await this.#exited;
   }
 }

@@ -264,7 +264,7 @@ export class RunnerSlot {
         this.#requests.delete(message.request);
         return;
       case "group":
-        if (message.alive) this.#groups.add(message.pid);
+        if (message.alive && this.#process?.process.started(message.pid)) this.#groups.add(message.pid);
         else this.#groups.delete(message.pid);
     }
   }

@@ -51,7 +51,7 @@ export class WatchedRunner {
   #offence: { culprit: Culprit | undefined; tell: (culprit: Culprit) => string } | undefined;
 
   constructor(private readonly options: WatchedRunnerOptions) {
-    const { log, logFiles, limits, blackBox, onMessage, onExit, onSeen } = options;
+    const { log, logFiles, limits, onMessage, onExit, onSeen } = options;
     this.process = new RunnerProcess(
       {
         onMessage: (message) => {
@@ -65,7 +65,7 @@ export class WatchedRunner {
           this.#guard?.stop();
           const offender = this.#offender(reason);
           onSeen(this.seen());
-          for (const path of [blackBox, journalOf(blackBox)]) rmSync(path, { force: true });
+          this.#removeNotes();
           onExit(reason, offender);
         },
         onError: (line) => log.warn(line),
@@ -90,11 +90,28 @@ export class WatchedRunner {
 
   /** The ids of commands that its workers ran. */
   seen(): Map<string, string[]> {
-    return readSeen(journalOf(this.options.blackBox));
+    try {
+      return readSeen(journalOf(this.options.blackBox));
+    } catch (error) {
+      this.options.log.error({ err: error }, "which commands a process has run can't be read any more");
+      return new Map();
+    }
   }
 
   send(message: ToRunner): void {
     this.process.send(message);
+  }
+
+  /** What can't be removed is left to the next start of the host. */
+  #removeNotes(): void {
+    const { blackBox, log } = this.options;
+    for (const path of [blackBox, journalOf(blackBox)]) {
+      try {
+        rmSync(path, { force: true });
+      } catch (error) {
+        log.debug({ err: error }, `${path} can't be removed`);
+      }
+    }
   }
 
   /** Lets it end by itself, in half a second; one that was given up never would. */
