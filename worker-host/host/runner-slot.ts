@@ -36,12 +36,16 @@ export interface RunnerSlotOptions {
   onDied: (ids: string[], reason: string, offender?: Offender) => void;
   /** Tells people of something that a worker seems to do. */
   warn: (text: string) => void;
+  /** Gives these workers a place of their own; `undefined` where there is no room for one more process. */
+  divide?: (ids: string[]) => RunnerSlot | undefined;
 }
 
 /** A runner that lived so long has proved itself: the next one starts without delay. */
 const PROVEN_MS = 10_000;
 const BACKOFF_MIN_MS = 100;
 const BACKOFF_MAX_MS = 5_000;
+/** So many deaths in a row that nothing explains are no chance: one of the workers ends the process. */
+const REPEATED = 2;
 /** How long a process has to say that it has heard of all-stop. */
 const HEED_MS = 250;
 /** How long one has to say what its workers have done. */
@@ -275,20 +279,49 @@ export class RunnerSlot {
     if (this.options.counts) this.options.counts.deaths++;
     this.#killGroups();
     this.#failRequests({ fault: `the process of the worker died (${reason})`, died: true });
-    if (offender) this.#workers.delete(offender.id);
-    this.options.onDied([...this.#workers.keys()], reason, offender);
+    if (!offender) this.#crashes = this.options.clock.now() - this.#since > PROVEN_MS ? 0 : this.#crashes + 1;
+    const found = offender ?? this.#onlyOne(reason);
+    if (found) this.#workers.delete(found.id);
+    this.options.onDied([...this.#workers.keys()], reason, found);
     if (this.empty) return;
-    if (offender) this.#launch(true);
+    if (found) this.#launch(true);
     else this.#restart(reason);
+  }
+
+  /** The one worker of a process that died again and again. */
+  #onlyOne(reason: string): Offender | undefined {
+    const [id, ...others] = this.#workers.keys();
+    if (id === undefined || others.length > 0 || this.#crashes < REPEATED) return undefined;
+    return { id, text: `the process of ${id} died again (${reason}), with no other worker in it` };
   }
 
   /** Starts it again, the later the more often it died for no known reason. */
   #restart(reason: string): void {
-    const { clock, log } = this.options;
-    this.#crashes = clock.now() - this.#since > PROVEN_MS ? 0 : this.#crashes + 1;
     const ms = this.#crashes === 0 ? 0 : Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** (this.#crashes - 1));
-    log.error(`the process of the workers died (${reason}): starting it again in ${ms} ms`);
-    this.#callOff = clock.after(ms, () => this.#launch(true));
+    this.options.log.error(`the process of the workers died (${reason}): starting it again in ${ms} ms`);
+    if (this.#crashes >= REPEATED) this.#divide(reason, ms);
+    this.#launchLater(ms);
+  }
+
+  #launchLater(ms: number): void {
+    this.#callOff = this.options.clock.after(ms, () => this.#launch(true));
+  }
+
+  /** Moves half of the workers into another process, since the one that ends it is in one of the two. */
+  #divide(reason: string, ms: number): void {
+    const half = [...this.#workers].slice(this.#workers.size / 2);
+    const other = this.options.divide?.(half.map(([id]) => id));
+    if (!other) return;
+    for (const [id, worker] of half) {
+      this.#workers.delete(id);
+      other.#workers.set(id, worker);
+    }
+    this.#crashes = other.#crashes = REPEATED - 1;
+    other.#launchLater(ms);
+    const ids = (all: Iterable<string>) => [...all].join(", ");
+    this.options.warn(
+      `the process of the workers died again (${reason}), and it isn't known which of them ends it: from now on ${ids(this.#workers.keys())} share one process, and ${ids(half.map(([id]) => id))} another`,
+    );
   }
 
   #failRequests(why: Omit<Checked, "warnings">): void {

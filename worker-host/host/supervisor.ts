@@ -8,7 +8,7 @@ import type { Checked, RunnerSlot } from "./runner-slot.ts";
 import { Slots, type SlotsOptions } from "./slots.ts";
 import type { Offender } from "./watched-runner.ts";
 
-export interface SupervisorOptions extends RecordsOptions, Omit<SlotsOptions, "onState" | "onDied"> {
+export interface SupervisorOptions extends RecordsOptions, Omit<SlotsOptions, "onState" | "onDied" | "onMoved"> {
   bundler: Bundler;
   /** The folder for what has to outlive a restart. */
   data: string;
@@ -38,6 +38,12 @@ export class Supervisor {
     this.#slots = new Slots({
       ...options,
       onState: (slot, message) => this.#onState(slot, message),
+      onMoved: (ids, slot) => {
+        for (const id of ids) {
+          const record = this.records.get(id);
+          if (record) record.slot = slot;
+        }
+      },
       onDied: (slot, ids, reason, offender) => this.#onDied(slot, ids, reason, offender),
     });
   }

@@ -240,6 +240,18 @@ for (const name of ["exit", "abort"] as const) {
   };
 }
 
+const kill = process.kill.bind(process);
+/** By these numbers a process reaches itself, its group, all processes, and its host. */
+const NOT_ANYBODYS: ReadonlySet<number> = new Set([0, -1, process.pid, -process.pid, process.ppid]);
+
+process.kill = (pid, signal) => {
+  if (signal === 0 || !NOT_ANYBODYS.has(Number(pid))) return kill(pid, signal);
+  throw new WorkerHostError(
+    "not_allowed",
+    `process.kill(${pid}) would end the other workers too: throw an error in start(), or return`,
+  );
+};
+
 noteBlockingCalls((name) => Scope.current()?.owner.blocks?.(name));
 
 /** Says that the process is not held up; an inspector that is open is a person's, who may have it at a breakpoint. */
