@@ -150,7 +150,7 @@ test("a worker that ends its process at each start, from outside as it seems, is
       workerSource("do_ping() { this.telemetry('pong', 1); }"),
     ]),
   );
-  const kills = "async start() { setTimeout(() => execSync(`kill ${process.pid}`), 50); }";
+  const kills = "async start() { setTimeout(() => execSync('kill ' + process.pid), 50); }";
   await startHost({
     broker,
     props: { ...props, "c/backend/worker.ts": workerSource(kills, 'import { execSync } from "node:child_process";') },

@@ -1,3 +1,4 @@
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../worker/clock.ts";
@@ -129,14 +130,25 @@ export class Slots {
     return slot;
   }
 
+  #blackBox(): string {
+    const { scratch, log } = this.options;
+    try {
+      // Somebody may have removed it.
+      mkdirSync(scratch, { recursive: true });
+    } catch (error) {
+      log.error({ err: error }, "no process of workers can note what it does");
+    }
+    return join(scratch, `process-${this.#processes++}.last`);
+  }
+
   #create(limits: Limits, own?: string): RunnerSlot {
-    const { scratch, onState, onDied } = this.options;
+    const { onState, onDied } = this.options;
     const slot: RunnerSlot = new RunnerSlot({
       ...this.options,
       limits,
       seen: this.#seen,
       ...(own === undefined ? {} : { own }),
-      blackBox: () => join(scratch, `process-${this.#processes++}.last`),
+      blackBox: () => this.#blackBox(),
       onState: (message) => onState(slot, message),
       onDied: (ids, reason, offender) => onDied(slot, ids, reason, offender),
       ...(own === undefined ? { divide: (ids: string[]) => this.#divide(ids) } : {}),

@@ -1,6 +1,8 @@
+import { existsSync, mkdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { FromRunner, RunnerSetup, StartOptions } from "../worker/messages.ts";
-import type { Bundler } from "./bundle.ts";
+import type { Bundle, Bundler } from "./bundle.ts";
 import { noneOfThem, type Planned, specOf } from "./plan.ts";
 import { isOver, Records, type RecordsOptions, type WorkerRecord } from "./records.ts";
 import { type Intensity, Restarts } from "./restarts.ts";
@@ -112,9 +114,10 @@ export class Supervisor {
     const { bundler } = this.options;
     const { id, file } = record.planned;
     try {
+      mkdirSync(this.options.scratch, { recursive: true });
       const built = await bundler.bundle(id, file);
       const old = record.bundle;
-      if (old?.hash === built.hash) {
+      if (old?.hash === built.hash && isThere(old)) {
         old.inputs = built.inputs;
         await bundler.discard(built);
       } else {
@@ -140,6 +143,8 @@ export class Supervisor {
     // Two connections must not share an id: it starts over there when it has ended here.
     if (record.slot && record.slot !== slot) await this.halt(record);
     if (!record.bundle || this.#stopping || (await this.#isElsewhere(record))) return;
+    const fault = isThere(record.bundle) ? undefined : await this.build(record);
+    if (fault !== undefined) return this.#fail(record, fault);
     if (isOver(record) || record.run === 0) this.records.become(record, "starting");
     record.held = false;
     record.ended = false;
@@ -159,7 +164,7 @@ export class Supervisor {
 
   /** Says whether a worker, as it would be planned, could start. */
   async inspect(record: WorkerRecord, planned: Planned): Promise<Checked> {
-    const fault = planned.fault ?? (record.bundle ? undefined : await this.build(record));
+    const fault = planned.fault ?? (record.bundle && isThere(record.bundle) ? undefined : await this.build(record));
     if (fault !== undefined) return { fault, warnings: [] };
     if (!record.bundle) return { warnings: [] };
     return (record.slot ?? this.#slots.shared).inspect(specOf(planned, record.bundle, this.options));
@@ -259,7 +264,9 @@ export class Supervisor {
   #onState(slot: RunnerSlot, { id, run, state, detail, hopeless }: Extract<FromRunner, { type: "state" }>): void {
     const record = this.records.get(id);
     if (!record || record.slot !== slot) return;
-    const again = state === "failed" && run === record.run && !hopeless && !this.#stopping;
+    // What was removed is built anew before the next start.
+    const passes = !hopeless || (record.bundle !== undefined && !isThere(record.bundle));
+    const again = state === "failed" && run === record.run && passes && !this.#stopping;
     this.records.take(record, run, state, again ? `${detail}; ${this.#startAgain(record)}` : detail);
   }
 
@@ -295,4 +302,9 @@ export class Supervisor {
 
 function warningsOf({ warnings, unreadable }: Planned): string[] {
   return [...(unreadable === undefined ? [] : [`${unreadable}; taken for {}`]), ...warnings];
+}
+
+/** Somebody may have removed it. */
+function isThere({ url }: Bundle): boolean {
+  return existsSync(fileURLToPath(url));
 }
