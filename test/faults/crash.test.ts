@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { expect, test } from "vitest";
 import { startBroker } from "../harness/broker.ts";
 import { TestClient } from "../harness/client.ts";
@@ -169,4 +170,25 @@ test("a worker that ends its process at each start, from outside as it seems, is
     await client.expect(`halloween/${id}/telemetry/pong`);
     expect(client.texts(`halloween/${id}/status/error`)).toEqual([]);
   }
+});
+
+test("a machine that starts no process is waited for: the host says so, and runs the workers as soon as it does", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const props = {
+    "lamp/backend/worker.ts": workerSource("do_ping(n: number) { this.telemetry('pong', process.pid); }"),
+  };
+  const host = await startHost({ broker, props });
+  await client.command("lamp", "ping");
+  const pid = Number(await client.expect("halloween/lamp/telemetry/pong"));
+  const descriptors = (most: number) => execFileSync("prlimit", ["--pid", String(host.pid), `--nofile=${most}:`]);
+  descriptors(10);
+  process.kill(pid, "SIGKILL");
+  const refused = /the process of the workers can't be started \(.*EMFILE.*\): trying again in \d+ ms/;
+  await client.expect("halloween/worker_host/status/warn", refused);
+  descriptors(4096);
+  await client.expect("halloween/lamp/status/runstate", /"starting".*died/);
+  const last = () => client.texts("halloween/lamp/status/runstate").at(-1) ?? "";
+  await client.seen.find(() => last().includes('"running"'), "lamp running again");
+  expect(host.child.exitCode).toBe(null);
 });

@@ -18,8 +18,8 @@ const INSPECTOR_TALK = /^(Debugger (listening|attached|ending)|For help, see: ht
 
 export interface RunnerEvents {
   onMessage: (message: FromRunner) => void;
-  /** `reason` says how it ended: `signal SIGKILL`, `exit code 1`. */
-  onExit: (reason: string) => void;
+  /** `reason` says how it ended: `signal SIGKILL`, `exit code 1`; or why the system did not start it. */
+  onExit: (reason: string, started: boolean) => void;
   /** A line that it wrote to its standard error, or what is wrong with a message of it. */
   onError: (line: string) => void;
   /** Given what the process logs; nobody keeps it otherwise. */
@@ -33,62 +33,73 @@ export interface RunnerProcessOptions {
 
 /** One runner process, from fork to exit, in a process group of its own. */
 export class RunnerProcess {
-  readonly #child: ChildProcess;
-  readonly #channel: Channel;
+  readonly #child: ChildProcess | undefined;
+  readonly #channel: Channel | undefined;
   #complained = false;
   readonly #exited: Promise<void>;
   readonly #inspector: Promise<string>;
 
-  constructor({ onMessage, onExit, onError, onLog }: RunnerEvents, { maxHeapMb }: RunnerProcessOptions = {}) {
+  constructor(events: RunnerEvents, { maxHeapMb }: RunnerProcessOptions = {}) {
+    const { onExit, onError, onLog } = events;
     const heap = maxHeapMb === undefined ? [] : [`--max-old-space-size=${maxHeapMb}`];
-    this.#child = spawn(process.execPath, ["--enable-source-maps", "--inspect-port=0", ...heap, ENTRY], {
-      detached: true,
-      // The last two are CHANNEL_FD and LOG_FD.
-      stdio: ["ignore", "inherit", "pipe", "pipe", "pipe"],
-    });
-    const lines = this.#child.stdio[LOG_FD] as Readable;
+    const child = start(heap);
+    if (child instanceof Promise) {
+      this.#inspector = new Promise(() => {});
+      this.#exited = child.then((fault) => onExit(fault, false));
+      return;
+    }
+    this.#child = child;
+    const lines = child.stdio[LOG_FD] as Readable;
     if (onLog) onLog(lines);
     else lines.resume();
-    this.#channel = new Channel(this.#child.stdio[CHANNEL_FD] as Duplex, {
-      onMessage: (message) => {
-        try {
-          onMessage(readFromRunner(message));
-        } catch (error) {
-          this.#complain(onError, describeError(error));
-        }
-      },
-      onGarbage: (text) => this.#complain(onError, text),
-      // Its exit says the rest.
-      onEnd: () => {},
-    });
+    this.#channel = this.#listen(child, events);
     this.#inspector = new Promise((resolve) => {
-      createInterface({ input: this.#child.stderr as Readable }).on("line", (line) => {
+      createInterface({ input: child.stderr as Readable }).on("line", (line) => {
         const [, url] = INSPECTOR_OPEN.exec(line) ?? [];
         if (url !== undefined) resolve(url);
         if (!INSPECTOR_TALK.test(line)) onError(line);
       });
     });
     this.#exited = new Promise((resolve) => {
-      const ended = (reason: string) => {
+      child.once("exit", (code, signal) => {
         // What its workers started outlives it otherwise.
         this.kill();
-        onExit(reason);
+        onExit(signal ? `signal ${signal}` : `exit code ${code}`, true);
         resolve();
-      };
-      this.#child.once("exit", (code, signal) => ended(signal ? `signal ${signal}` : `exit code ${code}`));
-      this.#child.once("error", (error) => {
-        if (this.#child.pid === undefined) ended(error.message);
       });
+    });
+    // It can't be signalled: it is gone.
+    child.on("error", (error) => onError(error.message));
+  }
+
+  #listen(child: ChildProcess, { onMessage, onError }: RunnerEvents): Channel {
+    return new Channel(child.stdio[CHANNEL_FD] as Duplex, {
+      onMessage: (value) => {
+        const message = this.#read(value, onError);
+        if (message) onMessage(message);
+      },
+      onGarbage: (text) => this.#complain(onError, text),
+      // Its exit says the rest.
+      onEnd: () => {},
     });
   }
 
+  #read(value: unknown, onError: RunnerEvents["onError"]): FromRunner | undefined {
+    try {
+      return readFromRunner(value);
+    } catch (error) {
+      this.#complain(onError, describeError(error));
+      return undefined;
+    }
+  }
+
   get pid(): number | undefined {
-    return this.#child.pid;
+    return this.#child?.pid;
   }
 
   /** To a runner that is gone, a message goes nowhere: its exit says the rest. */
   send(message: ToRunner): void {
-    this.#channel.send(message);
+    this.#channel?.send(message);
   }
 
   /** Whether it started this process group, as far as the system tells; of one that has ended it doesn't. */
@@ -106,18 +117,33 @@ export class RunnerProcess {
 
   /** Opens its inspector, and gives the URL of that; never fulfils where it is held up in native code. */
   inspect(): Promise<string> {
-    this.#child.kill("SIGUSR1");
+    this.#child?.kill("SIGUSR1");
     return this.#inspector;
   }
 
   /** Kills it and all that its workers started. */
   kill(): void {
-    if (this.#child.pid !== undefined) killGroup(this.#child.pid);
+    if (this.pid !== undefined) killGroup(this.pid);
   }
 
   /** Lets it end by itself: what still runs in it gets half a second. */
   async close(): Promise<void> {
-    this.#channel.close();
+    this.#channel?.close();
     await this.#exited;
+  }
+}
+
+/** A process, or why the system starts none: it has no descriptor, memory or number of a process left. */
+function start(heap: string[]): ChildProcess | Promise<string> {
+  try {
+    const child = spawn(process.execPath, ["--enable-source-maps", "--inspect-port=0", ...heap, ENTRY], {
+      detached: true,
+      // The last two are CHANNEL_FD and LOG_FD.
+      stdio: ["ignore", "inherit", "pipe", "pipe", "pipe"],
+    });
+    if (child.pid !== undefined) return child;
+    return new Promise((resolve) => child.once("error", (error) => resolve(error.message)));
+  } catch (error) {
+    return Promise.resolve(describeError(error));
   }
 }

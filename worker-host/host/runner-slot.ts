@@ -61,6 +61,8 @@ export class RunnerSlot {
   #process: WatchedRunner | undefined;
   #since = 0;
   #crashes = 0;
+  /** How often in a row the system started no process. */
+  #refusals = 0;
   #lastRequest = 0;
   /** While its process has died and the next one is not there yet: calls that one off. */
   #callOff: (() => void) | undefined;
@@ -95,6 +97,8 @@ export class RunnerSlot {
   }
 
   #launch(recover: boolean): void {
+    // Whoever wants it sooner: what died with something on is switched off first.
+    const died = this.#endPause();
     const launched: WatchedRunner = new WatchedRunner({
       ...this.options,
       blackBox: this.options.blackBox(),
@@ -106,9 +110,11 @@ export class RunnerSlot {
       onExit: (reason, offender) => {
         if (this.#process === launched) this.#ended(reason, offender);
       },
+      onUnborn: (reason) => {
+        if (this.#process === launched) this.#waitForRoom(reason, recover || died);
+      },
     });
-    // Whoever wants it sooner: what died with something on is switched off first.
-    const died = this.#endPause();
+    if (launched.process.pid !== undefined) this.#refusals = 0;
     this.#since = this.options.clock.now();
     this.#process = launched;
     this.#introduce(recover || died);
@@ -303,8 +309,17 @@ export class RunnerSlot {
     this.#launchLater(ms);
   }
 
-  #launchLater(ms: number): void {
-    this.#callOff = this.options.clock.after(ms, () => this.#launch(true));
+  #launchLater(ms: number, recover = true): void {
+    this.#callOff = this.options.clock.after(ms, () => this.#launch(recover));
+  }
+
+  /** The system started no process: it is asked again, the later the more often it refused. */
+  #waitForRoom(reason: string, recover: boolean): void {
+    const ms = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** this.#refusals++);
+    this.#process = undefined;
+    this.#failRequests({ fault: `the process of the worker can't be started (${reason})`, died: true });
+    this.options.warn(`the process of the workers can't be started (${reason}): trying again in ${ms} ms`);
+    if (!this.empty) this.#launchLater(ms, recover);
   }
 
   /** Moves half of the workers into another process, since the one that ends it is in one of the two. */

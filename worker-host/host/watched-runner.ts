@@ -33,6 +33,8 @@ export interface WatchedRunnerOptions {
   counts?: HostCounts;
   onMessage: (message: Exclude<FromRunner, { type: "beat" }>) => void;
   onExit: (reason: string, offender: Offender | undefined) => void;
+  /** The system did not start it. */
+  onUnborn: (reason: string) => void;
   /** The ids of commands that its workers ran, at its end. */
   onSeen: (seen: Map<string, string[]>) => void;
   /** Tells people of something that a worker seems to do. */
@@ -51,7 +53,7 @@ export class WatchedRunner {
   #offence: { culprit: Culprit | undefined; tell: (culprit: Culprit) => string } | undefined;
 
   constructor(private readonly options: WatchedRunnerOptions) {
-    const { log, logFiles, limits, onMessage, onExit, onSeen } = options;
+    const { log, logFiles, limits, onMessage, onExit, onUnborn, onSeen } = options;
     this.process = new RunnerProcess(
       {
         onMessage: (message) => {
@@ -61,8 +63,12 @@ export class WatchedRunner {
             this.#guard?.beat(message.debugged);
           }
         },
-        onExit: (reason) => {
+        onExit: (reason, started) => {
           this.#guard?.stop();
+          if (!started) {
+            onUnborn(reason);
+            return;
+          }
           const offender = this.#offender(reason);
           onSeen(this.seen());
           this.#removeNotes();
