@@ -14,7 +14,7 @@ const DIST = join(ROOT, "dist");
 /** What was built, and of what. */
 const STAMP = join(ROOT, "node_modules/.cache/worker-host-build.json");
 /** What else the result depends on. */
-const BESIDE = ["build.mjs", "package-lock.json", "tsconfig.json", "tsconfig.build.json"];
+const BESIDE = ["build.mjs", "globals.mjs", "package-lock.json", "tsconfig.json", "tsconfig.build.json"];
 
 /** What can't be bundled: a program, and a package that has one. */
 const LEFT_OUT = ["esbuild", "typescript"];
@@ -54,6 +54,14 @@ async function bundle() {
     // Names of classes and functions are shown to people.
     keepNames: true,
     external: LEFT_OUT,
+    // What is ours, packages and all, goes on where a worker replaces these for the process that it shares.
+    inject: [join(ROOT, "globals.mjs")],
+    define: {
+      "Date.now": "kept_Date_now",
+      "JSON.parse": "kept_JSON_parse",
+      "JSON.stringify": "kept_JSON_stringify",
+      "process.nextTick": "kept_process_nextTick",
+    },
     // For what CommonJS packages require of Node.
     banner: {
       js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',

@@ -51,33 +51,38 @@ test("the lock of one that was killed is replaced, which the log says", async ()
   expect(holder(cwd)).toMatchObject({ pid: second.pid });
 });
 
-test("the temporary folder of one that was killed goes with the next start, and that one's own with its end", async () => {
-  const cwd = makeFolder();
-  const TMPDIR = makeFolder();
+test("what one that was killed left in the data folder goes with the next start, and that one's own with its end", async () => {
+  const cwd = makeFolder({ "data/lamp/store.json": "{}" });
   const props = { "lamp/backend/worker.ts": workerSource("") };
-  const killed = await startHost({ cwd, props, env: { TMPDIR } });
-  const left = readdirSync(TMPDIR);
+  const runs = () => readdirSync(join(cwd, "data")).filter((name) => name.startsWith(".run-"));
+  const killed = await startHost({ cwd, props });
+  const left = runs();
   expect(left).toHaveLength(1);
   killed.child.kill("SIGKILL");
   await killed.exit;
-  expect(readdirSync(TMPDIR)).toEqual(left);
-  const next = await startHost({ cwd, props, env: { TMPDIR } });
-  expect(readdirSync(TMPDIR)).toHaveLength(1);
-  expect(readdirSync(TMPDIR)).not.toEqual(left);
+  expect(runs()).toEqual(left);
+  const next = await startHost({ cwd, props });
+  expect(runs()).toHaveLength(1);
+  expect(runs()).not.toEqual(left);
   await next.stop();
-  expect(readdirSync(TMPDIR)).toEqual([]);
+  expect(runs()).toEqual([]);
+  expect(readdirSync(join(cwd, "data/lamp"))).toEqual(["store.json"]);
 });
 
-test("a lock that was left behind has nothing removed but such a folder", async () => {
-  const TMPDIR = makeFolder({ "mine/file": "" });
-  const nobody = { pid: process.pid, since, machine: "a", started: "1" };
-  for (const scratch of ["mine", ".", "worker-host-x/../mine", "mine/worker-host-x"]) {
-    const entry = JSON.stringify({ ...nobody, scratch: `${TMPDIR}/${scratch}` });
-    const host = await startHost({ cwd: makeFolder({ "data/worker-host.lock": entry }), env: { TMPDIR } });
-    await host.logged(LEFT_BEHIND);
-    await host.stop();
-    expect(readdirSync(join(TMPDIR, "mine"))).toEqual(["file"]);
-  }
+test("a temporary folder that isn't there is not needed", async () => {
+  const props = { "lamp/backend/worker.ts": workerSource("") };
+  const host = await startHost({ props, env: { TMPDIR: "/nonexistent" } });
+  expect(await host.ready()).toMatchObject({ running: 1, failed: 0 });
+});
+
+test("where nothing can be written, the host says so in words and ends", async () => {
+  const cwd = makeFolder({ data: "a file in the folder's place" });
+  const env = { TMPDIR: "/nonexistent", WORKER_BROKER_PORT: "0" };
+  const { code, stderr } = await runCli(["run", "--disable-all-builtins"], { cwd, env });
+  expect(stderr).toMatch(
+    /^the bundles of the workers can be written neither to .*\/data nor to \/nonexistent .*--data\)\n$/,
+  );
+  expect(code).toBe(1);
 });
 
 const since = new Date().toISOString();

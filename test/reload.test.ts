@@ -1,4 +1,5 @@
 import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { BROKER, startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
@@ -47,15 +48,14 @@ test.runIf(BROKER === "mosquitto")(
     const broker = await startBroker();
     const client = await TestClient.connect(broker.url);
     const props = makeFolder({ "lab/backend/worker.ts": source(0) });
-    const tmp = makeFolder();
-    await startHost({ broker, args: ["--props", props], env: { TMPDIR: tmp } });
+    const host = await startHost({ broker, args: ["--props", props] });
     let calls = 0;
     const measure = async () => {
       const topic = `halloween/cli/reply/${++calls}`;
       await client.command("lab", { action: "measure", reply_to: topic });
       const { result } = JSON.parse(await client.expect(topic)) as { result: Measured };
       const sockets = [result.pid, result.ppid].map((pid) => readdirSync(`/proc/${pid}/fd`).length);
-      return { ...result, sockets, files: readdirSync(tmp, { recursive: true }).length };
+      return { ...result, sockets, files: readdirSync(join(host.cwd, "data"), { recursive: true }).length };
     };
     /** What it holds while nothing is on its way: the same three times in a row. */
     const settled = async () => {

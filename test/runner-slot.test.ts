@@ -128,3 +128,11 @@ test("where all of them are stopped then, there is no next process", async () =>
   clock.fire();
   expect(runners()).toEqual([]);
 });
+
+test("all-stop starts the next process at once, so that what was on goes off", async () => {
+  const { clock, slot, states } = await startPause();
+  await slot.allStop(true);
+  await Promise.all(["a", "b"].map((id) => failed(states, id)));
+  clock.fire();
+  expect(runners()).toHaveLength(1);
+});

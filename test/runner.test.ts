@@ -1,6 +1,7 @@
-import { fork } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
+import type { Writable } from "node:stream";
 import { expect, onTestFinished, test } from "vitest";
 import type { RunnerSetup, ToRunner } from "../worker-host/worker/messages.ts";
 import { makeFolder } from "./harness/folder.ts";
@@ -17,9 +18,9 @@ const SETUP: RunnerSetup = {
 };
 
 test("a runner that can't be set up says why, and ends", async () => {
-  const runner = fork(join(ROOT, "dist/runner.js"), [], {
+  const runner = spawn(process.execPath, [join(ROOT, "dist/runner.js")], {
     detached: true,
-    stdio: ["ignore", "ignore", "pipe", "ipc"],
+    stdio: ["ignore", "ignore", "pipe", "pipe"],
   });
   onTestFinished(() => {
     runner.kill("SIGKILL");
@@ -29,7 +30,7 @@ test("a runner that can't be set up says why, and ends", async () => {
     said += String(data);
   });
   const exit = once(runner, "close");
-  const send = (message: ToRunner) => runner.send(message);
+  const send = (message: ToRunner) => (runner.stdio[3] as Writable).write(`${JSON.stringify(message)}\n`);
   const blackBox = join(makeFolder(), "gone", "black_box");
   send({ type: "setup", setup: SETUP, blackBox });
   send({ type: "gate", open: true });

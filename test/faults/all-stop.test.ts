@@ -115,3 +115,34 @@ async function startFlood(url: string, topic: string, qos: 0 | 1) {
   });
   return { stop };
 }
+
+const LEFT_ON = `
+  do_fire() { this.telemetry("fog", "on"); setTimeout(() => { for (;;); }, 20); }
+  do_stop() { this.telemetry("fog", "off"); }
+`;
+
+async function startLeftOn() {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  await startHost({
+    broker,
+    props: { "fogger/backend/worker.ts": workerSource(LEFT_ON) },
+    env: { WORKER_STALL_KILL_MS: "600", WORKER_MAX_RESTARTS: "0" },
+  });
+  await client.command("fogger", "fire");
+  await client.expect("halloween/fogger/telemetry/fog", "on");
+  await client.expect("halloween/fogger/status/error", /hangs .*not started again/);
+  return client;
+}
+
+test("all-stop switches off what a worker left on that hung and was given up", async () => {
+  const client = await startLeftOn();
+  await client.command("worker_host", "all_stop");
+  await client.expect("halloween/fogger/telemetry/fog", "off");
+});
+
+test("so does restart_worker, before the worker takes commands", async () => {
+  const client = await startLeftOn();
+  await client.command("worker_host", "restart_worker fogger");
+  await client.expect("halloween/fogger/telemetry/fog", "off");
+});

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { expect, test } from "vitest";
 import { startBroker } from "../harness/broker.ts";
 import { TestClient } from "../harness/client.ts";
@@ -8,6 +9,7 @@ import { expectOthersWell, restarted, startThree } from "../harness/three.ts";
 const HARMLESS: [name: string, body: string, said: RegExp][] = [
   ["process.exit()", "do_go() { process.exit(3); }", /process\.exit\(\) would end the other workers too/],
   ["process.exit() in a timer", "do_go() { setTimeout(() => process.exit(3), 5); }", /process\.exit\(\) would end/],
+  ["process.kill(process.pid)", "do_go() { process.kill(process.pid); }", /process\.kill\(\d+\) would end the other/],
   ["process.abort()", "do_go() { process.abort(); }", /process\.abort\(\) would end the other workers too/],
   ["an unhandled rejection", "do_go() { void Promise.reject(new Error('forgotten')); }", /forgotten/],
   ["an exception in a timer", "do_go() { setTimeout(() => { throw new Error('late'); }, 5); }", /late/],
@@ -138,4 +140,55 @@ test("a fault that will not pass by itself is not tried again", async () => {
   const text = await client.expect("halloween/none/status/error");
   expect(text).toMatch(/exports no class Worker/);
   expect(text).not.toMatch(/again/);
+});
+
+test("a worker that ends its process at each start, from outside as it seems, is found, and the others run", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const props = Object.fromEntries(
+    ["a", "b", "d", "e", "f"].map((id) => [
+      `${id}/backend/worker.ts`,
+      workerSource("do_ping() { this.telemetry('pong', 1); }"),
+    ]),
+  );
+  const kills = "async start() { setTimeout(() => execSync('kill ' + process.pid), 50); }";
+  await startHost({
+    broker,
+    props: { ...props, "c/backend/worker.ts": workerSource(kills, 'import { execSync } from "node:child_process";') },
+    env: { WORKER_MAX_RESTARTS: "0" },
+    dontWait: true,
+  });
+  await client.expect("halloween/worker_host/status/warn", /it isn't known which of them ends it/);
+  await client.expect("halloween/c/status/error", /the process of c died.*\(signal SIGTERM\).*not started again/);
+  await client.barrier();
+  for (const id of ["a", "b", "d", "e", "f"]) {
+    await client.seen.find(
+      () => client.texts(`halloween/${id}/status/availability`).at(-1) === "online",
+      `${id} online at last`,
+    );
+    await client.command(id, "ping");
+    await client.expect(`halloween/${id}/telemetry/pong`);
+    expect(client.texts(`halloween/${id}/status/error`)).toEqual([]);
+  }
+});
+
+test("a machine that starts no process is waited for: the host says so, and runs the workers as soon as it does", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const props = {
+    "lamp/backend/worker.ts": workerSource("do_ping(n: number) { this.telemetry('pong', process.pid); }"),
+  };
+  const host = await startHost({ broker, props });
+  await client.command("lamp", "ping");
+  const pid = Number(await client.expect("halloween/lamp/telemetry/pong"));
+  const descriptors = (most: number) => execFileSync("prlimit", ["--pid", String(host.pid), `--nofile=${most}:`]);
+  descriptors(10);
+  process.kill(pid, "SIGKILL");
+  const refused = /the process of the workers can't be started \(.*EMFILE.*\): trying again in \d+ ms/;
+  await client.expect("halloween/worker_host/status/warn", refused);
+  descriptors(4096);
+  await client.expect("halloween/lamp/status/runstate", /"starting".*died/);
+  const last = () => client.texts("halloween/lamp/status/runstate").at(-1) ?? "";
+  await client.seen.find(() => last().includes('"running"'), "lamp running again");
+  expect(host.child.exitCode).toBe(null);
 });

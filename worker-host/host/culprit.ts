@@ -57,7 +57,7 @@ export async function findCulprit(
   return lastNoted(blackBox);
 }
 
-/** Whose code a process entered last, as it noted itself. */
+/** Whose code a process entered last, as it noted itself; `undefined` also where that can't be read. */
 export function lastNoted(blackBox: string): Culprit | undefined {
   const noted = readBlackBox(blackBox);
   if (!noted) return undefined;

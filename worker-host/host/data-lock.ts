@@ -1,14 +1,25 @@
 import { randomUUID } from "node:crypto";
-import { linkSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname, tmpdir, uptime } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { join, resolve } from "node:path";
 import type { Logger } from "pino";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { jsonIn } from "../contract/payload.ts";
 import type { Clock } from "../worker/clock.ts";
+import { statOf } from "./process-stat.ts";
 
 const LOCK_FILE = "worker-host.lock";
-const SCRATCH = "worker-host-";
+/** No worker has such an id, so that no folder of a worker has such a name. */
+const SCRATCH = ".run-";
 const BOOT_ID = "/proc/sys/kernel/random/boot_id";
 /** How far two looks at the time of the boot may differ, since clocks are set. */
 const CLOCK_SLACK_MS = 60_000;
@@ -24,8 +35,6 @@ export interface LockHolder {
   /** Of the process, in ticks since the boot; where the system tells it, as Linux does. */
   started?: string;
   boot?: string;
-  /** A folder for what need not outlive it, which a kill leaves behind. */
-  scratch?: string;
 }
 
 export interface DataLockOptions {
@@ -49,22 +58,21 @@ export class DataLock {
 
   /**
    * Gives a folder for what need not outlive this process, there until `release()`, or else until the next one has the
-   * lock.
+   * lock. It is in the data folder, since temporary folders are cleaned of what is some days old.
    *
-   * @throws WorkerHostError `data_held` where another process has it
+   * @throws WorkerHostError `data_held` where another process has it; `not_written` where no folder can be made
    */
   acquire(): string {
-    const scratch = mkdtempSync(join(tmpdir(), SCRATCH));
-    this.#scratch = scratch;
-    this.#lock(scratch);
-    return scratch;
+    this.#lock();
+    this.#scratch = this.#makeScratch();
+    return this.#scratch;
   }
 
-  #lock(scratch: string): void {
+  #lock(): void {
     const { log, clock } = this.options;
     const { data } = this.options.settings;
     const file = lockFileOf(data);
-    const text = `${JSON.stringify({ ...ownEntry(clock.now()), scratch })}\n`;
+    const text = `${JSON.stringify(ownEntry(clock.now()))}\n`;
     try {
       mkdirSync(data, { recursive: true });
       for (let tries = 0; tries < TRIES && this.#text === undefined; tries++) {
@@ -77,6 +85,33 @@ export class DataLock {
       return;
     }
     if (this.#text === undefined) throw new WorkerHostError("data_held", `${file}: others take it all the time`);
+    this.#removeLeftOver();
+  }
+
+  /** What a kill left behind of hosts that had this lock. */
+  #removeLeftOver(): void {
+    const data = resolve(this.options.settings.data);
+    this.#tryToRemove(`what an earlier host left in ${data}`, () => {
+      for (const name of readdirSync(data).filter((each) => each.startsWith(SCRATCH)))
+        rmSync(join(data, name), { recursive: true, force: true });
+    });
+  }
+
+  #makeScratch(): string {
+    const data = resolve(this.options.settings.data);
+    const faults: string[] = [];
+    for (const folder of [data, tmpdir()]) {
+      try {
+        return mkdtempSync(join(folder, SCRATCH));
+      } catch (error) {
+        faults.push(describeError(error));
+        this.options.log.warn(`no bundles of workers can be written to ${folder} (${describeError(error)})`);
+      }
+    }
+    throw new WorkerHostError(
+      "not_written",
+      `the bundles of the workers can be written neither to ${data} nor to ${tmpdir()} (${faults.join("; ")}): give the host a folder that it can write to (--data)`,
+    );
   }
 
   /** Gives it up, if it is ours, and its folder. */
@@ -116,15 +151,9 @@ export class DataLock {
     if (read(aside) !== found) unlessRaced(() => linkSync(aside, file));
     else {
       log.warn(`${file} was left behind (${holder ? `${describeHolder(holder)}: ` : ""}${stale}): replaced it`);
-      if (holder?.scratch !== undefined) removeScratch(holder.scratch);
     }
     rmSync(aside, { force: true });
   }
-}
-
-/** What else an entry may name is left alone. */
-function removeScratch(path: string): void {
-  if (dirname(path) === tmpdir() && basename(path).startsWith(SCRATCH)) rmSync(path, { recursive: true, force: true });
 }
 
 /** Who holds a data folder; `stale`: why they are taken not to. */
@@ -162,7 +191,7 @@ function explain(holder: LockHolder, data: string): string {
 
 function ownEntry(now: number): LockHolder {
   const boot = bootId();
-  const started = startOf(process.pid);
+  const started = statOf(process.pid)?.started;
   return {
     pid: process.pid,
     since: new Date(now).toISOString(),
@@ -212,7 +241,7 @@ function whyStale({ pid, since, started, boot }: LockHolder, now: number): strin
   // What another start of this container, or of this machine, has left behind has our own number, and is not ours.
   if (pid === process.pid) return "that process is this one";
   if (!isAlive(pid)) return "that process is gone";
-  const startedNow = startOf(pid);
+  const startedNow = statOf(pid)?.started;
   if (started !== undefined && startedNow !== undefined) {
     return started === startedNow ? undefined : "another process has that number now";
   }
@@ -223,22 +252,11 @@ function whyStale({ pid, since, started, boot }: LockHolder, now: number): strin
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return statOf(pid)?.[0] !== "Z";
+    return statOf(pid)?.state !== "Z";
   } catch (error) {
     // It is there, and somebody else's.
     return (error as NodeJS.ErrnoException).code === "EPERM";
   }
-}
-
-/** When a process was started, in ticks since the boot; `undefined` where the system doesn't say. */
-function startOf(pid: number): string | undefined {
-  return statOf(pid)?.[19];
-}
-
-/** What Linux tells of a process, from its state on: its name, before that, may have spaces and brackets. */
-function statOf(pid: number): string[] | undefined {
-  const text = read(`/proc/${pid}/stat`);
-  return text?.slice(text.lastIndexOf(")") + 2).split(" ");
 }
 
 function bootId(): string | undefined {
@@ -246,10 +264,10 @@ function bootId(): string | undefined {
 }
 
 function parse(text: string): LockHolder | undefined {
-  const { pid, since, machine, started, boot, scratch } = (jsonIn(text) ?? {}) as Partial<Record<string, unknown>>;
+  const { pid, since, machine, started, boot } = (jsonIn(text) ?? {}) as Partial<Record<string, unknown>>;
   if (typeof pid !== "number" || !Number.isSafeInteger(pid) || pid < 1) return undefined;
   if (typeof since !== "string" || Number.isNaN(Date.parse(since)) || typeof machine !== "string") return undefined;
-  const more = { ...textIn("started", started), ...textIn("boot", boot), ...textIn("scratch", scratch) };
+  const more = { ...textIn("started", started), ...textIn("boot", boot) };
   return { pid, since, machine, ...more };
 }
 
@@ -263,8 +281,7 @@ function read(path: string): string | undefined {
     return readFileSync(path, "utf8");
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    // A process that ends while it is read is `ESRCH`.
-    if (code === "ENOENT" || code === "ESRCH" || (code === "EACCES" && path.startsWith("/proc/"))) return undefined;
+    if (code === "ENOENT" || (code === "EACCES" && path === BOOT_ID)) return undefined;
     throw error;
   }
 }

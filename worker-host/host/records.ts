@@ -24,6 +24,8 @@ export interface WorkerRecord {
   refused?: Planned;
   /** It held up or ended the process that it shared: it has one of its own until its code changes. */
   secluded: boolean;
+  /** Its process died under it: what it switched on may still be on, until a start of it has run its `do_stop`. */
+  unclean: boolean;
   /** Its id is another host's, or a board's: its topics are that one's. */
   elsewhere?: boolean;
   /** Somebody stopped it: it starts when somebody says so. */
@@ -75,6 +77,7 @@ export class Records {
       settled: true,
       ended: true,
       secluded: false,
+      unclean: false,
       held: false,
     };
     this.#byId.set(planned.id, record);
@@ -119,6 +122,7 @@ export class Records {
   take(record: WorkerRecord, run: number, state: Runstate, detail?: string): void {
     record.ended = run === record.run && ENDED.has(state);
     if (run === record.run && (state === "running" || state === "failed")) record.settled = true;
+    if (run === record.run && state === "running") record.unclean = false;
     this.become(record, state, detail);
   }
 

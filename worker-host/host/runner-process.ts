@@ -1,10 +1,14 @@
-import { type ChildProcess, fork } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import type { Readable } from "node:stream";
+import type { Duplex, Readable } from "node:stream";
+import { describeError } from "../contract/errors.ts";
+import { CHANNEL_FD, Channel } from "../worker/channel.ts";
 import { killGroup } from "../worker/kill-group.ts";
 import { LOG_FD } from "../worker/log-pipe.ts";
 import type { FromRunner, ToRunner } from "../worker/messages.ts";
 import { packageFile } from "../worker/package-file.ts";
+import { readFromRunner } from "./from-runner.ts";
+import { statOf } from "./process-stat.ts";
 
 const ENTRY = packageFile("dist/runner.js");
 
@@ -14,9 +18,9 @@ const INSPECTOR_TALK = /^(Debugger (listening|attached|ending)|For help, see: ht
 
 export interface RunnerEvents {
   onMessage: (message: FromRunner) => void;
-  /** `reason` says how it ended: `signal SIGKILL`, `exit code 1`. */
-  onExit: (reason: string) => void;
-  /** A line that it wrote to its standard error. */
+  /** `reason` says how it ended: `signal SIGKILL`, `exit code 1`; or why the system did not start it. */
+  onExit: (reason: string, started: boolean) => void;
+  /** A line that it wrote to its standard error, or what is wrong with a message of it. */
   onError: (line: string) => void;
   /** Given what the process logs; nobody keeps it otherwise. */
   onLog?: (lines: Readable) => void;
@@ -31,70 +35,118 @@ export interface RunnerProcessOptions {
 
 /** One runner process, from fork to exit, in a process group of its own. */
 export class RunnerProcess {
-  readonly #child: ChildProcess;
+  readonly #child: ChildProcess | undefined;
+  readonly #channel: Channel | undefined;
+  #complained = false;
   readonly #exited: Promise<void>;
   readonly #inspector: Promise<string>;
 
-  constructor({ onMessage, onExit, onError, onLog, onOutput }: RunnerEvents, { maxHeapMb }: RunnerProcessOptions = {}) {
-    this.#child = fork(ENTRY, [], {
-      detached: true,
-      execArgv: [
-        "--enable-source-maps",
-        "--inspect-port=0",
-        ...(maxHeapMb === undefined ? [] : [`--max-old-space-size=${maxHeapMb}`]),
-      ],
-      // The last one is LOG_FD.
-      stdio: ["ignore", onOutput ? "pipe" : "inherit", "pipe", "ipc", "pipe"],
-    });
-    if (this.#child.stdout) onOutput?.(this.#child.stdout);
-    const lines = this.#child.stdio[LOG_FD] as Readable;
+  constructor(events: RunnerEvents, { maxHeapMb }: RunnerProcessOptions = {}) {
+    const { onExit, onError, onLog, onOutput } = events;
+    const heap = maxHeapMb === undefined ? [] : [`--max-old-space-size=${maxHeapMb}`];
+    const child = start(heap, onOutput ? "pipe" : "inherit");
+    if (child instanceof Promise) {
+      this.#inspector = new Promise(() => {});
+      this.#exited = child.then((fault) => onExit(fault, false));
+      return;
+    }
+    this.#child = child;
+    if (child.stdout) onOutput?.(child.stdout);
+    const lines = child.stdio[LOG_FD] as Readable;
     if (onLog) onLog(lines);
     else lines.resume();
-    this.#child.on("message", (message) => onMessage(message as FromRunner));
+    this.#channel = this.#listen(child, events);
     this.#inspector = new Promise((resolve) => {
-      createInterface({ input: this.#child.stderr as Readable }).on("line", (line) => {
+      createInterface({ input: child.stderr as Readable }).on("line", (line) => {
         const [, url] = INSPECTOR_OPEN.exec(line) ?? [];
         if (url !== undefined) resolve(url);
         if (!INSPECTOR_TALK.test(line)) onError(line);
       });
     });
     this.#exited = new Promise((resolve) => {
-      const ended = (reason: string) => {
+      child.once("exit", (code, signal) => {
         // What its workers started outlives it otherwise.
         this.kill();
-        onExit(reason);
+        onExit(signal ? `signal ${signal}` : `exit code ${code}`, true);
         resolve();
-      };
-      this.#child.once("exit", (code, signal) => ended(signal ? `signal ${signal}` : `exit code ${code}`));
-      this.#child.once("error", (error) => {
-        if (this.#child.pid === undefined) ended(error.message);
       });
+    });
+    // It can't be signalled: it is gone.
+    child.on("error", (error) => onError(error.message));
+  }
+
+  #listen(child: ChildProcess, { onMessage, onError }: RunnerEvents): Channel {
+    return new Channel(child.stdio[CHANNEL_FD] as Duplex, {
+      onMessage: (value) => {
+        const message = this.#read(value, onError);
+        if (message) onMessage(message);
+      },
+      onGarbage: (text) => this.#complain(onError, text),
+      // Its exit says the rest.
+      onEnd: () => {},
     });
   }
 
+  #read(value: unknown, onError: RunnerEvents["onError"]): FromRunner | undefined {
+    try {
+      return readFromRunner(value);
+    } catch (error) {
+      this.#complain(onError, describeError(error));
+      return undefined;
+    }
+  }
+
   get pid(): number | undefined {
-    return this.#child.pid;
+    return this.#child?.pid;
   }
 
   /** To a runner that is gone, a message goes nowhere: its exit says the rest. */
   send(message: ToRunner): void {
-    if (this.#child.connected) this.#child.send(message, () => {});
+    this.#channel?.send(message);
+  }
+
+  /** Whether it started this process group, as far as the system tells; of one that has ended it doesn't. */
+  started(group: number): boolean {
+    const stat = statOf(group);
+    return stat === undefined || (stat.parent === this.pid && stat.group === group);
+  }
+
+  /** Says once that something in it speaks for it. */
+  #complain(tell: (text: string) => void, text: string): void {
+    if (this.#complained) return;
+    this.#complained = true;
+    tell(`a process of workers sent its host what it doesn't understand, which is left out: ${text}`);
   }
 
   /** Opens its inspector, and gives the URL of that; never fulfils where it is held up in native code. */
   inspect(): Promise<string> {
-    this.#child.kill("SIGUSR1");
+    this.#child?.kill("SIGUSR1");
     return this.#inspector;
   }
 
   /** Kills it and all that its workers started. */
   kill(): void {
-    if (this.#child.pid !== undefined) killGroup(this.#child.pid);
+    if (this.pid !== undefined) killGroup(this.pid);
   }
 
   /** Lets it end by itself: what still runs in it gets half a second. */
   async close(): Promise<void> {
-    if (this.#child.connected) this.#child.disconnect();
+    this.#channel?.close();
     await this.#exited;
+  }
+}
+
+/** A process, or why the system starts none: it has no descriptor, memory or number of a process left. */
+function start(heap: string[], output: "pipe" | "inherit"): ChildProcess | Promise<string> {
+  try {
+    const child = spawn(process.execPath, ["--enable-source-maps", "--inspect-port=0", ...heap, ENTRY], {
+      detached: true,
+      // The last two are CHANNEL_FD and LOG_FD.
+      stdio: ["ignore", output, "pipe", "pipe", "pipe"],
+    });
+    if (child.pid !== undefined) return child;
+    return new Promise((resolve) => child.once("error", (error) => resolve(error.message)));
+  } catch (error) {
+    return Promise.resolve(describeError(error));
   }
 }

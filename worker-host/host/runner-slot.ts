@@ -39,12 +39,16 @@ export interface RunnerSlotOptions {
   onDied: (ids: string[], reason: string, offender?: Offender) => void;
   /** Tells people of something that a worker seems to do. */
   warn: (text: string) => void;
+  /** Gives these workers a place of their own; `undefined` where there is no room for one more process. */
+  divide?: (ids: string[]) => RunnerSlot | undefined;
 }
 
 /** A runner that lived so long has proved itself: the next one starts without delay. */
 const PROVEN_MS = 10_000;
 const BACKOFF_MIN_MS = 100;
 const BACKOFF_MAX_MS = 5_000;
+/** So many deaths in a row that nothing explains are no chance: one of the workers ends the process. */
+const REPEATED = 2;
 /** How long a process has to say that it has heard of all-stop. */
 const HEED_MS = 250;
 /** How long one has to say what its workers have done. */
@@ -60,6 +64,8 @@ export class RunnerSlot {
   #process: WatchedRunner | undefined;
   #since = 0;
   #crashes = 0;
+  /** How often in a row the system started no process. */
+  #refusals = 0;
   #lastRequest = 0;
   /** While its process has died and the next one is not there yet: calls that one off. */
   #callOff: (() => void) | undefined;
@@ -94,6 +100,8 @@ export class RunnerSlot {
   }
 
   #launch(recover: boolean): void {
+    // Whoever wants it sooner: what died with something on is switched off first.
+    const died = this.#endPause();
     const launched: WatchedRunner = new WatchedRunner({
       ...this.options,
       blackBox: this.options.blackBox(),
@@ -105,9 +113,11 @@ export class RunnerSlot {
       onExit: (reason, offender) => {
         if (this.#process === launched) this.#ended(reason, offender);
       },
+      onUnborn: (reason) => {
+        if (this.#process === launched) this.#waitForRoom(reason, recover || died);
+      },
     });
-    // Whoever wants it sooner: what died with something on is switched off first.
-    const died = this.#endPause();
+    if (launched.process.pid !== undefined) this.#refusals = 0;
     this.#since = this.options.clock.now();
     this.#process = launched;
     this.#introduce(recover || died);
@@ -134,9 +144,13 @@ export class RunnerSlot {
     else if (!this.#process) this.#launch(options.recover);
   }
 
-  /** Tells its workers of all-stop, and ends a process that doesn't heed it in time; fulfils when all are told. */
+  /**
+   * Tells its workers of all-stop, and ends a process that doesn't heed it in time; fulfils when all are told. A process
+   * that waits for its next start is started at once, so that what its workers had switched on goes off.
+   */
   async allStop(engaged: boolean): Promise<void> {
     if (this.#setup) this.#setup = { ...this.#setup, allStop: engaged };
+    if (engaged && this.#callOff) this.#launch(true);
     const told = this.#process;
     if (!told) return;
     const answer = this.#ask((request) => ({ type: "all_stop", request, engaged }));
@@ -263,7 +277,7 @@ export class RunnerSlot {
         this.#requests.delete(message.request);
         return;
       case "group":
-        if (message.alive) this.#groups.add(message.pid);
+        if (message.alive && this.#process?.process.started(message.pid)) this.#groups.add(message.pid);
         else this.#groups.delete(message.pid);
     }
   }
@@ -274,20 +288,58 @@ export class RunnerSlot {
     if (this.options.counts) this.options.counts.deaths++;
     this.#killGroups();
     this.#failRequests({ fault: `the process of the worker died (${reason})`, died: true });
-    if (offender) this.#workers.delete(offender.id);
-    this.options.onDied([...this.#workers.keys()], reason, offender);
+    if (!offender) this.#crashes = this.options.clock.now() - this.#since > PROVEN_MS ? 0 : this.#crashes + 1;
+    const found = offender ?? this.#onlyOne(reason);
+    if (found) this.#workers.delete(found.id);
+    this.options.onDied([...this.#workers.keys()], reason, found);
     if (this.empty) return;
-    if (offender) this.#launch(true);
+    if (found) this.#launch(true);
     else this.#restart(reason);
+  }
+
+  /** The one worker of a process that died again and again. */
+  #onlyOne(reason: string): Offender | undefined {
+    const [id, ...others] = this.#workers.keys();
+    if (id === undefined || others.length > 0 || this.#crashes < REPEATED) return undefined;
+    return { id, text: `the process of ${id} died again (${reason}), with no other worker in it` };
   }
 
   /** Starts it again, the later the more often it died for no known reason. */
   #restart(reason: string): void {
-    const { clock, log } = this.options;
-    this.#crashes = clock.now() - this.#since > PROVEN_MS ? 0 : this.#crashes + 1;
     const ms = this.#crashes === 0 ? 0 : Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** (this.#crashes - 1));
-    log.error(`the process of the workers died (${reason}): starting it again in ${ms} ms`);
-    this.#callOff = clock.after(ms, () => this.#launch(true));
+    this.options.log.error(`the process of the workers died (${reason}): starting it again in ${ms} ms`);
+    if (this.#crashes >= REPEATED) this.#divide(reason, ms);
+    this.#launchLater(ms);
+  }
+
+  #launchLater(ms: number, recover = true): void {
+    this.#callOff = this.options.clock.after(ms, () => this.#launch(recover));
+  }
+
+  /** The system started no process: it is asked again, the later the more often it refused. */
+  #waitForRoom(reason: string, recover: boolean): void {
+    const ms = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** this.#refusals++);
+    this.#process = undefined;
+    this.#failRequests({ fault: `the process of the worker can't be started (${reason})`, died: true });
+    this.options.warn(`the process of the workers can't be started (${reason}): trying again in ${ms} ms`);
+    if (!this.empty) this.#launchLater(ms, recover);
+  }
+
+  /** Moves half of the workers into another process, since the one that ends it is in one of the two. */
+  #divide(reason: string, ms: number): void {
+    const half = [...this.#workers].slice(this.#workers.size / 2);
+    const other = this.options.divide?.(half.map(([id]) => id));
+    if (!other) return;
+    for (const [id, worker] of half) {
+      this.#workers.delete(id);
+      other.#workers.set(id, worker);
+    }
+    this.#crashes = other.#crashes = REPEATED - 1;
+    other.#launchLater(ms);
+    const ids = (all: Iterable<string>) => [...all].join(", ");
+    this.options.warn(
+      `the process of the workers died again (${reason}), and it isn't known which of them ends it: from now on ${ids(this.#workers.keys())} share one process, and ${ids(half.map(([id]) => id))} another`,
+    );
   }
 
   #failRequests(why: Omit<Checked, "warnings">): void {

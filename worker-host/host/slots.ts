@@ -1,3 +1,4 @@
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../worker/clock.ts";
@@ -27,6 +28,8 @@ export interface SlotsOptions {
   warn: (text: string) => void;
   /** A process said what has become of a worker. */
   onState: (slot: RunnerSlot, message: Extract<FromRunner, { type: "state" }>) => void;
+  /** These workers run in another process from now on. */
+  onMoved: (ids: string[], slot: RunnerSlot) => void;
   /** As of `RunnerSlot`. */
   onDied: (slot: RunnerSlot, ids: string[], reason: string, offender?: Offender) => void;
 }
@@ -35,6 +38,8 @@ export interface SlotsOptions {
 export class Slots {
   readonly shared: RunnerSlot;
   readonly #own = new Map<string, RunnerSlot>();
+  /** Where those run that left the shared process, since one of the workers there ends it. */
+  readonly #moved = new Map<string, RunnerSlot>();
   /** One that is about to end is among them; another may have its place already. */
   readonly #all = new Set<RunnerSlot>();
   readonly #seen = new Map<string, string[]>();
@@ -74,14 +79,14 @@ export class Slots {
    */
   async stats(): Promise<{ own?: string; bytes: number }[]> {
     await Promise.all([...this.#all].map((slot) => slot.stats()));
-    const shared = this.shared.bytes;
     const own = [...this.#own].flatMap(([id, { bytes }]) => (bytes === undefined ? [] : [{ own: id, bytes }]));
-    return [...(shared === undefined ? [] : [{ bytes: shared }]), ...own];
+    const shared = [this.shared, ...new Set(this.#moved.values())].flatMap(({ bytes }) => bytes ?? []);
+    return [...(shared.length === 0 ? [] : [{ bytes: shared.reduce((sum, bytes) => sum + bytes) }]), ...own];
   }
 
   /** Where a worker is to run. */
   of({ planned: { id, isolation, maxMemoryMb }, secluded }: WorkerRecord): RunnerSlot {
-    if (isolation === "shared" && !secluded) return this.shared;
+    if (isolation === "shared" && !secluded) return this.#moved.get(id) ?? this.shared;
     const limits = { ...this.options.limits, ...(maxMemoryMb === undefined ? {} : { maxMemoryMb }) };
     const own = this.#own.get(id);
     if (own?.limits?.maxMemoryMb === limits.maxMemoryMb) return own;
@@ -93,7 +98,8 @@ export class Slots {
   /** A worker has left a process; one of its own ends. */
   async leave(slot: RunnerSlot): Promise<void> {
     if (!slot.empty || slot === this.shared) return;
-    for (const [id, own] of this.#own) if (own === slot) this.#own.delete(id);
+    for (const places of [this.#own, this.#moved])
+      for (const [id, place] of places) if (place === slot) places.delete(id);
     await slot.close();
     this.#all.delete(slot);
   }
@@ -101,6 +107,7 @@ export class Slots {
   /** Nobody asks any more which commands a worker has run. */
   forget(id: string): void {
     this.#seen.delete(id);
+    this.#moved.delete(id);
     this.options.counts.forget(id);
   }
 
@@ -118,16 +125,36 @@ export class Slots {
     for (const slot of this.#all) slot.kill();
   }
 
+  /** A place for half of the workers of another. */
+  #divide(ids: string[]): RunnerSlot {
+    const slot = this.#create(this.options.limits);
+    for (const id of ids) this.#moved.set(id, slot);
+    this.options.onMoved(ids, slot);
+    return slot;
+  }
+
+  #blackBox(): string {
+    const { scratch, log } = this.options;
+    try {
+      // Somebody may have removed it.
+      mkdirSync(scratch, { recursive: true });
+    } catch (error) {
+      log.error({ err: error }, "no process of workers can note what it does");
+    }
+    return join(scratch, `process-${this.#processes++}.last`);
+  }
+
   #create(limits: Limits, own?: string): RunnerSlot {
-    const { scratch, onState, onDied } = this.options;
+    const { onState, onDied } = this.options;
     const slot: RunnerSlot = new RunnerSlot({
       ...this.options,
       limits,
       seen: this.#seen,
       ...(own === undefined ? {} : { own }),
-      blackBox: () => join(scratch, `process-${this.#processes++}.last`),
+      blackBox: () => this.#blackBox(),
       onState: (message) => onState(slot, message),
       onDied: (ids, reason, offender) => onDied(slot, ids, reason, offender),
+      ...(own === undefined ? { divide: (ids: string[]) => this.#divide(ids) } : {}),
     });
     if (this.#setup) slot.setUp(this.#setup);
     this.#all.add(slot);

@@ -1,6 +1,8 @@
+import { existsSync, mkdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { FromRunner, RunnerSetup, StartOptions } from "../worker/messages.ts";
-import type { Bundler } from "./bundle.ts";
+import type { Bundle, Bundler } from "./bundle.ts";
 import { noneOfThem, type Planned, specOf } from "./plan.ts";
 import { isOver, Records, type RecordsOptions, type WorkerRecord } from "./records.ts";
 import { type Intensity, Restarts } from "./restarts.ts";
@@ -8,7 +10,7 @@ import type { Checked, RunnerSlot } from "./runner-slot.ts";
 import { Slots, type SlotsOptions } from "./slots.ts";
 import type { Offender } from "./watched-runner.ts";
 
-export interface SupervisorOptions extends RecordsOptions, Omit<SlotsOptions, "onState" | "onDied"> {
+export interface SupervisorOptions extends RecordsOptions, Omit<SlotsOptions, "onState" | "onDied" | "onMoved"> {
   bundler: Bundler;
   /** The folder for what has to outlive a restart. */
   data: string;
@@ -21,6 +23,9 @@ export interface SupervisorOptions extends RecordsOptions, Omit<SlotsOptions, "o
   /** Tells people of something about a worker that still runs. */
   say: (id: string, key: "warn" | "error", text: string) => void;
 }
+
+/** `patient` as in `StartOptions`. */
+type LaunchOptions = Partial<Pick<StartOptions, "patient">>;
 
 /** Starts and stops workers: builds them, puts them into a runner, and knows how they are. */
 export class Supervisor {
@@ -35,6 +40,12 @@ export class Supervisor {
     this.#slots = new Slots({
       ...options,
       onState: (slot, message) => this.#onState(slot, message),
+      onMoved: (ids, slot) => {
+        for (const id of ids) {
+          const record = this.records.get(id);
+          if (record) record.slot = slot;
+        }
+      },
       onDied: (slot, ids, reason, offender) => this.#onDied(slot, ids, reason, offender),
     });
   }
@@ -103,9 +114,10 @@ export class Supervisor {
     const { bundler } = this.options;
     const { id, file } = record.planned;
     try {
+      mkdirSync(this.options.scratch, { recursive: true });
       const built = await bundler.bundle(id, file);
       const old = record.bundle;
-      if (old?.hash === built.hash) {
+      if (old?.hash === built.hash && isThere(old)) {
         old.inputs = built.inputs;
         await bundler.discard(built);
       } else {
@@ -121,16 +133,18 @@ export class Supervisor {
   }
 
   /** Starts a worker that is built, in the place of its earlier self, because somebody wants it. */
-  async launch(record: WorkerRecord, options: Partial<StartOptions> = {}): Promise<void> {
+  async launch(record: WorkerRecord, options: LaunchOptions = {}): Promise<void> {
     this.#restarts.forget(record);
     await this.#launch(record, options);
   }
 
-  async #launch(record: WorkerRecord, { patient = false, recover = false }: Partial<StartOptions>): Promise<void> {
+  async #launch(record: WorkerRecord, { patient = false }: LaunchOptions): Promise<void> {
     const slot = this.#slots.of(record);
     // Two connections must not share an id: it starts over there when it has ended here.
     if (record.slot && record.slot !== slot) await this.halt(record);
     if (!record.bundle || this.#stopping || (await this.#isElsewhere(record))) return;
+    const fault = isThere(record.bundle) ? undefined : await this.build(record);
+    if (fault !== undefined) return this.#fail(record, fault);
     if (isOver(record) || record.run === 0) this.records.become(record, "starting");
     record.held = false;
     record.ended = false;
@@ -139,7 +153,7 @@ export class Supervisor {
     record.run++;
     const lockedOut = this.options.lockedOut(record.planned.id);
     const spec = { ...specOf(record.planned, record.bundle, this.options), lockedOut };
-    slot.start(spec, record.run, { patient, recover });
+    slot.start(spec, record.run, { patient, recover: record.unclean });
   }
 
   /** Gives a running worker what its config file says now. */
@@ -150,7 +164,7 @@ export class Supervisor {
 
   /** Says whether a worker, as it would be planned, could start. */
   async inspect(record: WorkerRecord, planned: Planned): Promise<Checked> {
-    const fault = planned.fault ?? (record.bundle ? undefined : await this.build(record));
+    const fault = planned.fault ?? (record.bundle && isThere(record.bundle) ? undefined : await this.build(record));
     if (fault !== undefined) return { fault, warnings: [] };
     if (!record.bundle) return { warnings: [] };
     return (record.slot ?? this.#slots.shared).inspect(specOf(planned, record.bundle, this.options));
@@ -189,7 +203,17 @@ export class Supervisor {
 
   /** Tells all workers of all-stop; fulfils when they have been told. */
   async allStop(engaged: boolean): Promise<void> {
+    if (engaged) for (const record of this.records.all) if (record.unclean) this.#switchOff(record);
     await this.#slots.allStop(engaged);
+  }
+
+  /** Starts a worker that ended its process, so that what it had switched on goes off, even where it was given up. */
+  #switchOff(record: WorkerRecord): void {
+    void this.options.inTurn(async () => {
+      if (!record.unclean || record.state !== "failed" || record.held || record.elsewhere) return;
+      this.#restarts.cancel(record);
+      await this.#launch(record, {});
+    });
   }
 
   /** Ends the processes that nobody needs. */
@@ -240,7 +264,9 @@ export class Supervisor {
   #onState(slot: RunnerSlot, { id, run, state, detail, hopeless }: Extract<FromRunner, { type: "state" }>): void {
     const record = this.records.get(id);
     if (!record || record.slot !== slot) return;
-    const again = state === "failed" && run === record.run && !hopeless && !this.#stopping;
+    // What was removed is built anew before the next start.
+    const passes = !hopeless || (record.bundle !== undefined && !isThere(record.bundle));
+    const again = state === "failed" && run === record.run && passes && !this.#stopping;
     this.records.take(record, run, state, again ? `${detail}; ${this.#startAgain(record)}` : detail);
   }
 
@@ -248,6 +274,7 @@ export class Supervisor {
     const here = this.records.all.filter((one) => one.slot === slot);
     for (const record of here) {
       const { id } = record.planned;
+      if (!isOver(record)) record.unclean = true;
       if (ids.includes(id)) {
         this.options.counts.restarted(id);
         this.records.become(record, "starting", `its process died (${reason})`);
@@ -260,14 +287,14 @@ export class Supervisor {
   #offended(record: WorkerRecord, text: string): void {
     record.secluded = true;
     delete record.slot;
-    this.records.end(record, "failed", `${text}; ${this.#startAgain(record, { recover: true })}`);
+    this.records.end(record, "failed", `${text}; ${this.#startAgain(record)}`);
   }
 
-  #startAgain(record: WorkerRecord, options: Partial<StartOptions> = {}): string {
+  #startAgain(record: WorkerRecord): string {
     const again = async () => {
       if (!this.#restarts.cancel(record)) return;
       this.options.counts.restarted(record.planned.id);
-      await this.#launch(record, options);
+      await this.#launch(record, {});
     };
     return this.#restarts.plan(record, () => void this.options.inTurn(again));
   }
@@ -275,4 +302,9 @@ export class Supervisor {
 
 function warningsOf({ warnings, unreadable }: Planned): string[] {
   return [...(unreadable === undefined ? [] : [`${unreadable}; taken for {}`]), ...warnings];
+}
+
+/** Somebody may have removed it. */
+function isThere({ url }: Bundle): boolean {
+  return existsSync(fileURLToPath(url));
 }

@@ -36,6 +36,8 @@ export interface WatchedRunnerOptions {
   counts?: HostCounts;
   onMessage: (message: Exclude<FromRunner, { type: "beat" }>) => void;
   onExit: (reason: string, offender: Offender | undefined) => void;
+  /** The system did not start it. */
+  onUnborn: (reason: string) => void;
   /** The ids of commands that its workers ran, at its end. */
   onSeen: (seen: Map<string, string[]>) => void;
   /** Tells people of something that a worker seems to do. */
@@ -62,7 +64,7 @@ export class WatchedRunner {
   #offence: { culprit: Culprit | undefined; tell: (culprit: Culprit) => string } | undefined;
 
   constructor(private readonly options: WatchedRunnerOptions) {
-    const { log, logFiles, output, limits, blackBox, onMessage, onExit, onSeen } = options;
+    const { log, logFiles, output, limits, onMessage, onExit, onUnborn, onSeen } = options;
     this.process = new RunnerProcess(
       {
         onMessage: (message) => {
@@ -72,11 +74,15 @@ export class WatchedRunner {
             this.#guard?.beat(message.debugged);
           }
         },
-        onExit: (reason) => {
+        onExit: (reason, started) => {
           this.#guard?.stop();
+          if (!started) {
+            onUnborn(reason);
+            return;
+          }
           const offender = this.#offender(reason);
           onSeen(this.seen());
-          for (const path of [blackBox, journalOf(blackBox)]) rmSync(path, { force: true });
+          this.#removeNotes();
           onExit(reason, offender);
         },
         onError: (line) => log.warn(line),
@@ -102,11 +108,28 @@ export class WatchedRunner {
 
   /** The ids of commands that its workers ran. */
   seen(): Map<string, string[]> {
-    return readSeen(journalOf(this.options.blackBox));
+    try {
+      return readSeen(journalOf(this.options.blackBox));
+    } catch (error) {
+      this.options.log.error({ err: error }, "which commands a process has run can't be read any more");
+      return new Map();
+    }
   }
 
   send(message: ToRunner): void {
     this.process.send(message);
+  }
+
+  /** What can't be removed is left to the next start of the host. */
+  #removeNotes(): void {
+    const { blackBox, log } = this.options;
+    for (const path of [blackBox, journalOf(blackBox)]) {
+      try {
+        rmSync(path, { force: true });
+      } catch (error) {
+        log.debug({ err: error }, `${path} can't be removed`);
+      }
+    }
   }
 
   /** Lets it end by itself, in half a second; one that was given up never would. */

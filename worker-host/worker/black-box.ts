@@ -1,4 +1,4 @@
-import { existsSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, openSync, readSync, writeSync } from "node:fs";
 
 /** What a process was last doing, as it noted itself. */
 export interface LastEntered {
@@ -11,6 +11,8 @@ export interface LastEntered {
 }
 
 const MAX_CHARS = 300;
+/** Of three lines, in UTF-8. */
+const MOST_BYTES = 3 * (4 * MAX_CHARS + 1);
 
 /**
  * Notes whose code a process enters, in a file that outlives it, since who hangs in native code or is killed can't be
@@ -42,12 +44,28 @@ export class BlackBox {
   }
 }
 
-/** What a process noted last; `undefined` where it never entered a worker's code. */
+/**
+ * What a process noted last; `undefined` where it never entered a worker's code, or its file can't be read: it died before
+ * it could begin, or the file was removed.
+ */
 export function readBlackBox(path: string): LastEntered | undefined {
-  // It died before it could begin.
-  if (!existsSync(path)) return undefined;
-  const [id = "", where = "", place = ""] = readFileSync(path, "utf8").split("\n");
+  const [id = "", where = "", place = ""] = readBegin(path).split("\n");
   return id === "" ? undefined : { id, where, place };
+}
+
+/** What stands behind that is none of ours. */
+function readBegin(path: string): string {
+  const begin = Buffer.alloc(MOST_BYTES);
+  try {
+    const file = openSync(path, "r");
+    try {
+      return begin.toString("utf8", 0, readSync(file, begin));
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    return "";
+  }
 }
 
 function oneLine(text: string): string {

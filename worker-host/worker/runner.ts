@@ -1,11 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { url as inspectorUrl } from "node:inspector";
+import { Socket } from "node:net";
 import { format } from "node:util";
 import type { Logger } from "pino";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
 import { BlackBox } from "./black-box.ts";
 import { noteBlockingCalls } from "./blocking-calls.ts";
+import { CHANNEL_FD, Channel } from "./channel.ts";
 import { systemClock, within } from "./clock.ts";
 import { ConnectGate } from "./connect-gate.ts";
 import { type Counts, noCounts, takeCounts } from "./counts.ts";
@@ -122,7 +124,7 @@ class Runner {
 
 let runner: Promise<Runner> | undefined;
 
-process.on("message", (message: ToRunner) => {
+function receive(message: ToRunner): void {
   switch (message.type) {
     case "setup":
       runner = createRunner(message.setup, message.blackBox).catch(giveUp);
@@ -153,6 +155,13 @@ process.on("message", (message: ToRunner) => {
     case "inspect":
       void answer(message.request, inspect(message.spec));
   }
+}
+
+const channel = new Channel(new Socket({ fd: CHANNEL_FD }), {
+  onMessage: (message) => receive(message as ToRunner),
+  onGarbage: (text) => process.stderr.write(`the host of this process sent ${text}\n`),
+  // The host is gone: what is on goes off, then this process and all that it started end.
+  onEnd: () => void end(),
 });
 
 async function configure({ id, config, about }: Extract<ToRunner, { type: "configure" }>): Promise<string[]> {
@@ -180,7 +189,7 @@ async function answer(request: number, work: Promise<string[]>): Promise<void> {
 }
 
 function send(message: FromRunner): void {
-  if (process.connected) process.send?.(message);
+  channel.send(message);
 }
 
 async function createRunner(setup: RunnerSetup, blackBox: string): Promise<Runner> {
@@ -209,9 +218,6 @@ async function giveUp(cause: unknown): Promise<never> {
   return new Promise(() => {});
 }
 
-// The host is gone: what is on goes off, then this process and all that it started end.
-process.on("disconnect", () => void end());
-
 async function end(): Promise<void> {
   try {
     const it = await runner;
@@ -239,6 +245,18 @@ for (const name of ["exit", "abort"] as const) {
     );
   };
 }
+
+const kill = process.kill.bind(process);
+/** By these numbers a process reaches itself, its group, all processes, and its host. */
+const NOT_ANYBODYS: ReadonlySet<number> = new Set([0, -1, process.pid, -process.pid, process.ppid]);
+
+process.kill = (pid, signal) => {
+  if (signal === 0 || !NOT_ANYBODYS.has(Number(pid))) return kill(pid, signal);
+  throw new WorkerHostError(
+    "not_allowed",
+    `process.kill(${pid}) would end the other workers too: throw an error in start(), or return`,
+  );
+};
 
 noteBlockingCalls((name) => Scope.current()?.owner.blocks?.(name));
 

@@ -74,9 +74,10 @@ export function readSeen(path: string): Map<string, string[]> {
   // It died before it could begin.
   if (!existsSync(path)) return all;
   for (const line of readFileSync(path, "utf8").split("\n")) {
+    const entry = jsonIn(line);
     // The last one may be torn.
-    const [worker, id] = (jsonIn(line) ?? []) as [string?, string?];
-    if (worker === undefined || id === undefined) continue;
+    const [worker, id]: unknown[] = Array.isArray(entry) ? entry : [];
+    if (typeof worker !== "string" || typeof id !== "string") continue;
     const ids = all.get(worker) ?? [];
     ids.push(id);
     all.set(worker, ids);
