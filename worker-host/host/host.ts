@@ -164,6 +164,7 @@ export class Host {
     // Before it is shown offline, which is when another one claims the name.
     await this.#standing?.stop();
     await this.#presence?.stop();
+    await this.#safety?.close();
     await this.#embedded?.stop();
     await this.#leave();
   }

@@ -29,6 +29,8 @@ export interface SafetyOptions {
 }
 
 const RETAINED = { qos: 1, retain: true } as const;
+/** How long the host's end waits for the disk. */
+const CLOSE_MS = 2_000;
 
 /** What people have set so that nothing moves: all-stop, lock-outs, the watch over the operator, and the show. */
 export class Safety {
@@ -64,6 +66,11 @@ export class Safety {
   stop(): void {
     this.operator.stop();
   }
+
+  /** Fulfils when what holds is written, or the disk takes too long for that. */
+  async close(): Promise<void> {
+    await Promise.all([this.allStop.close(CLOSE_MS), this.night.close(CLOSE_MS)]);
+  }
 }
 
 function openAllStop({ data, topics, log, clock, newId, presence, supervisor, fail }: SafetyOptions): Promise<AllStop> {
@@ -82,15 +89,19 @@ function openNight({
   data,
   topics,
   log,
+  clock,
   presence,
   supervisor,
   onShowOver,
   onLockOut,
+  fail,
 }: SafetyOptions): Promise<ShowNight> {
   return ShowNight.open({
     file: join(data, "show_night.json"),
     log,
+    clock,
     onShowOver,
+    fail,
     tell: (id, reason) => supervisor.lockOut(id, reason),
     publish: (id, reason) => {
       presence.publish(topics.lockOut(id), reason ?? "", RETAINED);

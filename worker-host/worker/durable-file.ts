@@ -11,12 +11,15 @@ const TEMPORARY = ".tmp";
  * unsynced, takes a half-written file on a full disk for whole, and hooks into the process's signals.
  *
  * @param prepare gives it the owner and the mode that it is to have; until then it is its writer's alone
+ * @param isWanted asked last of all: where it says no, the old file stays
+ * @returns whether the new file has taken the name
  */
 export async function writeDurably(
   path: string,
   text: string,
   prepare?: (file: FileHandle) => Promise<void>,
-): Promise<void> {
+  isWanted: () => boolean = () => true,
+): Promise<boolean> {
   const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}${TEMPORARY}`);
   try {
     const file = await open(temporary, "wx", prepare ? 0o600 : 0o666);
@@ -26,6 +29,10 @@ export async function writeDurably(
       await file.sync();
     } finally {
       await file.close();
+    }
+    if (!isWanted()) {
+      await rm(temporary, { force: true });
+      return false;
     }
     await rename(temporary, path);
   } catch (error) {
@@ -38,6 +45,7 @@ export async function writeDurably(
   } finally {
     await folder.close();
   }
+  return true;
 }
 
 /** Whether `name` is that of a file that somebody began to write as `path`, and never ended. */
