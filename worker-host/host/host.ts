@@ -215,7 +215,7 @@ export class Host {
       topics: this.#topics,
       gate: this.#gate,
       counts: this.#counts.own,
-      onUp: () => this.#safety?.allStop.reconnected(),
+      onUp: () => this.#safety?.reconnected(),
       worker: (id) => supervisor.records.get(id),
       describe: () => ({
         workers: supervisor.records.summaries(),
@@ -248,6 +248,7 @@ export class Host {
       supervisor,
       onShowOver: () => live.resume(),
       onLockOut: () => this.#homeAssistant?.update(),
+      isOurs: (id) => this.#standing?.owns(id) === true,
       fail: (text) => this.#say(this.#topics.hostName, "error", text),
     });
   }

@@ -1,28 +1,9 @@
 import type { Logger } from "pino";
-import { describeError, messageOf, WorkerHostError } from "../contract/errors.ts";
+import { messageOf, WorkerHostError } from "../contract/errors.ts";
 import { faultOfId } from "../contract/topics.ts";
 import type { Clock } from "../worker/clock.ts";
 import { DurableValue } from "./durable-value.ts";
-import { readJsonFile } from "./json-file.ts";
-
-/** What its file holds. */
-interface Kept {
-  /** Edits wait. */
-  show: boolean;
-  /** Why a prop takes no command, by its id. */
-  lockOuts: Record<string, string>;
-}
-
-/** One prop's lock-out; a second one of the same prop is another. */
-interface LockOut {
-  reason: string;
-}
-
-/** What holds for the night. */
-interface Night {
-  show: boolean;
-  lockOuts: ReadonlyMap<string, LockOut>;
-}
+import { encodeNight, LONGEST_REASON, type LockOut, type Night, readNight } from "./night-file.ts";
 
 /** What is answered to who locks a prop out, or switches the show on or off. */
 export interface NightAnswer {
@@ -41,27 +22,46 @@ export interface ShowNightOptions {
   tell: (id: string, reason: string | undefined) => void;
   /** Publishes the same for a board and for people, retained. */
   publish: (id: string, reason: string | undefined) => void;
+  /** Whether an id is a prop of this host, or the board of one; known once the workers are. */
+  isOurs: (id: string) => boolean;
   /** Tells people that something failed. */
   fail: (text: string) => void;
 }
 
 /** How long an answer waits for the disk. */
 const DISK_MS = 2_000;
+/** Strangers may publish under any id. */
+const MOST_SHOWN = 10_000;
 
-/** What the operator has set for the night: whether edits wait, and who is locked out. It outlives the host. */
+/**
+ * What the operator has set for the night: whether edits wait, and who is locked out. It outlives the host and the
+ * broker: who is locked out by the file or by the retained topic is so until it is released.
+ */
 export class ShowNight {
   readonly #kept: DurableValue<Night>;
+  /** What the topics of lock-outs say, by id. */
+  readonly #shown = new Map<string, string>();
+  /** How many of our own reasons are still to come back to us, by id. */
+  #echoes = new Map<string, number>();
+  /** What the broker still retains for one of these is out of date. */
+  readonly #released = new Set<string>();
 
   private constructor(
     private readonly options: ShowNightOptions,
     night: Night,
   ) {
-    this.#kept = new DurableValue({ ...options, what: "lock-outs", encode }, night);
+    this.#kept = new DurableValue({ ...options, what: "lock-outs", encode: encodeNight }, night);
   }
 
   /** Takes up what its file says. */
   static async open(options: ShowNightOptions): Promise<ShowNight> {
-    return new ShowNight(options, await read(options));
+    const { night, damage } = await readNight(options.file, options.clock.now());
+    const opened = new ShowNight(options, night);
+    if (damage !== undefined) {
+      options.fail(damage);
+      opened.#kept.set({ ...night });
+    }
+    return opened;
   }
 
   /** While the show is on, edits wait. */
@@ -75,7 +75,7 @@ export class ShowNight {
 
   /** Why a prop takes no command but `stop`; `undefined` where it isn't locked out. */
   lockedOut(id: string): string | undefined {
-    return this.#lockOuts.get(id)?.reason;
+    return this.#lockOuts.get(id)?.reason ?? (this.#released.has(id) ? undefined : this.#shown.get(id));
   }
 
   /** All that are locked out. */
@@ -85,7 +85,46 @@ export class ShowNight {
 
   /** Tells all that are locked out, at the start. */
   assert(): void {
-    for (const [id, { reason }] of this.#lockOuts) this.options.publish(id, reason);
+    for (const [id, { reason }] of this.#lockOuts) this.#publish(id, reason);
+  }
+
+  /** On a new connection nothing of the one before comes back. */
+  reconnected(): void {
+    this.#echoes = new Map([...this.#lockOuts.keys()].map((id) => [id, 1]));
+  }
+
+  /** Takes what the topic of an id's lock-out says. */
+  heard(id: string, text: string, { retain }: { retain: boolean }): void {
+    if (faultOfId(id) !== undefined) return;
+    if (text === "") {
+      this.#shown.delete(id);
+      const held = this.#lockOuts.get(id);
+      if (held) this.#publish(id, held.reason);
+      return;
+    }
+    const echoes = this.#echoes.get(id) ?? 0;
+    if (!retain && echoes > 0) this.#echoes.set(id, echoes - 1);
+    else if (!retain) this.#released.delete(id);
+    if (this.#shown.size >= MOST_SHOWN && !this.#shown.has(id)) return;
+    this.#shown.set(id, text.slice(0, LONGEST_REASON));
+    this.#adopt(id);
+  }
+
+  /** To be called when the workers are known: whom the topics have locked out of them is so by the file too. */
+  settle(): void {
+    for (const id of this.#shown.keys()) this.#adopt(id);
+  }
+
+  #adopt(id: string): void {
+    const reason = this.lockedOut(id);
+    if (reason === undefined || this.#lockOuts.has(id) || !this.options.isOurs(id)) return;
+    this.options.log.warn(`${id} is locked out (${reason}): its topic says so, and its file doesn't`);
+    void this.lockOut(id, reason);
+  }
+
+  #publish(id: string, reason: string): void {
+    this.#echoes.set(id, (this.#echoes.get(id) ?? 0) + 1);
+    this.options.publish(id, reason);
   }
 
   /** @throws WorkerHostError `not_allowed` where something would change what runs while the show is on */
@@ -112,8 +151,9 @@ export class ShowNight {
     const fault = faultOfId(id);
     if (fault !== undefined) throw new WorkerHostError("invalid_id", fault);
     this.#kept.set({ ...this.#kept.value, lockOuts: new Map([...this.#lockOuts, [id, { reason }]]) });
+    this.#released.delete(id);
     this.options.tell(id, reason);
-    this.options.publish(id, reason);
+    this.#publish(id, reason);
     return this.#answer();
   }
 
@@ -124,19 +164,25 @@ export class ShowNight {
    */
   async release(id: string): Promise<void> {
     const lockOut = this.#lockOuts.get(id);
-    if (!lockOut) {
+    if (lockOut) {
+      if (!(await this.#forget(id, lockOut))) return;
+    } else if (!this.#shown.has(id)) {
       const all = this.allLockedOut.join(", ") || "none is";
       throw new WorkerHostError("invalid_id", `"${id}" is not locked out; ${all}`);
     }
-    // Who locks it out meanwhile wins.
+    this.#released.add(id);
+    this.options.tell(id, undefined);
+    this.options.publish(id, undefined);
+  }
+
+  /** Gives whether it did: who locks it out meanwhile wins. */
+  async #forget(id: string, lockOut: LockOut): Promise<boolean> {
     const isAsked = ({ lockOuts }: Night) => lockOuts.get(id) === lockOut;
     try {
-      if (!(await this.#kept.replace((night) => (isAsked(night) ? without(night, id) : undefined)))) return;
+      return await this.#kept.replace((night) => (isAsked(night) ? without(night, id) : undefined));
     } catch (cause) {
       throw new WorkerHostError("not_written", `${id} stays locked out: ${messageOf(cause)}`, { cause });
     }
-    this.options.tell(id, undefined);
-    this.options.publish(id, undefined);
   }
 
   /** Fulfils when what holds is written, or can't be. */
@@ -153,25 +199,4 @@ export class ShowNight {
 
 function without({ show, lockOuts }: Night, id: string): Night {
   return { show, lockOuts: new Map([...lockOuts].filter(([each]) => each !== id)) };
-}
-
-function encode({ show, lockOuts }: Night): Kept {
-  return { show, lockOuts: Object.fromEntries([...lockOuts].map(([id, { reason }]) => [id, reason])) };
-}
-
-async function read({ file, log }: ShowNightOptions): Promise<Night> {
-  const none: Night = { show: false, lockOuts: new Map() };
-  try {
-    return (await readJsonFile(file, parse)) ?? none;
-  } catch (error) {
-    log.error(`${file} can't be read (${describeError(error)}): nobody is locked out, and edits are taken in`);
-    return none;
-  }
-}
-
-function parse(value: unknown): Night {
-  const { show, lockOuts } = (value ?? {}) as Partial<Kept>;
-  if (typeof show !== "boolean" || typeof lockOuts !== "object" || lockOuts === null)
-    throw new Error("it is not what the host wrote");
-  return { show, lockOuts: new Map(Object.entries(lockOuts).map(([id, reason]) => [id, { reason }])) };
 }
