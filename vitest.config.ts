@@ -28,16 +28,9 @@ const decorators: Plugin = {
  */
 export const ON_EACH_BROKER = [
   ...["access", "all-stop", "at-most-once", "board", "board-rename", "claim", "commands", "connections"],
-  ...[
-    "description",
-    "doctor-broker",
-    "home-assistant",
-    "hostile-commands",
-    "mosquitto-conf",
-    "node-red-flow",
-    "packet-limit",
-  ],
-  ...["readme", "reconnect", "reload", "roll-call", "subscriptions", "worker", "worker/store"],
+  ...["description", "doctor-broker", "home-assistant", "hostile-commands", "mosquitto-conf", "node-red-flow"],
+  ...["packet-limit", "readme", "reconnect", "reload", "roll-call", "show-night", "subscriptions", "worker"],
+  "worker/store",
 ].map((name) => `test/${name}.test.ts`);
 
 export default defineConfig({

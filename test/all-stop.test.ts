@@ -5,6 +5,7 @@ import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { makeFolder, workerSource } from "./harness/folder.ts";
 import { runCli, startHost } from "./harness/host.ts";
+import { PATIENCE_MS } from "./harness/wait.ts";
 
 const TOPIC = "halloween/worker_host/status/all_stop";
 
@@ -28,8 +29,10 @@ export class Worker extends BaseWorker {
   do_panic() { return this.allStop("guest in the coffin"); }
 }`;
 
-function latchFile(cwd: string): Record<string, unknown> {
-  return JSON.parse(readFileSync(join(cwd, "data/all_stop.json"), "utf8")) as Record<string, unknown>;
+/** Fulfils when the latch's file holds that: it is written beside what is told. */
+async function written(cwd: string, state: Record<string, unknown>): Promise<void> {
+  const held = () => JSON.parse(readFileSync(join(cwd, "data/all_stop.json"), "utf8")) as Record<string, unknown>;
+  await expect.poll(held, { timeout: PATIENCE_MS }).toMatchObject(state);
 }
 
 async function startFogger(options: { cwd?: string; props?: Record<string, string> } = {}) {
@@ -58,7 +61,7 @@ test("all_stop ends what runs, and lets only stop and safe commands run until al
     status: "ok",
     result: { engaged: true, by: "anna", reason: "smoke", since: expect.stringMatching(/^\d{4}-/) },
   });
-  expect(latchFile(host.cwd)).toMatchObject({ engaged: true, by: "anna", reason: "smoke" });
+  await written(host.cwd, { engaged: true, by: "anna", reason: "smoke" });
 
   await client.command("fogger", { action: "fire", id: "2", reply_to: "halloween/cli/reply/2" });
   const refusal = '"fire" refused: all-stop is engaged: only stop and safe commands run, until all_clear';
@@ -72,17 +75,18 @@ test("all_stop ends what runs, and lets only stop and safe commands run until al
 
   await client.command("worker_host", "all_clear");
   await client.expect(TOPIC, "clear");
-  expect(latchFile(host.cwd)).toMatchObject({ engaged: false });
+  await written(host.cwd, { engaged: false });
   await client.command("fogger", "ping");
   await client.expect("halloween/fogger/telemetry/pong");
   // Nothing started by itself.
   expect(client.texts("halloween/fogger/telemetry/fog")).toEqual(["on", "off"]);
 });
 
-test("it outlives host and broker: file first, then the topic, and the start's last line shows it", async () => {
+test("it outlives host and broker, and the start's last line shows it", async () => {
   const { broker, client, host } = await startFogger();
   await client.command("worker_host", "all_stop fire alarm");
   await client.expect(TOPIC, "engaged");
+  // What isn't written yet is, before it ends.
   await host.stop();
   await broker.stop();
   await broker.start();
@@ -145,7 +149,7 @@ test("where file and topic differ, engaged wins; a file that can't be read count
   await client.command("fogger", "ping");
   await client.expect("halloween/fogger/status/warn", /all-stop is engaged/);
   await client.expect("halloween/broadcast/cmd", /stop/);
-  expect(latchFile(host.cwd)).toMatchObject({ engaged: true, by: "the retained topic" });
+  await written(host.cwd, { engaged: true, by: "the retained topic" });
   expect(client.texts(TOPIC)).not.toContain("clear");
 
   // Nobody clears it but by the command.
@@ -164,7 +168,7 @@ test("where file and topic differ, engaged wins; a file that can't be read count
   await torn.logged(/all_stop\.json can't be read .*: all-stop counts as engaged; all_clear writes it anew/);
   await watching.command("worker_host", "all_clear");
   await watching.expect(TOPIC, "clear");
-  expect(latchFile(cwd)).toMatchObject({ engaged: false });
+  await written(cwd, { engaged: false });
 });
 
 test("it is heard while workers are still coming up, even retained; and again and again", async () => {
@@ -209,7 +213,7 @@ test("a worker can engage it", async () => {
   const { client, host } = await startFogger();
   await client.command("fogger", { action: "panic", id: "p", reply_to: "halloween/cli/reply/p" });
   await client.expect(TOPIC, "engaged");
-  expect(latchFile(host.cwd)).toMatchObject({ engaged: true, by: "fogger", reason: "guest in the coffin" });
+  await written(host.cwd, { engaged: true, by: "fogger", reason: "guest in the coffin" });
 });
 
 test("from the command line, with a host and without", async () => {

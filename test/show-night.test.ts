@@ -1,8 +1,11 @@
-import { expect, test } from "vitest";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { makeFolder, workerSource, writeFiles } from "./harness/folder.ts";
 import { runCli, startHost } from "./harness/host.ts";
+import { PATIENCE_MS } from "./harness/wait.ts";
 
 const SAYS = (word: string) =>
   workerSource(`do_say() { this.telemetry("says", "${word}"); }
@@ -141,12 +144,89 @@ test("an operator who says nothing for too long is taken to be gone: all-stop", 
   });
 });
 
-test.each(["[1", '{"show":false,"lockOuts":null}'])(
-  "a file of the night that is %s keeps nobody from starting",
-  async (file) => {
+describe("a damaged file of the night", () => {
+  const LEAKS = "halloween/fogger/status/lock_out";
+  const REFUSED = /^"fire" refused: it is locked out \(the hose leaks\), until the host is told "release fogger"$/;
+
+  test.each(["[1", '{"show":false,"lockOuts":null}', '{"show":"yes","lockOuts":{}}', "7"])(
+    "that is %s is set aside and named, and keeps nobody from starting; edits wait where it doesn't say",
+    async (file) => {
+      const broker = await startBroker();
+      const cwd = makeFolder({ "props/fogger/backend/worker.ts": SAYS("one"), "data/show_night.json": file });
+      const client = await TestClient.connect(broker.url);
+      const host = await startHost({ broker, cwd });
+      const { msg } = await host.logged(
+        /show_night\.json is damaged .*: it is kept as .*show_night\.json\.damaged-\d{4}-/,
+      );
+      const aside = readdirSync(join(cwd, "data")).filter((name) => name.startsWith("show_night.json.damaged-"));
+      expect(aside.map((name) => readFileSync(join(cwd, "data", name), "utf8"))).toEqual([file]);
+      expect(msg).toContain(String(aside[0]));
+      await client.expect("halloween/worker_host/status/error", msg);
+      expect(/Edits wait/.test(msg)).toBe(!file.includes("false"));
+    },
+  );
+
+  test("locks out all the same whom the topic names, until that one is released", async () => {
+    const { broker, client, cwd, host, tell } = await start();
+    expect(await tell("lock_out", "fogger the hose leaks")).toMatchObject({ status: "ok" });
+    await host.stop();
+    writeFiles(cwd, { "data/show_night.json": '{"show":false,"lockOuts":{"fog' });
+    const again = await startHost({ broker, cwd });
+    await again.logged(/show_night\.json is damaged/);
+    await again.logged("fogger is locked out (the hose leaks): its topic says so, and its file doesn't");
+    await client.command("fogger", "fire");
+    await client.expect("halloween/fogger/status/warn", REFUSED);
+    expect(client.texts(LEAKS)).not.toContain("");
+    // From now on the file has it again.
+    await again.stop();
+    expect(JSON.parse(readFileSync(join(cwd, "data/show_night.json"), "utf8"))).toMatchObject({
+      lockOuts: { fogger: "the hose leaks" },
+    });
+    await startHost({ broker, cwd });
+    expect(await tell("release", "fogger")).toMatchObject({ status: "ok" });
+    await client.expect(LEAKS, "");
+    await client.command("fogger", "fire");
+    await client.expect("halloween/fogger/telemetry/fog", "on");
+  });
+
+  test("each entry is looked at: what can't be read of a lock-out locks out all the same", async () => {
     const broker = await startBroker();
+    const client = await TestClient.connect(broker.url);
+    const file = '{"show":true,"lockOuts":{"fogger":7,"cat":"it hisses","a/b":"no id"}}';
     const cwd = makeFolder({ "props/fogger/backend/worker.ts": SAYS("one"), "data/show_night.json": file });
     const host = await startHost({ broker, cwd });
-    await host.logged(/show_night\.json can't be read .*: nobody is locked out, and edits are taken in/);
-  },
-);
+    await host.logged(
+      /show_night\.json is damaged \(the reason of fogger is 7; expected a text; "a\/b" can't be an id: .*\)/,
+    );
+    await client.expect("halloween/fogger/status/lock_out", "its reason can't be read");
+    await client.expect("halloween/cat/status/lock_out", "it hisses");
+    await client.command("fogger", "fire");
+    await client.expect("halloween/fogger/status/warn", /^"fire" refused: it is locked out/);
+    expect(client.texts("halloween/fogger/telemetry/fog")).toEqual([]);
+  });
+});
+
+test("what a topic holds, holds: of ids that are another host's it is left to that one", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  for (const id of ["fogger", "fogger_hw", "strange"])
+    await client.publish(`halloween/${id}/status/lock_out`, "the hose leaks", { retain: true });
+  const cwd = makeFolder({ "props/fogger/backend/worker.ts": SAYS("one") });
+  const host = await startHost({ broker, cwd });
+  await host.logged("fogger is locked out (the hose leaks): its topic says so, and its file doesn't");
+  await host.logged("fogger_hw is locked out (the hose leaks): its topic says so, and its file doesn't");
+  await client.command("fogger", "fire");
+  await client.expect("halloween/fogger/status/warn", /^"fire" refused: it is locked out \(the hose leaks\)/);
+  // Nobody releases it but the host that is told to.
+  await client.expect("halloween/fogger/status/lock_out", "the hose leaks");
+  await client.publish("halloween/fogger/status/lock_out", "", { retain: true });
+  await client.expect("halloween/fogger/status/lock_out", "");
+  await expect
+    .poll(() => client.texts("halloween/fogger/status/lock_out").at(-1), { timeout: PATIENCE_MS })
+    .toBe("the hose leaks");
+  await host.stop();
+  expect(JSON.parse(readFileSync(join(cwd, "data/show_night.json"), "utf8"))).toEqual({
+    show: false,
+    lockOuts: { fogger: "the hose leaks", fogger_hw: "the hose leaks" },
+  });
+});

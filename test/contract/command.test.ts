@@ -53,6 +53,18 @@ describe("a command that is run", () => {
     expect(parse(JSON.stringify({ action: "ping", id: "x".repeat(128) })).command?.id).toHaveLength(128);
   });
 
+  test.each([
+    ['{"action": "stop", "id": 7}', "stop", '"id" is 7; expected a text'],
+    ['{"action": "All-Stop", "reply_to": {}}', "all_stop", '"reply_to" is {}; expected a topic'],
+    [
+      '{"action": "STOP", "id": 1, "expires_at": "soon"}',
+      "stop",
+      '"id" is 1; expected a text; "expires_at" is "soon"; expected ms since 1970',
+    ],
+  ])("a stop forgives what it doesn't need: %s", (payload, action, forgiven) => {
+    expect(parse(payload)).toEqual({ command: { action, args: undefined }, forgiven });
+  });
+
   test("null stands for none, everywhere", () => {
     const { command } = parse('{"action": "fire", "args": null, "id": null, "reply_to": null, "expires_at": null}');
     expect(command).toStrictEqual({ action: "fire", args: undefined });

@@ -82,6 +82,20 @@ describe.each(SKETCHES)("the board of %s", (sketch, id) => {
     expect(await ask(client, id, "ping")).toMatchObject({ status: "ok" });
   });
 
+  test("obeys a stop however it is spelled, and forgives what that doesn't need", async () => {
+    const { client } = await start(sketch, id);
+    const warn = `halloween/${id}/status/warn`;
+    expect(await ask(client, id, "All-Stop", { by: 7 })).toMatchObject({ status: "ok" });
+    expect(await ask(client, id, "STOP")).toMatchObject({ status: "ok" });
+    const reply_to = "halloween/cli/reply/forgiven";
+    await client.command(id, { action: "Stop", id: 7, expires_at: "soon", reply_to });
+    await client.expect(warn, 'stop obeyed, though "id": expected a text');
+    expect(JSON.parse(await client.expect(reply_to))).toMatchObject({ status: "ok" });
+    await client.command(id, { action: "stop", reply_to: "halloween/x/cmd" });
+    await client.expect(warn, /^stop obeyed without a reply: a reply goes to halloween\/<id>\/reply\/<name> only/);
+    expect(client.texts("halloween/x/cmd")).toEqual([]);
+  });
+
   test("runs a command with the same id once", async () => {
     const { client } = await start(sketch, id);
     const command = { action: "ping", id: "once", reply_to: "halloween/cli/reply/once" };

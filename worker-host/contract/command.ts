@@ -27,8 +27,18 @@ export interface Command {
   expiresAt?: number;
 }
 
-/** A command, or why there is none, in words for its sender. */
-export type ParsedCommand = { command: Command; refusal?: never } | { command?: never; refusal: string };
+/** A command, or why there is none, in words for its sender; `forgiven` is what of a stop was wrong, and left out. */
+export type ParsedCommand =
+  | { command: Command; forgiven?: string; refusal?: never }
+  | { command?: never; forgiven?: never; refusal: string };
+
+/** What every worker, board and host obeys, whatever else is wrong with the command. */
+export const STOP = "stop";
+/** The host's: `stop` for everything, until it is cleared. */
+export const ALL_STOP = "all_stop";
+
+/** As a person, or the command line, spells them: `Stop`, `ALL-STOP`, `"stop!"`. */
+const STOP_WORD = /^["']?(all[-_]?)?stop[!."']*$/i;
 
 /** Reads a command: text, `action` or `action rest of line`, or a JSON object. Never throws, whatever the bytes. */
 export function parseCommand(payload: Uint8Array): ParsedCommand {
@@ -44,8 +54,15 @@ export function parseCommand(payload: Uint8Array): ParsedCommand {
 
 function parseText(text: string): Command {
   const space = text.search(/\s/);
-  if (space === -1) return { action: text, args: undefined, text: true };
-  return { action: text.slice(0, space), args: text.slice(space).trim(), text: true };
+  if (space === -1) return { action: spelledOut(text), args: undefined, text: true };
+  return { action: spelledOut(text.slice(0, space)), args: text.slice(space).trim(), text: true };
+}
+
+/** The action that a word stands for: a stop is one however it is spelled, anything else only as it is declared. */
+function spelledOut(word: string): string {
+  const stop = STOP_WORD.exec(word);
+  if (!stop) return word;
+  return stop[1] === undefined ? STOP : ALL_STOP;
 }
 
 function parseJson(text: string): ParsedCommand {
@@ -67,28 +84,30 @@ function parseJson(text: string): ParsedCommand {
       refusal: `command refused: "action" is ${quote(action)}; expected one word, such as "ping"; what follows it goes into "args"`,
     };
   }
-  const command: Command = { action: action.trim(), args: args ?? undefined };
-  if (id !== undefined && id !== null) {
-    if (typeof id !== "string") return { refusal: `command refused: "id" is ${quote(id)}; expected a text` };
-    if (id.length > MAX_COMMAND_ID_CHARS) {
-      return {
-        refusal: `command refused: "id" has ${id.length} characters; expected ${MAX_COMMAND_ID_CHARS} at most`,
-      };
-    }
-    command.id = id;
-  }
-  if (replyTo !== undefined && replyTo !== null) {
-    if (typeof replyTo !== "string")
-      return { refusal: `command refused: "reply_to" is ${quote(replyTo)}; expected a topic` };
-    command.replyTo = replyTo;
-  }
-  if (expiresAt !== undefined && expiresAt !== null) {
-    if (typeof expiresAt !== "number" || !Number.isFinite(expiresAt)) {
-      return { refusal: `command refused: "expires_at" is ${quote(expiresAt)}; expected ms since 1970` };
-    }
-    command.expiresAt = expiresAt;
-  }
-  return { command };
+  const command: Command = { action: spelledOut(action.trim()), args: args ?? undefined };
+  const faults: string[] = [];
+  const idFault = faultOfCommandId(id);
+  if (idFault !== undefined) faults.push(idFault);
+  else if (typeof id === "string") command.id = id;
+  if (typeof replyTo === "string") command.replyTo = replyTo;
+  else if (isGiven(replyTo)) faults.push(`"reply_to" is ${quote(replyTo)}; expected a topic`);
+  if (typeof expiresAt === "number" && Number.isFinite(expiresAt)) command.expiresAt = expiresAt;
+  else if (isGiven(expiresAt)) faults.push(`"expires_at" is ${quote(expiresAt)}; expected ms since 1970`);
+  const [first] = faults;
+  if (first === undefined) return { command };
+  const isStop = command.action === STOP || command.action === ALL_STOP;
+  return isStop ? { command, forgiven: faults.join("; ") } : { refusal: `command refused: ${first}` };
+}
+
+function isGiven(value: unknown): boolean {
+  return value !== undefined && value !== null;
+}
+
+function faultOfCommandId(id: unknown): string | undefined {
+  if (!isGiven(id)) return undefined;
+  if (typeof id !== "string") return `"id" is ${quote(id)}; expected a text`;
+  if (id.length <= MAX_COMMAND_ID_CHARS) return undefined;
+  return `"id" has ${id.length} characters; expected ${MAX_COMMAND_ID_CHARS} at most`;
 }
 
 /**

@@ -1,8 +1,8 @@
 import type { Logger } from "pino";
-import { describeError } from "../contract/errors.ts";
+import { describeError, messageOf, WorkerHostError } from "../contract/errors.ts";
 import type { Clock } from "../worker/clock.ts";
-import { readJsonFile, writeJsonFile } from "./json-file.ts";
-import { Turns } from "./turns.ts";
+import { DurableValue } from "./durable-value.ts";
+import { readJsonFile } from "./json-file.ts";
 
 /** What the latch's file holds. */
 export interface AllStopState {
@@ -16,6 +16,12 @@ export interface AllStopState {
 
 /** Who wants it, and why. */
 export type Who = Pick<AllStopState, "by" | "reason">;
+
+/** What is answered to who engages or clears it. */
+export interface AllStopAnswer extends AllStopState {
+  /** Why it would not outlive a restart of the host. */
+  unsaved?: string;
+}
 
 export interface AllStopOptions {
   /** Where the latch outlives a power cut. */
@@ -31,22 +37,24 @@ export interface AllStopOptions {
   fail: (text: string) => void;
 }
 
+/** How long an answer waits for the disk. */
+const DISK_MS = 2_000;
+
 /**
- * The latch that stops everything until somebody clears it. It outlives the host and the broker: its file is synced
- * before anything is published, and where the file and the retained topic differ, it is engaged.
+ * The latch that stops everything until somebody clears it. It is told before it is written, since a disk may take
+ * seconds. It outlives the host and the broker: where its file and the retained topic differ, it is engaged.
  */
 export class AllStop {
-  #state: AllStopState;
+  readonly #kept: DurableValue<AllStopState>;
   /** How many of our own `engaged` are still to come back to us. */
   #echoes = 0;
   #engagements = 0;
-  readonly #turns = new Turns();
 
   private constructor(
     private readonly options: AllStopOptions,
     state: AllStopState,
   ) {
-    this.#state = state;
+    this.#kept = new DurableValue({ ...options, what: "all-stop", encode: (value) => value }, state);
   }
 
   /** Takes up what its file says. */
@@ -55,53 +63,61 @@ export class AllStop {
   }
 
   get state(): AllStopState {
-    return this.#state;
+    return this.#kept.value;
   }
 
   get engaged(): boolean {
-    return this.#state.engaged;
+    return this.state.engaged;
   }
 
-  /** Engages it, or, where it is, stops everything once more. Works even where its file can't be written. */
-  engage({ by, reason }: Who): Promise<AllStopState> {
-    const { log, tell, publish, stopAll, fail } = this.options;
+  /**
+   * Engages it, or, where it is, stops everything once more. Works whatever the disk does, and fulfils when the workers
+   * have been told. Never rejects.
+   */
+  async engage({ by, reason }: Who): Promise<AllStopAnswer> {
+    const { log, tell, publish, stopAll } = this.options;
     this.#engagements++;
-    if (!this.engaged) this.#state = this.#next(true, { by, ...(reason === undefined ? {} : { reason }) });
-    const state = this.#state;
-    log.warn(state, "all-stop is engaged");
     const told = tell(true);
-    return this.#turns.take(async () => {
-      await writeJsonFile(this.options.file, state).catch((error: unknown) =>
-        fail(`all-stop is engaged, but would not be after a restart: ${describeError(error)}`),
-      );
-      this.#echoes++;
-      publish(true);
-      stopAll();
-      await told;
-      return state;
-    });
+    this.#echoes++;
+    publish(true);
+    stopAll();
+    const next = this.engaged ? this.state : this.#next(true, { by, ...(reason === undefined ? {} : { reason }) });
+    this.#kept.set(next);
+    log.warn(next, "all-stop is engaged");
+    await Promise.all([told, this.#kept.settled(DISK_MS)]);
+    return this.#answer(next);
   }
 
   /**
    * Clears it; starts nothing by itself. Its topic says so when every worker takes commands again.
    *
-   * @throws Error where its file can't be written: it stays engaged
+   * @throws WorkerHostError `not_written` where its file can't be written: it stays engaged
    */
-  clear(who: Who): Promise<AllStopState> {
+  async clear(who: Who): Promise<AllStopAnswer> {
     const { log, tell, publish } = this.options;
     const engagements = this.#engagements;
-    return this.#turns.take(async () => {
-      // Somebody has engaged it since: they win.
-      if (engagements !== this.#engagements) return this.#state;
-      const next = this.#next(false, who);
-      await writeJsonFile(this.options.file, next);
-      if (engagements !== this.#engagements) return this.#state;
-      this.#state = next;
-      log.warn(next, "all-stop is cleared");
-      await tell(false);
-      if (engagements === this.#engagements) publish(false);
-      return this.#state;
-    });
+    const isAsked = () => engagements === this.#engagements;
+    const next = this.#next(false, who);
+    try {
+      // Who has engaged it since wins.
+      if (!(await this.#kept.replace(() => (isAsked() ? next : undefined)))) return this.#answer(this.state);
+    } catch (cause) {
+      throw new WorkerHostError("not_written", `all-stop stays engaged: ${messageOf(cause)}`, { cause });
+    }
+    log.warn(next, "all-stop is cleared");
+    await tell(false);
+    if (isAsked()) publish(false);
+    return this.#answer(this.state);
+  }
+
+  #answer(state: AllStopState): AllStopAnswer {
+    const { unsaved } = this.#kept;
+    return { ...state, ...(unsaved === undefined ? {} : { unsaved }) };
+  }
+
+  /** Fulfils when what holds is written, or can't be. */
+  close(ms: number): Promise<void> {
+    return this.#kept.close(ms);
   }
 
   /** Publishes what holds. */
@@ -141,8 +157,12 @@ async function read({ file, clock, log }: Pick<AllStopOptions, "file" | "clock" 
 }
 
 function parse(value: unknown, now: string): AllStopState {
-  const state = value as Partial<AllStopState> | null | undefined;
-  if (typeof state?.engaged !== "boolean") throw new Error('it is no JSON with "engaged": true or false');
-  const { engaged, by = "somebody", reason, since = now } = state;
-  return { engaged, by, since, ...(reason === undefined ? {} : { reason }) };
+  const { engaged, by, reason, since } = (value ?? {}) as Partial<Record<keyof AllStopState, unknown>>;
+  if (typeof engaged !== "boolean") throw new Error('it is no JSON with "engaged": true or false');
+  return {
+    engaged,
+    by: typeof by === "string" ? by : "somebody",
+    since: typeof since === "string" ? since : now,
+    ...(typeof reason === "string" ? { reason } : {}),
+  };
 }

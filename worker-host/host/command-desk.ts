@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import { parseCommand, quote } from "../contract/command.ts";
+import { ALL_STOP, parseCommand, quote, STOP } from "../contract/command.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import type { Topics } from "../contract/topics.ts";
 import type { Clock } from "../worker/clock.ts";
@@ -25,7 +25,7 @@ export interface CommandDeskOptions extends ConfigureOptions {
   night: ShowNight;
 }
 
-const URGENT: ReadonlySet<string> = new Set(["all_stop", "stop"]);
+const URGENT: ReadonlySet<string> = new Set([ALL_STOP, STOP]);
 
 /** Takes what the host is told. All-stop it knows from the first moment on; the rest is loaded when it is needed. */
 export class CommandDesk {
@@ -74,8 +74,8 @@ export class CommandDesk {
 
   #addAllStop({ allStop, operator }: CommandDeskOptions): void {
     const stop = (args: unknown) => allStop.engage(whoOf(args));
-    this.#add("all_stop", { description: "Stop every prop, and let nothing move until all_clear" }, stop);
-    this.#add("stop", { description: "The same as all_stop" }, stop);
+    this.#add(ALL_STOP, { description: "Stop every prop, and let nothing move until all_clear" }, stop);
+    this.#add(STOP, { description: "The same as all_stop" }, stop);
     this.#add("all_clear", { description: "End all-stop; starts nothing by itself" }, (args) => {
       operator.alive();
       return allStop.clear(whoOf(args));

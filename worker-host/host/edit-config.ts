@@ -145,19 +145,14 @@ function carried(value: unknown, name: string, at: readonly (string | number)[])
  * @throws WorkerHostError `not_written` where that can't be done: a folder or file that can't be written, a full disk
  */
 export async function writeConfigFile(path: string, name: string, text: string, before?: string): Promise<boolean> {
-  const stale = new Error("it was edited meanwhile");
-  const confirm = async () => {
-    if (before !== undefined && (await readConfigText(path, name)) !== before) throw stale;
-  };
+  const isWanted = async () => before === undefined || (await readConfigText(path, name)) === before;
   try {
     const target = await targetOf(path);
     const old = await unlessMissing(stat(target));
     // A rename would replace a file that isn't to be written.
     if (old) await access(target, constants.W_OK);
-    await writeDurably(target, text, old && ((file) => keepRights(file, old)), confirm);
-    return true;
+    return await writeDurably(target, text, old && ((file) => keepRights(file, old)), isWanted);
   } catch (cause) {
-    if (cause === stale) return false;
     const { message } = cause as Error;
     throw new WorkerHostError(
       "not_written",

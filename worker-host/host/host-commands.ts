@@ -95,16 +95,18 @@ class HostCommands {
   #addShowNight(): void {
     const { night, describe } = this.options;
     this.add("show", { description: "While the show is on, edits wait", args: z.enum(["on", "off"]) }, async (word) => {
-      await night.setShow(word === "on");
+      const answer = night.setShow(word === "on");
       describe();
+      return answer;
     });
     this.add(
       "lock_out",
       { description: "Have a prop take no command but stop until it is released", args: lockOut },
       async (args) => {
         const { id, reason } = args as z.infer<typeof lockOut>;
-        await night.lockOut(id, reason);
+        const answer = night.lockOut(id, reason);
         describe();
+        return answer;
       },
     );
     this.add("release", { description: "End a prop's lock-out", args: oneId }, async (id) => {

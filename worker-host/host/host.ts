@@ -164,6 +164,7 @@ export class Host {
     // Before it is shown offline, which is when another one claims the name.
     await this.#standing?.stop();
     await this.#presence?.stop();
+    await this.#safety?.close();
     await this.#embedded?.stop();
     await this.#leave();
   }
@@ -214,7 +215,7 @@ export class Host {
       topics: this.#topics,
       gate: this.#gate,
       counts: this.#counts.own,
-      onUp: () => this.#safety?.allStop.reconnected(),
+      onUp: () => this.#safety?.reconnected(),
       worker: (id) => supervisor.records.get(id),
       describe: () => ({
         workers: supervisor.records.summaries(),
@@ -247,6 +248,7 @@ export class Host {
       supervisor,
       onShowOver: () => live.resume(),
       onLockOut: () => this.#homeAssistant?.update(),
+      isOurs: (id) => this.#standing?.owns(id) === true,
       fail: (text) => this.#say(this.#topics.hostName, "error", text),
     });
   }

@@ -14,8 +14,13 @@ export async function readJsonFile<T>(file: string, parse: (value: unknown) => T
   return text === undefined ? undefined : parse(jsonIn(text));
 }
 
-/** Writes one so that it survives a power cut once this fulfils. */
-export async function writeJsonFile(file: string, value: unknown): Promise<void> {
+/**
+ * Writes one so that it survives a power cut once this fulfils.
+ *
+ * @param isWanted as in `writeDurably`
+ * @returns whether it was written
+ */
+export async function writeJsonFile(file: string, value: unknown, isWanted?: () => boolean): Promise<boolean> {
   await mkdir(dirname(file), { recursive: true });
-  await writeDurably(file, `${JSON.stringify(value)}\n`);
+  return writeDurably(file, `${JSON.stringify(value)}\n`, undefined, isWanted);
 }

@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import { parseCommand } from "../contract/command.ts";
+import { ALL_STOP, parseCommand } from "../contract/command.ts";
 import { type HostDescription, parseRunstate, type RunstatePayload } from "../contract/description.ts";
 import { decodeText } from "../contract/payload.ts";
 import { faultOfId, type Topics } from "../contract/topics.ts";
@@ -259,8 +259,13 @@ export class Presence {
     } else if (payload.length === 0 && this.#clearing) {
       this.#clearing = false;
     } else {
-      const { refusal } = parseCommand(payload);
+      const { command, refusal, forgiven } = parseCommand(payload);
       if (refusal !== undefined) this.warn(`${topic}: ${refusal}`);
+      if (forgiven !== undefined) this.warn(`${topic}: ${command.action} obeyed, though ${forgiven}`);
+      if (command?.action !== ALL_STOP) return;
+      const { hostName } = this.options.topics;
+      const own = this.options.topics.command(hostName);
+      this.warn(`${ALL_STOP} on ${topic} stopped all props once, and holds none of them: send it to ${own}`);
     }
   }
 

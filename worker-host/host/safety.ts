@@ -24,11 +24,15 @@ export interface SafetyOptions {
   onShowOver: () => void;
   /** Somebody was locked out, or released. */
   onLockOut: () => void;
+  /** As of `ShowNight`. */
+  isOurs: (id: string) => boolean;
   /** Tells people that something failed. */
   fail: (text: string) => void;
 }
 
 const RETAINED = { qos: 1, retain: true } as const;
+/** How long the host's end waits for the disk. */
+const CLOSE_MS = 2_000;
 
 /** What people have set so that nothing moves: all-stop, lock-outs, the watch over the operator, and the show. */
 export class Safety {
@@ -38,7 +42,7 @@ export class Safety {
     readonly operator: OperatorWatch,
   ) {}
 
-  /** Takes up what holds, and listens to the topic of all-stop. */
+  /** Takes up what holds, and listens to the topics of all-stop and of lock-outs. */
   static async open(options: SafetyOptions): Promise<Safety> {
     const { topics, presence, operatorTimeoutMs, clock } = options;
     const allStop = await openAllStop(options);
@@ -46,7 +50,11 @@ export class Safety {
     const operator = new OperatorWatch(operatorTimeoutMs, clock, (reason) => {
       void allStop.engage({ by: "operator_timeout", reason });
     });
-    return new Safety(allStop, await openNight(options), operator);
+    const night = await openNight(options);
+    await presence.subscribe(topics.lockOut("+"), ({ topic, payload, retain }) => {
+      night.heard(topics.idOf(topic) ?? "", decodeText(payload) ?? "no text", { retain });
+    });
+    return new Safety(allStop, night, operator);
   }
 
   /** Asserts what is sure before the first connect. */
@@ -56,13 +64,25 @@ export class Safety {
     this.operator.alive();
   }
 
-  /** Asserts all-stop, once what its topic held has been heard. */
+  /** On a new connection nothing of the one before comes back. */
+  reconnected(): void {
+    this.allStop.reconnected();
+    this.night.reconnected();
+  }
+
+  /** Asserts all-stop, and takes up lock-outs, once what the topics held has been heard and the workers are known. */
   settle(): void {
     this.allStop.assert();
+    this.night.settle();
   }
 
   stop(): void {
     this.operator.stop();
+  }
+
+  /** Fulfils when what holds is written, or the disk takes too long for that. */
+  async close(): Promise<void> {
+    await Promise.all([this.allStop.close(CLOSE_MS), this.night.close(CLOSE_MS)]);
   }
 }
 
@@ -82,15 +102,21 @@ function openNight({
   data,
   topics,
   log,
+  clock,
   presence,
   supervisor,
   onShowOver,
   onLockOut,
+  isOurs,
+  fail,
 }: SafetyOptions): Promise<ShowNight> {
   return ShowNight.open({
     file: join(data, "show_night.json"),
     log,
+    clock,
     onShowOver,
+    isOurs,
+    fail,
     tell: (id, reason) => supervisor.lockOut(id, reason),
     publish: (id, reason) => {
       presence.publish(topics.lockOut(id), reason ?? "", RETAINED);

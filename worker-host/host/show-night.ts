@@ -1,132 +1,202 @@
 import type { Logger } from "pino";
-import { describeError, WorkerHostError } from "../contract/errors.ts";
+import { messageOf, WorkerHostError } from "../contract/errors.ts";
 import { faultOfId } from "../contract/topics.ts";
-import { readJsonFile, writeJsonFile } from "./json-file.ts";
-import { Turns } from "./turns.ts";
+import type { Clock } from "../worker/clock.ts";
+import { DurableValue } from "./durable-value.ts";
+import { encodeNight, LONGEST_REASON, type LockOut, type Night, readNight } from "./night-file.ts";
 
-/** What its file holds. */
-interface Kept {
-  /** Edits wait. */
-  show: boolean;
-  /** Why a prop takes no command, by its id. */
-  lockOuts: Record<string, string>;
+/** What is answered to who locks a prop out, or switches the show on or off. */
+export interface NightAnswer {
+  /** Why it would not outlive a restart of the host. */
+  unsaved?: string;
 }
 
 export interface ShowNightOptions {
   /** Where it outlives a restart. */
   file: string;
   log: Logger;
+  clock: Clock;
   /** Edits are taken in again. */
   onShowOver: () => void;
   /** Tells a worker that it takes no command but `stop`, or with no reason any command again. */
   tell: (id: string, reason: string | undefined) => void;
   /** Publishes the same for a board and for people, retained. */
   publish: (id: string, reason: string | undefined) => void;
+  /** Whether an id is a prop of this host, or the board of one; known once the workers are. */
+  isOurs: (id: string) => boolean;
+  /** Tells people that something failed. */
+  fail: (text: string) => void;
 }
 
-/** What the operator has set for the night: whether edits wait, and who is locked out. It outlives the host. */
+/** How long an answer waits for the disk. */
+const DISK_MS = 2_000;
+/** Strangers may publish under any id. */
+const MOST_SHOWN = 10_000;
+
+/**
+ * What the operator has set for the night: whether edits wait, and who is locked out. It outlives the host and the
+ * broker: who is locked out by the file or by the retained topic is so until it is released.
+ */
 export class ShowNight {
-  readonly #turns = new Turns();
+  readonly #kept: DurableValue<Night>;
+  /** What the topics of lock-outs say, by id. */
+  readonly #shown = new Map<string, string>();
+  /** How many of our own reasons are still to come back to us, by id. */
+  #echoes = new Map<string, number>();
+  /** What the broker still retains for one of these is out of date. */
+  readonly #released = new Set<string>();
 
   private constructor(
     private readonly options: ShowNightOptions,
-    private on: boolean,
-    private readonly lockOuts: Map<string, string>,
-  ) {}
+    night: Night,
+  ) {
+    this.#kept = new DurableValue({ ...options, what: "lock-outs", encode: encodeNight }, night);
+  }
 
   /** Takes up what its file says. */
   static async open(options: ShowNightOptions): Promise<ShowNight> {
-    const { show, lockOuts } = await read(options);
-    return new ShowNight(options, show, new Map(Object.entries(lockOuts)));
+    const { night, damage } = await readNight(options.file, options.clock.now());
+    const opened = new ShowNight(options, night);
+    if (damage !== undefined) {
+      options.fail(damage);
+      opened.#kept.set({ ...night });
+    }
+    return opened;
   }
 
   /** While the show is on, edits wait. */
   get show(): boolean {
-    return this.on;
+    return this.#kept.value.show;
+  }
+
+  get #lockOuts(): ReadonlyMap<string, LockOut> {
+    return this.#kept.value.lockOuts;
   }
 
   /** Why a prop takes no command but `stop`; `undefined` where it isn't locked out. */
   lockedOut(id: string): string | undefined {
-    return this.lockOuts.get(id);
+    return this.#lockOuts.get(id)?.reason ?? (this.#released.has(id) ? undefined : this.#shown.get(id));
   }
 
   /** All that are locked out. */
   get allLockedOut(): string[] {
-    return [...this.lockOuts.keys()];
+    return [...this.#lockOuts.keys()];
   }
 
   /** Tells all that are locked out, at the start. */
   assert(): void {
-    for (const [id, reason] of this.lockOuts) this.options.publish(id, reason);
+    for (const [id, { reason }] of this.#lockOuts) this.#publish(id, reason);
+  }
+
+  /** On a new connection nothing of the one before comes back. */
+  reconnected(): void {
+    this.#echoes = new Map([...this.#lockOuts.keys()].map((id) => [id, 1]));
+  }
+
+  /** Takes what the topic of an id's lock-out says. */
+  heard(id: string, text: string, { retain }: { retain: boolean }): void {
+    if (faultOfId(id) !== undefined) return;
+    if (text === "") {
+      this.#shown.delete(id);
+      const held = this.#lockOuts.get(id);
+      if (held) this.#publish(id, held.reason);
+      return;
+    }
+    const echoes = this.#echoes.get(id) ?? 0;
+    if (!retain && echoes > 0) this.#echoes.set(id, echoes - 1);
+    else if (!retain) this.#released.delete(id);
+    if (this.#shown.size >= MOST_SHOWN && !this.#shown.has(id)) return;
+    this.#shown.set(id, text.slice(0, LONGEST_REASON));
+    this.#adopt(id);
+  }
+
+  /** To be called when the workers are known: whom the topics have locked out of them is so by the file too. */
+  settle(): void {
+    for (const id of this.#shown.keys()) this.#adopt(id);
+  }
+
+  #adopt(id: string): void {
+    const reason = this.lockedOut(id);
+    if (reason === undefined || this.#lockOuts.has(id) || !this.options.isOurs(id)) return;
+    this.options.log.warn(`${id} is locked out (${reason}): its topic says so, and its file doesn't`);
+    void this.lockOut(id, reason);
+  }
+
+  #publish(id: string, reason: string): void {
+    this.#echoes.set(id, (this.#echoes.get(id) ?? 0) + 1);
+    this.options.publish(id, reason);
   }
 
   /** @throws WorkerHostError `not_allowed` where something would change what runs while the show is on */
   refuseDuringShow(what: string): void {
-    if (!this.on) return;
+    if (!this.show) return;
     throw new WorkerHostError("not_allowed", `the show is on, and ${what} has to wait: send "show off" first`);
   }
 
   /** Edits wait from now on, or are taken in. */
-  async setShow(on: boolean): Promise<void> {
-    const was = this.on;
-    this.on = on;
+  async setShow(on: boolean): Promise<NightAnswer> {
+    const was = this.show;
+    this.#kept.set({ ...this.#kept.value, show: on });
     if (was && !on) this.options.onShowOver();
-    await this.#write();
+    return this.#answer();
   }
 
   /**
-   * A prop, or a board, takes no command but `stop` until it is released.
+   * A prop, or a board, takes no command but `stop` until it is released. It is told before that is written, since a
+   * disk may take seconds.
    *
    * @throws WorkerHostError `invalid_id`
    */
-  async lockOut(id: string, reason: string): Promise<void> {
+  async lockOut(id: string, reason: string): Promise<NightAnswer> {
     const fault = faultOfId(id);
     if (fault !== undefined) throw new WorkerHostError("invalid_id", fault);
-    this.lockOuts.set(id, reason);
-    await this.#changed(id, reason);
+    this.#kept.set({ ...this.#kept.value, lockOuts: new Map([...this.#lockOuts, [id, { reason }]]) });
+    this.#released.delete(id);
+    this.options.tell(id, reason);
+    this.#publish(id, reason);
+    return this.#answer();
   }
 
-  /** @throws WorkerHostError `invalid_id` where it isn't locked out */
+  /**
+   * Ends a lock-out, once that is written.
+   *
+   * @throws WorkerHostError `invalid_id` where it isn't locked out, `not_written` where its file can't be written
+   */
   async release(id: string): Promise<void> {
-    if (!this.lockOuts.delete(id)) {
+    const lockOut = this.#lockOuts.get(id);
+    if (lockOut) {
+      if (!(await this.#forget(id, lockOut))) return;
+    } else if (!this.#shown.has(id)) {
       const all = this.allLockedOut.join(", ") || "none is";
       throw new WorkerHostError("invalid_id", `"${id}" is not locked out; ${all}`);
     }
-    await this.#changed(id, undefined);
+    this.#released.add(id);
+    this.options.tell(id, undefined);
+    this.options.publish(id, undefined);
   }
 
-  /** What people see holds over a power cut: it is written first. */
-  async #changed(id: string, reason: string | undefined): Promise<void> {
-    this.options.tell(id, reason);
+  /** Gives whether it did: who locks it out meanwhile wins. */
+  async #forget(id: string, lockOut: LockOut): Promise<boolean> {
+    const isAsked = ({ lockOuts }: Night) => lockOuts.get(id) === lockOut;
     try {
-      await this.#write();
-    } finally {
-      this.options.publish(id, reason);
+      return await this.#kept.replace((night) => (isAsked(night) ? without(night, id) : undefined));
+    } catch (cause) {
+      throw new WorkerHostError("not_written", `${id} stays locked out: ${messageOf(cause)}`, { cause });
     }
   }
 
-  #write(): Promise<void> {
-    const { file } = this.options;
-    return this.#turns.take(() => {
-      const kept: Kept = { show: this.on, lockOuts: Object.fromEntries(this.lockOuts) };
-      return writeJsonFile(file, kept);
-    });
+  /** Fulfils when what holds is written, or can't be. */
+  close(ms: number): Promise<void> {
+    return this.#kept.close(ms);
+  }
+
+  async #answer(): Promise<NightAnswer> {
+    await this.#kept.settled(DISK_MS);
+    const { unsaved } = this.#kept;
+    return unsaved === undefined ? {} : { unsaved };
   }
 }
 
-async function read({ file, log }: ShowNightOptions): Promise<Kept> {
-  const none: Kept = { show: false, lockOuts: {} };
-  try {
-    return (await readJsonFile(file, parse)) ?? none;
-  } catch (error) {
-    log.error(`${file} can't be read (${describeError(error)}): nobody is locked out, and edits are taken in`);
-    return none;
-  }
-}
-
-function parse(value: unknown): Kept {
-  const { show, lockOuts } = (value ?? {}) as Partial<Kept>;
-  if (typeof show !== "boolean" || typeof lockOuts !== "object" || lockOuts === null)
-    throw new Error("it is not what the host wrote");
-  return { show, lockOuts };
+function without({ show, lockOuts }: Night, id: string): Night {
+  return { show, lockOuts: new Map([...lockOuts].filter(([each]) => each !== id)) };
 }

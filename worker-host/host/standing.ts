@@ -145,6 +145,16 @@ export class Standing {
     return [...this.#alone].map((id) => ({ id, availability: this.#boards.stateOf(id) ?? "missing" }));
   }
 
+  /** Whether an id is a prop of this host, or the board of one. */
+  owns(id: string): boolean {
+    const { records } = this.options.supervisor;
+    const runsHere = (each: string | undefined) => {
+      const record = records.get(each ?? "");
+      return record !== undefined && record.state !== "skipped" && !record.elsewhere;
+    };
+    return this.#alone.has(id) || runsHere(id) || runsHere(propOfBoard(id));
+  }
+
   /** Takes in what is on disk. */
   take({ boards }: Plan): void {
     this.#alone = new Set(boards);

@@ -1,12 +1,10 @@
+import { STOP } from "../contract/command.ts";
 import type { CommandDescription } from "../contract/description.ts";
 import { type ErrorCode, WorkerHostError } from "../contract/errors.ts";
 import type { JsonSchema } from "../contract/json-schema.ts";
 import type { CommandSpec, RunningCommand } from "./command-spec.ts";
 import { jsonSchemaOf, publicSchema, type Validated, validate } from "./schema.ts";
 import { checkSpec } from "./spec-check.ts";
-
-/** The action that every worker knows. */
-export const STOP = "stop";
 
 /** One command that a worker knows. */
 export interface CommandEntry {

@@ -1,16 +1,24 @@
 import { coerceText } from "../contract/coerce.ts";
-import { type Command, parseCommand, quote, quoteBytes } from "../contract/command.ts";
+import {
+  ALL_STOP,
+  type Command,
+  type ParsedCommand,
+  parseCommand,
+  quote,
+  quoteBytes,
+  STOP,
+} from "../contract/command.ts";
 import type { CommandDescription } from "../contract/description.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import type { Topics } from "../contract/topics.ts";
 import { Answers, type AnswersOptions } from "./answers.ts";
 import { CommandRuns, RefusedError } from "./command-runs.ts";
 import type { CommandSpec, RunningCommand } from "./command-spec.ts";
-import { assertEnd, type CommandEntry, describeEntry, endOf, STOP } from "./command-table.ts";
+import { assertEnd, type CommandEntry, describeEntry, endOf } from "./command-table.ts";
 import { countCommand } from "./counts.ts";
 import { OnTimes } from "./on-times.ts";
 import { CommandInScope, ownRequest, type Request } from "./request.ts";
-import { type Validated, validate } from "./schema.ts";
+import { type Fault, type Validated, validate } from "./schema.ts";
 import { AbortError, type Scope } from "./scope.ts";
 import type { SeenIds } from "./seen-ids.ts";
 import type { StopPath, StopReason } from "./stopping.ts";
@@ -120,21 +128,29 @@ export class Commands {
       this.#clearing = false;
       return;
     }
-    const { command, refusal } = parseCommand(payload);
+    const { command, refusal, forgiven } = this.#parse(payload);
     if (retain) {
       this.#clearing = true;
       this.options.publish(topic, "", { qos: 1, retain: true });
       this.options.warn(`retained command refused: ${quoteBytes(payload)}; publish commands without the retain flag`);
       if (command === undefined || !this.options.urgent.has(command.action)) return;
     }
+    if (forgiven !== undefined) this.options.warn(`${command.action} obeyed, though ${forgiven}`);
     if (refusal !== undefined) this.options.warn(refusal);
     else this.#dispatch(this.#requestOf(command, message), "command");
+  }
+
+  /** What has no all-stop of its own takes it for `stop`. */
+  #parse(payload: Uint8Array): ParsedCommand {
+    const parsed = parseCommand(payload);
+    if (parsed.command?.action === ALL_STOP && !this.#known.has(ALL_STOP)) parsed.command.action = STOP;
+    return parsed;
   }
 
   /** Takes a message from the topic of all props: `stop`, and what is marked `broadcast`. */
   receiveBroadcast(message: Message): void {
     if (message.retain) return;
-    const { command } = parseCommand(message.payload);
+    const { command } = this.#parse(message.payload);
     const wanted = command?.action === STOP || this.#known.get(command?.action ?? "")?.spec.broadcast === true;
     if (command && wanted) this.#dispatch(this.#requestOf(command, message), "broadcast");
   }
@@ -167,7 +183,10 @@ export class Commands {
   /** What is wrong with its arguments keeps nothing from being stopped. */
   #callStop(stop: Known, scope: Scope, reason: StopReason, command: Command): unknown {
     const call = ({ value, faults }: Validated<unknown>) => {
-      if (faults) this.options.warn(`${STOP}: ${faults.map(({ text }) => text).join("; ")}; it is obeyed without them`);
+      if (faults && command.args !== undefined) {
+        this.options.warn(`${STOP} obeyed without its args: ${faults.map(({ text }) => text).join("; ")}`);
+        return this.#callStop(stop, scope, reason, { ...command, args: undefined });
+      }
       return stop.handler(value, new CommandInScope(scope, command, value, reason));
     };
     const checked = this.#check(command, stop);
@@ -181,6 +200,7 @@ export class Commands {
       command: replyTo === undefined ? command : { ...command, replyTo },
       receivedAt: this.options.now(),
       ...(correlationData ? { correlationData } : {}),
+      ...(this.options.urgent.has(command.action) ? { must: true } : {}),
     };
   }
 
@@ -188,9 +208,13 @@ export class Commands {
     const { action, expiresAt, replyTo } = request.command;
     const { topics, stop, urgent } = this.options;
     if (replyTo !== undefined && !topics.isReply(replyTo)) {
-      const expected = topics.reply("<id>", "<name>");
-      this.options.warn(`${quote(action)} refused: a reply can't go to ${quote(replyTo)}; expected ${expected}`);
-      return;
+      const fault = `a reply can't go to ${quote(replyTo)}; expected ${topics.reply("<id>", "<name>")}`;
+      if (!urgent.has(action)) {
+        this.options.warn(`${quote(action)} refused: ${fault}`);
+        return;
+      }
+      this.options.warn(`${action} obeyed without a reply: ${fault}`);
+      delete request.command.replyTo;
     }
     // A sender's clock may be wrong.
     if (expiresAt !== undefined && expiresAt < request.receivedAt && !urgent.has(action)) {
@@ -232,6 +256,10 @@ export class Commands {
   }
 
   #admitChecked(request: Request, known: Known, { value, faults }: Validated<unknown>): void {
+    if (request.must && faults) {
+      this.#withoutArgs(request, known, faults);
+      return;
+    }
     const refusal = request.must ? undefined : known.runs.refusal;
     const fault = faults ? faults.map(({ text }) => text).join("; ") : refusal;
     const name = this.#known.has(known.action) ? known.action : quote(known.action);
@@ -244,6 +272,14 @@ export class Commands {
     const { id } = request.command;
     if (id !== undefined) this.options.seen.take(id);
     this.#run(request, known, value);
+  }
+
+  /** Runs a stop whose args don't fit. */
+  #withoutArgs(request: Request, known: Known, faults: Fault[]): void {
+    const { command } = request;
+    this.options.warn(`${known.action} obeyed without its args: ${faults.map(({ text }) => text).join("; ")}`);
+    if (command.args === undefined) this.#run(request, known, undefined);
+    else this.#admit({ ...request, command: { ...command, args: undefined } }, known);
   }
 
   /** Ends what a command has had on for as long as it may be. */

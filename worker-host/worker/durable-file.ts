@@ -11,14 +11,15 @@ const TEMPORARY = ".tmp";
  * unsynced, takes a half-written file on a full disk for whole, and hooks into the process's signals.
  *
  * @param prepare gives it the owner and the mode that it is to have; until then it is its writer's alone
- * @param confirm called right before the new one takes the name; where it throws, the old one stays
+ * @param isWanted asked last of all: where it says no, or throws, the old file stays
+ * @returns whether the new file has taken the name
  */
 export async function writeDurably(
   path: string,
   text: string,
   prepare?: (file: FileHandle) => Promise<void>,
-  confirm?: () => Promise<void>,
-): Promise<void> {
+  isWanted: () => boolean | Promise<boolean> = () => true,
+): Promise<boolean> {
   const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}${TEMPORARY}`);
   try {
     const file = await open(temporary, "wx", prepare ? 0o600 : 0o666);
@@ -29,7 +30,10 @@ export async function writeDurably(
     } finally {
       await file.close();
     }
-    await confirm?.();
+    if (!(await isWanted())) {
+      await rm(temporary, { force: true });
+      return false;
+    }
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
@@ -41,6 +45,7 @@ export async function writeDurably(
   } finally {
     await folder.close();
   }
+  return true;
 }
 
 /** Whether `name` is that of a file that somebody began to write as `path`, and never ended. */

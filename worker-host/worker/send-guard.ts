@@ -1,4 +1,4 @@
-import { STOP } from "./command-table.ts";
+import { ALL_STOP, STOP } from "../contract/command.ts";
 import type { Peers } from "./peers.ts";
 import { AbortError, type Scope } from "./scope.ts";
 import type { Standstill } from "./scope-owner.ts";
@@ -35,7 +35,7 @@ export class SendGuard {
 
   /** Whether a command stops something: it may always be sent. */
   isStop(target: string, action: string): boolean {
-    return action === STOP || (target === this.options.hostName && action === "all_stop");
+    return action === STOP || (target === this.options.hostName && action === ALL_STOP);
   }
 
   /**

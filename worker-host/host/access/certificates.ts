@@ -99,6 +99,6 @@ async function pemOf({ privateKey }: KeyPair): Promise<string> {
   return x509.PemConverter.encode(await webcrypto.subtle.exportKey("pkcs8", privateKey), "PRIVATE KEY");
 }
 
-function write(file: string, pem: string, mode: number): Promise<void> {
-  return writeDurably(file, `${pem.trim()}\n`, (handle) => handle.chmod(mode));
+async function write(file: string, pem: string, mode: number): Promise<void> {
+  await writeDurably(file, `${pem.trim()}\n`, (handle) => handle.chmod(mode));
 }

@@ -271,7 +271,8 @@ void HalloweenProp::take(Letter& letter) {
     return;
   }
   Command command;
-  const Refusal refusal = parseCommand(letter.payload, letter.length, command);
+  Refusal forgiven;
+  const Refusal refusal = parseCommand(letter.payload, letter.length, command, forgiven);
   if (refusal != Refusal::None) {
     if (letter.kind != Letter::Kind::Retained || letter.length > 0) warn("%s", wordsFor(refusal));
     return;
@@ -280,15 +281,19 @@ void HalloweenProp::take(Letter& letter) {
   char action[64];
   command.action.copyTo(action, sizeof action);
   const char* why = nullptr;
-  const bool isStop = command.action.is("stop");
+  const bool isStop = command.stops();
+  if (forgiven != Refusal::None) warn("%s obeyed, though %s", action, faultIn(forgiven));
   if (letter.kind == Letter::Kind::Retained && !isStop) {
     warn("retained command refused: \"%s\"; publish commands without the retain flag", action);
     return;
   }
   if (!command.replyTo.empty() && !wire_.isReplyTopic(command.replyTo)) {
-    warn("\"%s\" refused: a reply goes to %s/<id>/reply/<name> only", action, wire_.prefix());
+    if (!isStop) {
+      warn("\"%s\" refused: a reply goes to %s/<id>/reply/<name> only", action, wire_.prefix());
+      return;
+    }
+    warn("%s obeyed without a reply: a reply goes to %s/<id>/reply/<name> only", action, wire_.prefix());
     command.replyTo = Text{};
-    if (!isStop) return;
   }
   if (isStop) {
     stop();

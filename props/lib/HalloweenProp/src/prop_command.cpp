@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 namespace prop {
 
@@ -83,7 +84,48 @@ bool isGiven(Text value) { return !value.empty() && !value.is("null"); }
 /// Reads the escapes of a JSON text where it stands: in the buffer that parseCommand was given to write to.
 Text readInPlace(Text value) { return readJsonText(value, const_cast<char*>(value.at + 1)); }
 
-Refusal parseJson(Text text, Command& command) {
+/// In place of a word that a person, or the command line, means a stop by: `Stop`, `ALL-STOP`, `"stop!"`.
+Text spelledOut(Text word) {
+  const char* at = word.at;
+  const char* end = at + word.length;
+  const auto starts = [&](const char* letters) {
+    const size_t length = strlen(letters);
+    if (static_cast<size_t>(end - at) < length || strncasecmp(at, letters, length) != 0) return false;
+    at += length;
+    return true;
+  };
+  if (at < end && (*at == '"' || *at == '\'')) ++at;
+  const bool all = starts("all");
+  if (all && at < end && (*at == '-' || *at == '_')) ++at;
+  if (!starts("stop")) return word;
+  while (at < end && strchr("!.\"'", *at) != nullptr && *at != '\0') ++at;
+  if (at < end) return word;
+  return all ? Text{"all_stop", 8} : Text{"stop", 4};
+}
+
+/// What is wrong with the fields beside the action and its args; what is right goes into the command.
+Refusal readRest(Text id, Text replyTo, Text expiresAt, Command& command) {
+  Refusal fault = Refusal::None;
+  // A board has no clock to hold it against; what is none is refused all the same.
+  if (isGiven(expiresAt) && (!isJsonNumber(expiresAt) || !isfinite(readJsonNumber(expiresAt)))) {
+    fault = Refusal::ExpiresAt;
+  }
+  if (isGiven(replyTo)) {
+    if (isJsonText(replyTo)) command.replyTo = readInPlace(replyTo);
+    else fault = Refusal::ReplyTo;
+  }
+  if (isGiven(id)) {
+    if (isJsonText(id)) command.id = readInPlace(id);
+    else fault = Refusal::Id;
+    if (utf16Length(command.id) > MAX_COMMAND_ID_CHARS) {
+      command.id = Text{};
+      fault = Refusal::LongId;
+    }
+  }
+  return fault;
+}
+
+Refusal parseJson(Text text, Command& command, Refusal& forgiven) {
   switch (checkJson(text)) {
     case JsonFault::NotJson:
       return Refusal::NotJson;
@@ -105,19 +147,10 @@ Refusal parseJson(Text text, Command& command) {
   if (!isJsonText(action)) return Refusal::Action;
   command.action = trimmed(readInPlace(action));
   if (!isOneWord(command.action)) return Refusal::Action;
-  if (isGiven(id)) {
-    if (!isJsonText(id)) return Refusal::Id;
-    command.id = readInPlace(id);
-    if (utf16Length(command.id) > MAX_COMMAND_ID_CHARS) return Refusal::LongId;
-  }
-  if (isGiven(replyTo)) {
-    if (!isJsonText(replyTo)) return Refusal::ReplyTo;
-    command.replyTo = readInPlace(replyTo);
-  }
-  // A board has no clock to hold it against; what is none is refused all the same.
-  if (isGiven(expiresAt) && (!isJsonNumber(expiresAt) || !isfinite(readJsonNumber(expiresAt)))) {
-    return Refusal::ExpiresAt;
-  }
+  command.action = spelledOut(command.action);
+  const Refusal fault = readRest(id, replyTo, expiresAt, command);
+  if (fault != Refusal::None && !command.stops()) return fault;
+  forgiven = fault;
   if (isGiven(args)) {
     command.kind = ArgsKind::Json;
     command.args = args;
@@ -141,18 +174,23 @@ Text takeWord(Text& text) {
   return word;
 }
 
-Refusal parseCommand(char* payload, size_t length, Command& command) {
+Refusal parseCommand(char* payload, size_t length, Command& command, Refusal& forgiven) {
   command = Command{};
+  forgiven = Refusal::None;
   if (length > MAX_COMMAND_BYTES) return Refusal::TooLong;
   if (!isUtf8(Text{payload, length})) return Refusal::NotUtf8;
   Text text = trimmed(Text{payload, length});
   if (text.empty()) return Refusal::Empty;
-  if (text.at[0] == '{') return parseJson(text, command);
-  command.action = takeWord(text);
+  if (text.at[0] == '{') return parseJson(text, command, forgiven);
+  command.action = spelledOut(takeWord(text));
   command.args = text;
   command.kind = text.empty() ? ArgsKind::None : ArgsKind::Text;
   return Refusal::None;
 }
+
+#define REFUSED "command refused: "
+
+const char* faultIn(Refusal refusal) { return wordsFor(refusal) + sizeof REFUSED - 1; }
 
 const char* wordsFor(Refusal refusal) {
   switch (refusal) {
@@ -173,13 +211,13 @@ const char* wordsFor(Refusal refusal) {
     case Refusal::Action:
       return "command refused: \"action\": expected one word, such as \"ping\"; what follows it goes into \"args\"";
     case Refusal::Id:
-      return "command refused: \"id\": expected a text";
+      return REFUSED "\"id\": expected a text";
     case Refusal::LongId:
-      return "command refused: \"id\": expected 128 characters at most";
+      return REFUSED "\"id\": expected 128 characters at most";
     case Refusal::ReplyTo:
-      return "command refused: \"reply_to\": expected a topic";
+      return REFUSED "\"reply_to\": expected a topic";
     case Refusal::ExpiresAt:
-      return "command refused: \"expires_at\": expected ms since 1970";
+      return REFUSED "\"expires_at\": expected ms since 1970";
   }
   return "command refused";
 }

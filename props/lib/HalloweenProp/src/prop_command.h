@@ -21,6 +21,8 @@ struct Command {
   Text args;
   Text id;
   Text replyTo;
+  /// Whether it is `stop`, or `all_stop`, which stops a board just so.
+  bool stops() const { return action.is("stop") || action.is("all_stop"); }
 };
 
 enum class Refusal : uint8_t {
@@ -38,11 +40,21 @@ enum class Refusal : uint8_t {
   ExpiresAt,
 };
 
-/// Reads a command, and writes over the buffer in doing so. Whatever the bytes, it reads none beyond them.
-Refusal parseCommand(char* payload, size_t length, Command& command);
+/// Reads a command, and writes over the buffer in doing so. Whatever the bytes, it reads none beyond them. A stop is one
+/// however it is spelled, and forgives what it doesn't need: `forgiven` is what was wrong with it.
+Refusal parseCommand(char* payload, size_t length, Command& command, Refusal& forgiven);
+
+/// As above, for whoever doesn't tell what was forgiven.
+inline Refusal parseCommand(char* payload, size_t length, Command& command) {
+  Refusal forgiven;
+  return parseCommand(payload, length, command, forgiven);
+}
 
 /// Why there is no command, in words for its sender.
 const char* wordsFor(Refusal refusal);
+
+/// What is wrong with a field beside the action: the words above without "command refused: ".
+const char* faultIn(Refusal refusal);
 
 /// Takes off the spaces around a text, in the sense of JavaScript's trim().
 Text trimmed(Text text);

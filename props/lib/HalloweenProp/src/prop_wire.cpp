@@ -215,7 +215,7 @@ bool Wire::isStop(Text payload) {
   if (payload.length > sizeof scratch_ || payload.empty()) return false;
   memcpy(scratch_, payload.at, payload.length);
   Command command;
-  return parseCommand(scratch_, payload.length, command) == Refusal::None && command.action.is("stop");
+  return parseCommand(scratch_, payload.length, command) == Refusal::None && command.stops();
 }
 
 bool Wire::publish(const char* rest, Text payload, int qos, bool retain) {

@@ -65,7 +65,7 @@ void obey(const char* text, bool isForAll) {
   } else if (sscanf(text, "%15s %lf", action, &ms) == 1 && strchr(text, ' ') != nullptr) {
     ms = 0;
   }
-  if (strcmp(action, "stop") == 0) stop();
+  if (strcasecmp(action, "stop") == 0) stop();
   else if (isForAll) return;
   else if (strcmp(action, "ping") == 0) pongs = true;
   else if (strcmp(action, "start") == 0 && ms >= LEAST_MS && ms <= MOST_MS) startMs = static_cast<uint32_t>(ms);
