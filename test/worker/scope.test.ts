@@ -1,9 +1,10 @@
 import { pino } from "pino";
 import { describe, expect, test } from "vitest";
 import { WorkerHostError } from "../../worker-host/contract/errors.ts";
+import { AbortError } from "../../worker-host/worker/abort-error.ts";
 import type { Clock } from "../../worker-host/worker/clock.ts";
 import { every } from "../../worker-host/worker/every.ts";
-import { AbortError, Scope } from "../../worker-host/worker/scope.ts";
+import { Scope } from "../../worker-host/worker/scope.ts";
 import type { ScopeOwner } from "../../worker-host/worker/scope-owner.ts";
 
 /** Lets all promises that can settle do so. */

@@ -1,5 +1,6 @@
 import { mkdirSync } from "node:fs";
 import type { Logger } from "pino";
+import { AbortError } from "./abort-error.ts";
 import { CallError } from "./calls.ts";
 import type { CommandSpec, RunningCommand } from "./command-spec.ts";
 import { assertAction, entryOf } from "./command-table.ts";
@@ -9,7 +10,7 @@ import { every } from "./every.ts";
 import { type ExecOptions, type ExecResult, execIn } from "./exec.ts";
 import { assertCommand, Messenger } from "./messenger.ts";
 import type { InferOutput, Schema } from "./schema.ts";
-import { AbortError, type Task } from "./scope.ts";
+import type { Task } from "./scope.ts";
 import type { Store } from "./store.ts";
 import { unlessEnded } from "./unless-ended.ts";
 import type { SafeOptions } from "./wire.ts";

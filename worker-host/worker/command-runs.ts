@@ -1,5 +1,6 @@
+import { AbortError } from "./abort-error.ts";
 import type { CommandSpec } from "./command-spec.ts";
-import { AbortError, type Scope } from "./scope.ts";
+import type { Scope } from "./scope.ts";
 import { timer } from "./timer.ts";
 
 /** How many of one command run at once, where its spec says nothing. */

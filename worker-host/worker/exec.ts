@@ -3,8 +3,9 @@ import { existsSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { StringDecoder } from "node:string_decoder";
 import { WorkerHostError } from "../contract/errors.ts";
+import { AbortError } from "./abort-error.ts";
 import { killGroup } from "./kill-group.ts";
-import { AbortError, type Scope } from "./scope.ts";
+import type { Scope } from "./scope.ts";
 
 export interface ExecOptions {
   /** The folder that it runs in; the worker's if not given. */

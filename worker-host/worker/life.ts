@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import { WorkerHostError } from "../contract/errors.ts";
+import { AbortError } from "./abort-error.ts";
 import { beginDisarmed } from "./arming.ts";
 import type { BaseWorker } from "./base-worker.ts";
 import { within } from "./clock.ts";
@@ -17,7 +18,7 @@ import { locate } from "./locate.ts";
 import { Loop } from "./loop.ts";
 import type { About, ConfigSpec, StartOptions, WorkerSpec } from "./messages.ts";
 import { type LifeParts, reclaim } from "./reclaim.ts";
-import { AbortError, Scope } from "./scope.ts";
+import { Scope } from "./scope.ts";
 import type { ScopeOwner } from "./scope-owner.ts";
 import { STOP_TIMEOUT_MS, STOPPED_BY, Stopping, type StopReason, stopTimeoutOf } from "./stopping.ts";
 import { Store } from "./store.ts";

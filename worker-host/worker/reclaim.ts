@@ -1,8 +1,9 @@
 import type { Topics } from "../contract/topics.ts";
+import { AbortError } from "./abort-error.ts";
 import type { BaseWorker } from "./base-worker.ts";
 import { type Clock, within } from "./clock.ts";
 import type { Description } from "./description.ts";
-import { AbortError, type Scope } from "./scope.ts";
+import type { Scope } from "./scope.ts";
 import type { ScopeOwner } from "./scope-owner.ts";
 import type { Stopping } from "./stopping.ts";
 import type { Store } from "./store.ts";

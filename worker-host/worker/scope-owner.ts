@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { AbortError } from "./scope.ts";
+import type { AbortError } from "./abort-error.ts";
 
 /** What keeps a worker from moving. */
 export interface Standstill {

@@ -1,12 +1,8 @@
 import { AsyncLocalStorage } from "node:async_hooks";
+import { AbortError } from "./abort-error.ts";
 import type { Clock } from "./clock.ts";
 import { assertDelay } from "./delay.ts";
 import type { ScopeOwner } from "./scope-owner.ts";
-
-/** Rejects what was waiting in a scope when it ended; named as Node names it, so that `error.name` can tell. */
-export class AbortError extends Error {
-  override readonly name = "AbortError";
-}
 
 /**
  * What a scope is. A `command` and a `run`, which is any other call of a handler, end with every stop. So does a `task`

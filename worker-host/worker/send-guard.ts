@@ -1,6 +1,7 @@
 import { ALL_STOP, STOP } from "../contract/command.ts";
+import { AbortError } from "./abort-error.ts";
 import type { Peers } from "./peers.ts";
-import { AbortError, type Scope } from "./scope.ts";
+import type { Scope } from "./scope.ts";
 import type { Standstill } from "./scope-owner.ts";
 
 export interface SendGuardOptions {

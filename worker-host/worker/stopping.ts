@@ -1,7 +1,8 @@
 import { type Command, quote } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
+import type { AbortError } from "./abort-error.ts";
 import { type Clock, within } from "./clock.ts";
-import { type AbortError, Scope } from "./scope.ts";
+import { Scope } from "./scope.ts";
 import type { ScopeOwner } from "./scope-owner.ts";
 
 /** Why a worker is to stop what it does, as `do_stop` finds it in `command.reason`. */
