@@ -1,6 +1,8 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: that is how a config names a variable
+import { join } from "node:path";
 import { expect, test } from "vitest";
-import { parseConfigText } from "../worker-host/host/config-file.ts";
+import { parseConfigText, readConfigFile } from "../worker-host/host/config-file.ts";
+import { makeFolder } from "./harness/folder.ts";
 
 const DEEP = `{"a": ${"[".repeat(30_000)}1${"]".repeat(30_000)}}`;
 
@@ -41,4 +43,23 @@ test("a value in double braces, which YAML takes for a key, is a warning with it
   expect(parseConfigText("c.yaml", "a: {{ fog }}\n", {}).warnings).toEqual([
     "c.yaml:1:5: a list or map as a key is taken as a text: put it in quotes",
   ]);
+});
+
+test("a longer file than a person writes is refused with its size, before it is parsed", () => {
+  const folder = makeFolder({ "config.yaml": `a: [${"1, ".repeat(800_000)}]\n` });
+  const path = join(folder, "config.yaml");
+  const began = performance.now();
+  const { config, fault } = readConfigFile(path, { env: {}, show: () => "config.yaml" });
+  expect({ config, fault }).toEqual({
+    config: {},
+    fault: "config.yaml: it has 2400006 bytes: expected 65536 at most",
+  });
+  expect(performance.now() - began).toBeLessThan(1_000);
+});
+
+test("a variable without an end costs no time", () => {
+  const began = performance.now();
+  const text = "${A:-".repeat(12_000);
+  expect(parseConfigText("config.yaml", `a: "${text}"`, {}).config).toEqual({ a: text });
+  expect(performance.now() - began).toBeLessThan(1_000);
 });

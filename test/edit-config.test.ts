@@ -421,3 +421,14 @@ describe("writing", () => {
     });
   });
 });
+
+test("a long list is changed, and what would be too long is refused before any work", () => {
+  const list = (first: number) => Array.from({ length: 5_000 }, (_, i) => first + i);
+  const text = `a: 1\nl:\n${list(1000)
+    .map((n) => `  - ${n}\n`)
+    .join("")}`;
+  expect(editConfigText("config.yaml", text, [], { l: [1] })).toBe("a: 1\nl:\n  - 1\n");
+  expect(() => editConfigText("config.yaml", text, [], { m: list(10_000) })).toThrow(
+    /^config\.yaml: it has \d+ bytes: expected 65536 at most, with what is to be written$/,
+  );
+});

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: TypeScript has it in tsconfig.json, and workers have templates
 import { expect, test } from "vitest";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";

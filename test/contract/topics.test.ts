@@ -323,3 +323,10 @@ describe("Topics", () => {
     }
   });
 });
+
+test("a long id is refused in no time, and shown short", () => {
+  const began = performance.now();
+  const fault = faultOfId(`lock_out a${"_".repeat(60_000)}b! why`);
+  expect(performance.now() - began).toBeLessThan(1_000);
+  expect(fault?.length).toBeLessThan(1_000);
+});

@@ -38,7 +38,8 @@ const RESERVED_IDS: ReadonlySet<string> = new Set([HOST_NAME, "broadcast", "cli"
 /** Why `id` can't be a prop's or a builtin's id under the host `hostName`, in words; `undefined` where it can. */
 export function faultOfId(id: string, hostName = HOST_NAME): string | undefined {
   if (!ID.test(id)) {
-    return `"${id}" can't be an id: write it with letters, digits, "_" and "-" only, 200 at most, such as "${suggestId(id)}"`;
+    const shown = id.length > 400 ? `${id.slice(0, 57)}…` : id;
+    return `"${shown}" can't be an id: write it with letters, digits, "_" and "-" only, 200 at most, such as "${suggestId(id)}"`;
   }
   const reserved = new Set([...RESERVED_IDS, hostName]);
   if (reserved.has(id)) {
@@ -72,6 +73,8 @@ export function faultOfName(name: string): string | undefined {
 function suggestId(text: string): string {
   return (
     text
+      // A pattern for the "_" at the end looks at each run of them anew from each of its letters.
+      .slice(0, 400)
       .replaceAll(/[^A-Za-z0-9_-]+/g, "_")
       .replaceAll(/^_+|_+$/g, "")
       .slice(0, 200) || "my_prop"

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type TransformFailure, transformSync } from "esbuild";
 import { isCollection, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, visit } from "yaml";
@@ -25,6 +25,9 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /** `${NAME}`, `${NAME:-default}`, and `$${…}` for a dollar that stays. */
 const VARIABLE = /\$?\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g;
+
+/** A longer file is no config of a person's, and each look at any worker would parse it anew. */
+export const LONGEST_CONFIG = 64 * 1024;
 
 const EXTENSIONS = ["json", "yaml", "yml"];
 
@@ -89,10 +92,16 @@ export function linesBelow(lines: Readonly<Record<string, number>>, keys: readon
 
 function read(path: string, name: string): { text: string; fault?: string } {
   try {
-    return { text: readFileSync(path, "utf8") };
+    const { size } = statSync(path);
+    return size > LONGEST_CONFIG ? { text: "", fault: tooLong(name, size) } : { text: readFileSync(path, "utf8") };
   } catch (error) {
     return { text: "", fault: `${name}: can't be read (${(error as Error).message})` };
   }
+}
+
+/** Says that a config file is too long. */
+export function tooLong(name: string, bytes: number): string {
+  return `${name}: it has ${bytes} bytes: expected ${LONGEST_CONFIG} at most`;
 }
 
 /** The line of each key and list item; YAML's parser reads JSON too. */
@@ -120,6 +129,7 @@ function linesOf(text: string): Record<string, number> {
 
 /** Parses JSON or YAML, by the name's extension, and puts in the environment's values. Never throws. */
 export function parseConfigText(name: string, text: string, env: Environment): ParsedConfig {
+  if (text.length > LONGEST_CONFIG) return { config: {}, fault: tooLong(name, text.length), warnings: [] };
   const source = text.replace(/^\uFEFF/, "");
   const deep = tooDeepAt(source);
   if (deep !== undefined) return { config: {}, fault: `${name}:${deep}: ${TOO_DEEP}`, warnings: [] };
@@ -204,15 +214,22 @@ function substitute(value: unknown, env: Environment, name: string, warnings: st
 
 function substituteText(text: string, env: Environment, name: string, warnings: string[]): string | undefined {
   let unset = false;
-  const replaced = text.replace(VARIABLE, (match: string, variable: string, fallback: string | undefined) => {
-    if (match.startsWith("$$")) return match.slice(1);
-    // As in a shell, ":-" stands in for an empty variable too.
-    const given = Object.hasOwn(env, variable) ? env[variable] : undefined;
-    const found = fallback === undefined ? given : given || fallback;
-    if (found !== undefined) return found;
-    unset = true;
-    warnings.push(`${name}: \${${variable}} is not set in the environment: set it, or write \${${variable}:-default}`);
-    return "";
-  });
-  return unset && replaced === "" ? undefined : replaced;
+  // Past the last "}", the pattern would look for one from each "${".
+  const end = text.lastIndexOf("}") + 1;
+  const replaced = text
+    .slice(0, end)
+    .replace(VARIABLE, (match: string, variable: string, fallback: string | undefined) => {
+      if (match.startsWith("$$")) return match.slice(1);
+      // As in a shell, ":-" stands in for an empty variable too.
+      const given = Object.hasOwn(env, variable) ? env[variable] : undefined;
+      const found = fallback === undefined ? given : given || fallback;
+      if (found !== undefined) return found;
+      unset = true;
+      warnings.push(
+        `${name}: \${${variable}} is not set in the environment: set it, or write \${${variable}:-default}`,
+      );
+      return "";
+    });
+  const whole = replaced + text.slice(end);
+  return unset && whole === "" ? undefined : whole;
 }

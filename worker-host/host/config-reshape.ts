@@ -37,11 +37,21 @@ class Reshaper {
   readonly #document: Document;
   readonly #source: string;
   #left: number;
+  /** What has none, as most documents, need not be searched for them at each change. */
+  readonly #hasAliases: boolean;
 
   constructor(document: Document, source: string, most: number) {
     this.#document = document;
     this.#source = source;
     this.#left = most;
+    let found = false;
+    visit(document, {
+      Alias: () => {
+        found = true;
+        return visit.BREAK;
+      },
+    });
+    this.#hasAliases = found;
   }
 
   /** @param trail the map, and all that it is in */
@@ -126,6 +136,11 @@ class Reshaper {
   #act(trail: Node[], old: unknown, change: () => void): void {
     if (this.#left === 0) return;
     this.#left--;
+    if (this.#hasAliases) this.#keepAliases(trail, old);
+    change();
+  }
+
+  #keepAliases(trail: Node[], old: unknown): void {
     const touched = new Set<unknown>(trail);
     if (isNode(old)) visit(old, { Node: (_, node) => void touched.add(node) });
     const aliases = new Map<unknown, Node>();
@@ -137,7 +152,6 @@ class Reshaper {
       },
     });
     visit(this.#document, { Alias: (_, alias) => aliases.get(alias) });
-    change();
   }
 
   #create(value: unknown, flow: boolean | undefined): Node {

@@ -7,7 +7,7 @@ import { WorkerHostError } from "../contract/errors.ts";
 import { writeDurably } from "../worker/durable-file.ts";
 import { unlessMissing } from "../worker/unless-missing.ts";
 import { tooDeepAt } from "./config-depth.ts";
-import { parseConfigText, type Values } from "./config-file.ts";
+import { LONGEST_CONFIG, parseConfigText, tooLong, type Values } from "./config-file.ts";
 import { meaningOf, rewriteText } from "./config-text.ts";
 
 /** Where a worker's config stands. */
@@ -58,7 +58,10 @@ export function editConfigText(name: string, text: string, at: readonly string[]
   const [mark, source] = text.startsWith("\uFEFF") ? ["\uFEFF", text.slice(1)] : ["", text];
   const root = meaningOf(source, json) as Values;
   const old = valuesAt(root, at, name, source);
-  const merged = mergePatch(old, carried(patch, name, []) as Values);
+  const given = carried(patch, name, []) as Values;
+  const letters = text.length + JSON.stringify(given).length;
+  if (letters > LONGEST_CONFIG) throw refused(`${tooLong(name, letters)}, with what is to be written`);
+  const merged = mergePatch(old, given);
   if (isDeepStrictEqual(old, merged)) return text;
   const next = withValuesAt(root, at, merged);
   const edited = rewritten(source, json, next);
