@@ -7,7 +7,7 @@ import { makeFolder, workerSource } from "./harness/folder.ts";
 import { startHost } from "./harness/host.ts";
 
 const COUNTER = workerSource(
-  "n = 0; do_fire() { this.telemetry('fired', ++this.n); } do_die() { process.kill(process.pid, 'SIGSEGV'); }",
+  "n = 0; do_fire() { this.telemetry('fired', ++this.n); } do_die() { process.getBuiltinModule('node:child_process').spawn('kill', ['-SEGV', '' + process.pid]); }",
 );
 
 async function start(config: Record<string, string> = {}) {

@@ -15,7 +15,7 @@ const BUSY = workerSource(`
   do_ping() { this.telemetry("pong", process.pid); }
   do_bad() { throw new Error("out of fog"); }
   async do_slow() { await this.sleep(30); this.telemetry("pong", "slow"); }
-  do_die() { process.kill(process.pid, "SIGKILL"); }
+  do_die() { process.getBuiltinModule("node:child_process").execFileSync("kill", ["-KILL", "" + process.pid]); }
   do_hang() { for (;;); }
 `);
 

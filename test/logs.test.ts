@@ -18,7 +18,7 @@ const TALKER = workerSource(`
   do_say(text: string) { this.log.warn(text); console.log("and", text); this.telemetry("said", 1); }
   do_long() { this.log.info("x".repeat(100_000)); this.telemetry("said", 1); }
   do_hang() { this.log.info("before one"); this.log.info("before two"); for (;;); }
-  do_die() { this.log.info("before the end"); process.kill(process.pid, "SIGKILL"); }
+  do_die() { this.log.info("before the end"); process.getBuiltinModule("node:child_process").execFileSync("kill", ["-KILL", "" + process.pid]); }
 `);
 
 function folderOf(host: TestHost): string {

@@ -166,6 +166,13 @@ export const SETTINGS = [
     description: "What the workers' process may take, and one of a worker's own whose config says nothing",
   },
   {
+    key: "max_processes",
+    env: "WORKER_MAX_PROCESSES",
+    flag: "--max-processes <count>",
+    fallback: "16",
+    description: "How many processes workers may have besides the shared one; a worker that needs one more is `failed`",
+  },
+  {
     key: "stall_warn_ms",
     env: "WORKER_STALL_WARN_MS",
     flag: "--stall-warn-ms <ms>",

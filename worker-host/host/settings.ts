@@ -34,6 +34,8 @@ export interface Settings {
   selectBuiltins: Selection;
   selectProps: Selection;
   limits: Limits;
+  /** How many processes workers may have besides the shared one. */
+  maxProcesses: number;
   intensity: Intensity;
   /** 0: nobody is watched. */
   operatorTimeoutMs: number;
@@ -82,6 +84,7 @@ export function resolveSettings(sources: SettingsSources): Settings {
     },
     selectBuiltins: selectionOf(given, "builtins"),
     selectProps: selectionOf(given, "props"),
+    maxProcesses: numberOf(given, "max_processes", 1),
     limits: {
       maxMemoryMb: numberOf(given, "max_memory_mb", 100),
       stallWarnMs: numberOf(given, "stall_warn_ms", 300),

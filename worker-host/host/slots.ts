@@ -21,6 +21,8 @@ export interface SlotsOptions {
   /** How a path is shown to people. */
   show: (path: string) => string;
   limits: Limits;
+  /** How many processes there may be besides the shared one. */
+  maxProcesses: number;
   counts: HostCounts;
   /** A folder for what processes note of themselves. */
   scratch: string;
@@ -84,12 +86,13 @@ export class Slots {
     return [...(shared.length === 0 ? [] : [{ bytes: shared.reduce((sum, bytes) => sum + bytes) }]), ...own];
   }
 
-  /** Where a worker is to run. */
-  of({ planned: { id, isolation, maxMemoryMb }, secluded }: WorkerRecord): RunnerSlot {
+  /** Where a worker is to run; `undefined` where it needs a process of its own, and there are as many as there may be. */
+  of({ planned: { id, isolation, maxMemoryMb }, secluded }: WorkerRecord): RunnerSlot | undefined {
     if (isolation === "shared" && !secluded) return this.#moved.get(id) ?? this.shared;
     const limits = { ...this.options.limits, ...(maxMemoryMb === undefined ? {} : { maxMemoryMb }) };
     const own = this.#own.get(id);
     if (own?.limits?.maxMemoryMb === limits.maxMemoryMb) return own;
+    if (!own && !this.#hasRoom()) return undefined;
     const slot = this.#create(limits, id);
     this.#own.set(id, slot);
     return slot;
@@ -125,8 +128,13 @@ export class Slots {
     for (const slot of this.#all) slot.kill();
   }
 
+  #hasRoom(): boolean {
+    return this.#own.size + new Set(this.#moved.values()).size < this.options.maxProcesses;
+  }
+
   /** A place for half of the workers of another. */
-  #divide(ids: string[]): RunnerSlot {
+  #divide(ids: string[]): RunnerSlot | undefined {
+    if (!this.#hasRoom()) return undefined;
     const slot = this.#create(this.options.limits);
     for (const id of ids) this.#moved.set(id, slot);
     this.options.onMoved(ids, slot);

@@ -143,6 +143,11 @@ export class Supervisor {
     // Two connections must not share an id: it starts over there when it has ended here.
     if (record.slot && record.slot !== slot) await this.halt(record);
     if (!record.bundle || this.#stopping || (await this.#isElsewhere(record))) return;
+    if (!slot) {
+      const most = this.options.maxProcesses;
+      const fault = `it needs a process of its own, and there are ${most} already: remove "isolation: own" where it isn't needed, or raise max_processes`;
+      return this.#fail(record, fault);
+    }
     const fault = isThere(record.bundle) ? undefined : await this.build(record);
     if (fault !== undefined) return this.#fail(record, fault);
     if (isOver(record) || record.run === 0) this.records.become(record, "starting");

@@ -247,11 +247,11 @@ for (const name of ["exit", "abort"] as const) {
 }
 
 const kill = process.kill.bind(process);
-/** By these numbers a process reaches itself, its group, all processes, and its host. */
-const NOT_ANYBODYS: ReadonlySet<number> = new Set([0, -1, process.pid, -process.pid, process.ppid]);
+/** Itself, its group, all processes, and its host. By `-process.pid` it ends itself, once it is done. */
+const PROTECTED: ReadonlySet<number> = new Set([0, -1, process.pid, process.ppid]);
 
 process.kill = (pid, signal) => {
-  if (signal === 0 || !NOT_ANYBODYS.has(Number(pid))) return kill(pid, signal);
+  if (signal === 0 || !PROTECTED.has(Number(pid))) return kill(pid, signal);
   throw new WorkerHostError(
     "not_allowed",
     `process.kill(${pid}) would end the other workers too: throw an error in start(), or return`,
