@@ -11,7 +11,7 @@ import { TestClock } from "../worker-host/testing/test-clock.ts";
 import { TestClient } from "./harness/client.ts";
 import { workerSource } from "./harness/folder.ts";
 import { BIN, startHost } from "./harness/host.ts";
-import { connectPacket, RawClient } from "./harness/raw-client.ts";
+import { connectPacket, packet, RawClient, text } from "./harness/raw-client.ts";
 
 const CALM = workerSource(`
   async start() { this.telemetry("pid", process.pid, { retain: true, qos: 1 }); }
@@ -70,6 +70,38 @@ for (const qos of [0, 1] as const) {
     expect(host.log.all.filter(({ msg }) => /"stalled"/.test(msg))).toHaveLength(1);
   });
 }
+
+test("four clients that flood the host at QoS 1 are slowed down: the host stays connected, and hears all-stop", async () => {
+  const { host, port, client } = await startCalm();
+  const availability = "halloween/worker_host/status/availability";
+  await client.subscribe(availability);
+  await client.expect(availability, "online");
+  await client.command("calm", "fire");
+  await client.expect("halloween/calm/telemetry/fog", "on");
+  const noise = packet(0x32, [
+    text("halloween/worker_host/cmd"),
+    Buffer.from([0, 1]),
+    Buffer.from("noise".repeat(100)),
+  ]);
+  const chunk = Buffer.concat(Array.from({ length: 200 }, () => noise));
+  const flooders = await Promise.all([0, 1, 2, 3].map((i) => RawClient.connect(port, { id: `flooder${i}` })));
+  for (const { socket } of flooders) {
+    const send = () => {
+      while (socket.write(chunk));
+    };
+    socket.on("drain", send);
+    send();
+  }
+  // The host tells of them once a second.
+  let told = 0;
+  const isFourth = ({ msg }: { msg: string }) => /more were left out; .*"noise/.test(msg) && ++told === 4;
+  await host.log.find(isFourth, "the fourth line about the flood");
+  await client.command("worker_host", "all_stop");
+  await client.expect("halloween/calm/telemetry/fog", "off");
+  for (const { socket } of flooders) socket.destroy();
+  expect(client.texts(availability)).toEqual(["online"]);
+  expect(host.log.all.filter(({ msg }) => /was disconnected/.test(msg))).toEqual([]);
+});
 
 test("a client that never acknowledges, and is away, gets nothing later: the broker keeps no queue", async () => {
   const { host, port, url, client } = await startCalm();

@@ -147,6 +147,7 @@ export async function createAedes({ credentials, log, refuse, addressOf }: Aedes
       done(null, null);
     },
     authorizeForward: (client, packet) => (slow.takes(client, packet) ? packet : null),
+    published: (_packet, client, done) => slow.published(client, () => done(null)),
   });
   aedes.on("unsubscribe", (topics, client) => filters.remove(client, topics));
   for (const event of ["clientError", "connectionError"] as const) {

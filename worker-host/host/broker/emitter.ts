@@ -2,7 +2,8 @@ import mqemitter from "mqemitter";
 
 /**
  * Hands each message to its subscribers, and waits for none of them: a subscriber that doesn't read holds up neither the
- * other subscribers nor the publisher. `SlowClients` bounds what is kept for it.
+ * other subscribers nor the publisher. `SlowClients` bounds what is
+ * kept for it, and slows down a publisher that floods it.
  *
  * It numbers messages in the order in which they are handed out. aedes numbers them as they come in, and takes one with a
  * lower number than the last for a duplicate of it; but a retained one, or one at QoS 1, is handed out later than a

@@ -3,6 +3,11 @@ import { type Refuse, shown } from "./refusal-log.ts";
 
 /** While a client has more than this unsent, it doesn't get messages at QoS 0. */
 const DROP_FROM_BYTES = 256 * 1024;
+/**
+ * A publisher that has more than this waiting for one client, at QoS 1 and 2, isn't read from until the client has caught
+ * up: a flood from a few publishers is slowed down, not answered by disconnecting the host or a worker that it is for.
+ */
+const MAX_AHEAD_BYTES = 256 * 1024;
 /** A client that has more than this unsent is disconnected. Four messages of the largest size fit. */
 const MAX_UNSENT_BYTES = 4 * 1024 * 1024;
 
@@ -11,10 +16,23 @@ export const DRAIN_TIMEOUT_MS = 2000;
 
 class TooMuchUnsent extends Error {}
 
+/** What waits for one client since it last had taken everything. */
+interface Backlog {
+  /** Messages at QoS 0 that it didn't get. */
+  dropped: number;
+  /** By the publisher's client id, what it sent at QoS 1 and 2. */
+  bytes: Map<string, number>;
+  /** Publishers that are read from again once the client has caught up. */
+  waiting: (() => void)[];
+}
+
+type Forwarded = Pick<AedesPublishPacket, "qos" | "retain" | "topic" | "payload"> & { clientId?: string };
+
 /** Bounds what the broker keeps for a client that reads more slowly than others publish. */
 export class SlowClients {
-  /** Messages dropped since the client last had taken all that waited for it. */
-  readonly #dropped = new Map<Client, number>();
+  readonly #backlogs = new Map<Client, Backlog>();
+  /** By the publisher's client id, the backlog that it waits for. */
+  readonly #ahead = new Map<string, Backlog>();
   readonly #told = new WeakSet<Client>();
 
   constructor(
@@ -23,19 +41,31 @@ export class SlowClients {
   ) {}
 
   /** Whether `packet` is to go to `client`. It is asked for each message and subscriber. */
-  takes(client: Client, { qos, retain }: Pick<AedesPublishPacket, "qos" | "retain">): boolean {
+  takes(client: Client, packet: Forwarded): boolean {
     const { conn } = client;
     if (!conn.writableNeedDrain) return true;
-    const unsent = conn.writableLength;
     // The retained messages that follow a subscription wait for the client by themselves.
-    if (qos === 0 && !retain) {
-      if (unsent < DROP_FROM_BYTES && !this.#dropped.has(client)) return true;
-      this.#drop(client);
+    if (packet.retain) return true;
+    const backlog = this.#backlogs.get(client) ?? this.#begin(client);
+    const unsent = conn.writableLength;
+    if (packet.qos === 0) {
+      if (unsent < DROP_FROM_BYTES && backlog.dropped === 0) return true;
+      backlog.dropped++;
       return false;
     }
-    if (unsent < MAX_UNSENT_BYTES) return true;
+    if (unsent < MAX_UNSENT_BYTES) {
+      this.#count(backlog, packet);
+      return true;
+    }
     conn.destroy(new TooMuchUnsent());
     return false;
+  }
+
+  /** Calls `done` when the next messages of `publisher` may be read: at once, unless it is far ahead of a subscriber. */
+  published(publisher: Client | null, done: () => void): void {
+    const backlog = publisher ? this.#ahead.get(publisher.id) : undefined;
+    if (backlog) backlog.waiting.push(done);
+    else done();
   }
 
   /** Says why a client was disconnected, if it was for its pace. */
@@ -43,26 +73,37 @@ export class SlowClients {
     const why = reason(error);
     if (why === undefined || this.#told.has(client)) return;
     this.#told.add(client);
-    const dropped = this.#forget(client);
+    const dropped = this.#backlogs.get(client)?.dropped ?? 0;
     const lost = dropped > 0 ? `; ${messages(dropped)} at QoS 0 to it were dropped before` : "";
     this.#tell(client, `was disconnected: ${why}${lost}`);
   }
 
-  #drop(client: Client): void {
-    const dropped = this.#dropped.get(client);
-    this.#dropped.set(client, (dropped ?? 0) + 1);
-    if (dropped !== undefined) return;
-    // aedes emits it at the end of a connection too; then `failed` has told, or the client went by itself.
-    client.conn.once("drain", () => {
-      const count = this.#forget(client);
-      if (count > 0 && !client.closed) this.#tell(client, `reads too slowly: ${messages(count)} at QoS 0 were dropped`);
-    });
+  #begin(client: Client): Backlog {
+    const backlog: Backlog = { dropped: 0, bytes: new Map(), waiting: [] };
+    this.#backlogs.set(client, backlog);
+    const { conn } = client;
+    const end = () => {
+      conn.off("drain", end).off("close", end);
+      this.#end(client, backlog);
+    };
+    conn.once("drain", end).once("close", end);
+    return backlog;
   }
 
-  #forget(client: Client): number {
-    const dropped = this.#dropped.get(client) ?? 0;
-    this.#dropped.delete(client);
-    return dropped;
+  #end(client: Client, backlog: Backlog): void {
+    this.#backlogs.delete(client);
+    for (const [publisher, other] of this.#ahead) if (other === backlog) this.#ahead.delete(publisher);
+    for (const done of backlog.waiting) done();
+    // After the end of the connection, `failed` has told why, or the client went by itself.
+    if (backlog.dropped === 0 || client.closed || client.conn.destroyed) return;
+    this.#tell(client, `reads too slowly: ${messages(backlog.dropped)} at QoS 0 were dropped`);
+  }
+
+  #count(backlog: Backlog, { clientId, topic, payload }: Forwarded): void {
+    if (clientId === undefined) return;
+    const bytes = (backlog.bytes.get(clientId) ?? 0) + topic.length + payload.length;
+    backlog.bytes.set(clientId, bytes);
+    if (bytes > MAX_AHEAD_BYTES) this.#ahead.set(clientId, backlog);
   }
 
   #tell(client: Client, text: string): void {
