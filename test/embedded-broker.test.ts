@@ -134,8 +134,12 @@ test("with 256 descriptors and 400 silent sockets: all-stop is written, and a de
   await host.logged(/^\d+ connections are open, .* that had sent no CONNECT was closed to make room/);
   process.kill(first, "SIGKILL");
   await client.expect("halloween/calm/telemetry/pid", new RegExp(`^(?!${first}$)`));
-  await client.command("worker_host", "all_stop");
+  const reply_to = "halloween/cli/reply/stopped";
+  await client.subscribe(reply_to);
+  await client.command("worker_host", { action: "all_stop", reply_to });
   await client.expect("halloween/broadcast/cmd", /"stop"/);
+  // The answer says where it is not written.
+  expect(JSON.parse(await client.expect(reply_to)).result).not.toHaveProperty("unsaved");
   expect(JSON.parse(readFileSync(join(host.cwd, "data/all_stop.json"), "utf8"))).toMatchObject({ engaged: true });
   expect(host.log.all.filter(({ msg }) => /connections are open/.test(msg)).length).toBeLessThan(5);
   expect(host.log.all.filter(({ level }) => level >= 60)).toEqual([]);
