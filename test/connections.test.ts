@@ -348,31 +348,34 @@ test("a second signal ends by force what does not stop", async () => {
 test.each([
   ["its process is ended", "2000", 0],
   ["a second signal ends it by force", "60000", 1],
-] as const)("a worker that blocks everything does not keep the host from ending: %s", async (_how, stallKillMs, code) => {
-  const broker = await startBroker();
-  const client = await TestClient.connect(broker.url);
-  const hung = workerSource(
-    `async start() { this.telemetry("here", [process.pid, this.dir], { retain: true, qos: 1 }); }
+] as const)(
+  "a worker that blocks everything does not keep the host from ending: %s",
+  async (_how, stallKillMs, code) => {
+    const broker = await startBroker();
+    const client = await TestClient.connect(broker.url);
+    const hung = workerSource(
+      `async start() { this.telemetry("here", [process.pid, this.dir], { retain: true, qos: 1 }); }
      do_hang() { writeFileSync(this.dir + "/hangs", ""); for (;;) {} }`,
-    'import { writeFileSync } from "node:fs";',
-  );
-  const host = await startHost({
-    broker,
-    props: { "lab/backend/worker.ts": hung },
-    env: { WORKER_STALL_KILL_MS: stallKillMs },
-  });
-  const [pid, dir] = JSON.parse(await client.expect("halloween/lab/telemetry/here")) as [number, string];
-  await client.command("lab", "hang");
-  // It can no longer say so by MQTT.
-  while (!existsSync(`${dir}/hangs`)) await new Promise((resolve) => setTimeout(resolve, 10));
-  host.signal("SIGINT");
-  if (code === 1) {
-    // What comes sooner is the echo that npm makes of the first.
-    await host.logged(/^SIGINT: stopping/);
-    await new Promise((resolve) => setTimeout(resolve, 500));
+      'import { writeFileSync } from "node:fs";',
+    );
+    const host = await startHost({
+      broker,
+      props: { "lab/backend/worker.ts": hung },
+      env: { WORKER_STALL_KILL_MS: stallKillMs },
+    });
+    const [pid, dir] = JSON.parse(await client.expect("halloween/lab/telemetry/here")) as [number, string];
+    await client.command("lab", "hang");
+    // It can no longer say so by MQTT.
+    while (!existsSync(`${dir}/hangs`)) await new Promise((resolve) => setTimeout(resolve, 10));
     host.signal("SIGINT");
-  }
-  expect(await patiently(host.exit, () => "the host's end")).toEqual({ code, signal: null });
-  await client.expect("halloween/lab/status/availability", "offline");
-  await gone(pid);
-});
+    if (code === 1) {
+      // What comes sooner is the echo that npm makes of the first.
+      await host.logged(/^SIGINT: stopping/);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      host.signal("SIGINT");
+    }
+    expect(await patiently(host.exit, () => "the host's end")).toEqual({ code, signal: null });
+    await client.expect("halloween/lab/status/availability", "offline");
+    await gone(pid);
+  },
+);
