@@ -23,10 +23,10 @@ export interface LookOptions {
   show: (path: string) => string;
   /** Whether a worker of that id runs in the process. */
   has: (id: string) => boolean;
+  /** How long the process has to show what it is in. */
+  lookMs: number;
 }
 
-/** How long a process has to show what it is in. */
-const LOOK_MS = 500;
 const INLINE_MAP = /\/\/# sourceMappingURL=data:application\/json;base64,(\S+)\s*$/;
 
 /**
@@ -36,13 +36,13 @@ const INLINE_MAP = /\/\/# sourceMappingURL=data:application\/json;base64,(\S+)\s
 export async function findCulprit(
   runner: RunnerProcess,
   blackBox: string,
-  { clock, show, log, has }: LookOptions,
+  { clock, show, log, has, lookMs }: LookOptions,
 ): Promise<Culprit | "debugged" | undefined> {
   const over = new AbortController();
   const isTheirs = (script: string) => has(workerOf(script) ?? "");
   const looking = runner.inspect().then((url) => callsOf(url, isTheirs, over.signal));
   try {
-    const looked = await within(clock, LOOK_MS, looking);
+    const looked = await within(clock, lookMs, looking);
     if (looked && looked.value === undefined) return "debugged";
     for (const frame of looked?.value ?? []) {
       const id = workerOf(frame.url);

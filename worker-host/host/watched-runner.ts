@@ -39,6 +39,14 @@ export interface WatchedRunnerOptions {
   warn: (text: string) => void;
 }
 
+/**
+ * How long a process that hangs has to show what it is in. A loop that spins leaves its inspector little of a busy
+ * machine. It is not longer, since a process that comes round meanwhile runs the commands that waited in it.
+ */
+const STALL_LOOK_MS = 1_000;
+/** The same where the process takes memory meanwhile, which others miss. */
+const MEMORY_LOOK_MS = 500;
+
 /** Deaths that come from outside. */
 const NOBODYS: ReadonlySet<string> = new Set(["signal SIGKILL", "signal SIGTERM", "signal SIGINT", "signal SIGHUP"]);
 
@@ -118,21 +126,27 @@ export class WatchedRunner {
         warn(`the process of the workers has been held up for ${ms} ms${whose}`);
       },
       onStall: (ms) => {
-        const ended = this.#condemn(({ id, where }) => `${id} hangs ${where}: its process was held up for ${ms} ms`);
+        const ended = this.#condemn(
+          STALL_LOOK_MS,
+          ({ id, where }) => `${id} hangs ${where}: its process was held up for ${ms} ms`,
+        );
         void ended.then((was) => {
           if (counts && was) counts.stalls++;
         });
       },
       onMemory: (mb) => {
         const much = `${Math.round(mb)} MB, and max_memory_mb is ${limits.maxMemoryMb}`;
-        void this.#condemn(({ id, where }) => `${id} takes too much memory ${where}: its process has ${much}`);
+        void this.#condemn(
+          MEMORY_LOOK_MS,
+          ({ id, where }) => `${id} takes too much memory ${where}: its process has ${much}`,
+        );
       },
     });
   }
 
   /** Finds out who is to blame, and ends the process, unless somebody debugs it; gives whether it did. */
-  async #condemn(tell: (culprit: Culprit) => string): Promise<boolean> {
-    const culprit = await findCulprit(this.process, this.options.blackBox, this.options);
+  async #condemn(lookMs: number, tell: (culprit: Culprit) => string): Promise<boolean> {
+    const culprit = await findCulprit(this.process, this.options.blackBox, { ...this.options, lookMs });
     if (culprit === "debugged") {
       this.#guard?.beat(true);
       this.#guard?.resume();
