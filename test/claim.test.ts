@@ -22,9 +22,8 @@ const standby = (broker: TestBroker) =>
 
 /** The host that runs the lab. */
 async function answering(client: TestClient): Promise<number> {
-  const pong = client.expectNext("halloween/lab/telemetry/pong");
   await client.command("lab", "ping");
-  return Number(await pong);
+  return Number(await client.expect("halloween/lab/telemetry/pong"));
 }
 
 function runstates(client: TestClient, id: string): RunstatePayload[] {
@@ -62,9 +61,8 @@ test.each(["SIGKILL", "SIGINT"] as const)("a standby takes over when the first g
   expect(await answering(client)).toBe(first.pid);
   expect(client.texts(ONLINE)).toEqual(["online"]);
 
-  const taken = client.expectSeries(HOST_ONLINE, "offline", "online");
   first.child.kill(signal);
-  await taken;
+  for (const text of ["offline", "online"]) await client.expect(HOST_ONLINE, text);
   await second.logged('no host runs under the name "worker_host" any more: taking over');
   await second.ready();
   expect(await answering(client)).toBe(second.pid);
@@ -213,9 +211,8 @@ test("until the claim is made anew no worker connects, also not in a process tha
   expect(connects.map(({ clientId }) => clientId).filter((id) => !id.includes("-worker_host-claim-"))).toEqual([]);
   expect(connects.length).toBeGreaterThan(0);
 
-  const online = client.expectNext(ONLINE, "online");
   letThrough();
-  await online;
+  await client.expect(ONLINE, "online");
   await client.expect(HOST_ONLINE, "online");
 });
 
@@ -308,12 +305,10 @@ test("a worker whose id runs under another name has failed here, in words, and i
     'failed: pulse runs under the host "worker_host": disable it here or there (WORKER_BUILTINS_DISABLE=pulse)',
   );
 
-  const offline = client.expectNext(ONLINE, "offline");
   await attic.stop("SIGKILL");
-  await offline;
-  const online = client.expectNext(ONLINE, "online");
+  await client.expect(ONLINE, "offline");
   await client.command("worker_host", "rescan");
-  await online;
+  await client.expect(ONLINE, "online");
   expect(await answering(client)).toBe(host.pid);
 });
 
@@ -348,24 +343,21 @@ test.each([
     await client.expect(ONLINE, "online");
     const ours = runstates(client, "lab").at(-1);
     const theirs = { state: "running", since, host: "attic" };
-    const answer = client.expectNext("halloween/lab/status/runstate", /"worker_host"/);
     await client.publish("halloween/lab/status/runstate", JSON.stringify(theirs), { retain: true });
     if (when === "later") {
       // The last word, which is retained, is that of the one that stays.
-      expect(JSON.parse(await answer)).toEqual(ours);
+      expect(JSON.parse(await client.expect("halloween/lab/status/runstate", /"worker_host"/))).toEqual(ours);
       expect(await answering(client)).toBe(host.pid);
       return;
     }
-    answer.catch(() => {});
     await host.logged('failed: lab runs under the host "attic": disable it here or there (WORKER_PROPS_DISABLE=lab)');
     await client.expect("halloween/worker_host/status/error", /^lab runs under the host "attic"/);
     await client.barrier();
     expect(client.texts(ONLINE)).toEqual(["online"]);
     expect(runstates(client, "lab").at(-1)).toEqual(theirs);
     // Nobody of that name answers.
-    const again = client.expectNext(ONLINE, "online");
     await client.command("worker_host", "restart_worker lab");
-    await again;
+    await client.expect(ONLINE, "online");
   },
 );
 
@@ -385,9 +377,8 @@ test("an `offline` that comes late, as the will of one that had the name before,
   const host = await startHost({ broker, props: LAB });
   for (const topic of [ONLINE, HOST_ONLINE]) {
     await client.expect(topic, "online");
-    const again = client.expectNext(topic, "online");
     await client.publish(topic, "offline", { retain: true });
-    await again;
+    await client.expect(topic, "online");
   }
   await host.stop();
   await client.barrier();

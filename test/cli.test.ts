@@ -17,7 +17,7 @@ import { systemClock } from "../worker-host/worker/clock.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { makeFolder, workerSource } from "./harness/folder.ts";
-import { BIN, cleanEnvironment, ROOT, runCli, startHost } from "./harness/host.ts";
+import { BIN, cleanEnvironment, fourAtATime, ROOT, runCli, startHost } from "./harness/host.ts";
 import { Happenings, patiently } from "./harness/wait.ts";
 
 const ECHO = workerSource("onCommand(action, args) { this.telemetry(action, { args }); }");
@@ -27,11 +27,6 @@ const PROPS = {
   "broken/backend/worker.ts": "export const nothing = 1;\n",
   "old/backend/worker.py": "",
 };
-
-/** Several command lines side by side, since most of the time of one goes into its start. */
-async function fourAtATime<Case>(cases: readonly Case[], run: (each: Case) => Promise<void>): Promise<void> {
-  for (let at = 0; at < cases.length; at += 4) await Promise.all(cases.slice(at, at + 4).map(run));
-}
 
 describe("help", () => {
   test("each has an example", async () => {
@@ -218,11 +213,10 @@ describe("send", () => {
       shippedBuiltins: "",
     });
     for (const [args, arrives] of ARGS) {
-      const next = client.expectNext("halloween/fogger/cmd");
       const id = randomUUID();
       const options = { id: "fogger", action: "set", args, newId: () => id, clock: systemClock, random: Math.random };
       const { code, text } = await send(settings, options);
-      const payload = await next;
+      const payload = await client.expect("halloween/fogger/cmd");
       expect({ code, text }).toEqual({ code: 0, text: `halloween/fogger/cmd ${payload}` });
       expect(JSON.parse(payload), args.join(" ")).toEqual({ action: "set", args: arrives, id });
     }
@@ -243,10 +237,9 @@ describe("send", () => {
     const ids = new Set<string>();
     for (const [args, expected] of cases) {
       const topic = `halloween/${args[0]}/cmd`;
-      const next = client.expectNext(topic);
       const { code, stdout, stderr } = await runCli(["send", ...args], { env: { MQTT_URL: broker.url } });
       expect({ code, stderr }, args.join(" ")).toEqual({ code: 0, stderr: "" });
-      const payload = await next;
+      const payload = await client.expect(topic);
       expect(stdout).toBe(`${topic} ${payload}\n`);
       const { id, ...command } = JSON.parse(payload) as { id: string };
       expect(command).toEqual(expected);
@@ -404,9 +397,8 @@ describe.runIf(process.platform === "linux")("at a terminal", () => {
     const client = await TestClient.connect(url);
     await pasteMosquittoPub(/mosquitto_pub .*/.exec(banner)?.[0] ?? "");
     await client.expect("halloween/heartbeat/telemetry/ping", '{"args":"hello"}');
-    const pong = client.expectNext("halloween/heartbeat/telemetry/ping", '{"args":"hello"}');
     expect(await paste(/npx worker-host send .*/.exec(banner)?.[0] ?? "", cwd)).toBe(0);
-    await pong;
+    await client.expect("halloween/heartbeat/telemetry/ping", '{"args":"hello"}');
 
     const offline = client.expect("halloween/heartbeat/status/availability", "offline");
     expect(await terminal.ctrlC()).toBe(0);
@@ -463,12 +455,10 @@ describe.runIf(process.platform === "linux")("at a terminal", () => {
       await pasteMosquittoPub(/from another machine: (mosquitto_pub .*)/.exec(banner)?.[1] ?? "");
       await client.expect("halloween/fogger/telemetry/ping", '{"args":"hello"}');
     }
-    let pong = client.expectNext("halloween/fogger/telemetry/ping");
     await pasteMosquittoPub(/try +(mosquitto_pub .*)/.exec(banner)?.[1] ?? "");
-    await pong;
-    pong = client.expectNext("halloween/fogger/telemetry/ping");
+    await client.expect("halloween/fogger/telemetry/ping");
     expect(await paste(/npx worker-host send .*/.exec(banner)?.[0] ?? "", cwd)).toBe(0);
-    await pong;
+    await client.expect("halloween/fogger/telemetry/ping");
     expect(await terminal.ctrlC()).toBe(0);
   });
 });

@@ -59,96 +59,109 @@ interface Fault {
 const FAULTS: Fault[] = [
   {
     name: "a syntax error",
-    files: { "bad/backend/worker.ts": "import { BaseWorker } from 'worker-host';\n\nclass {{{" },
-    says: /bad\/backend\/worker\.ts:3:\d+: Expected/,
+    files: { "syntax/backend/worker.ts": "import { BaseWorker } from 'worker-host';\n\nclass {{{" },
+    says: /syntax\/backend\/worker\.ts:3:\d+: Expected/,
   },
   {
     name: "an import that is not there",
-    files: { "bad/backend/worker.ts": workerSource("", 'import { x } from "./gone.ts"; console.log(x);') },
-    says: /bad\/backend\/worker\.ts:2:\d+: Could not resolve ".\/gone\.ts"/,
+    files: { "import/backend/worker.ts": workerSource("", 'import { x } from "./gone.ts"; console.log(x);') },
+    says: /import\/backend\/worker\.ts:2:\d+: Could not resolve ".\/gone\.ts"/,
   },
   {
     name: "a package that is not installed",
-    files: { "bad/backend/worker.ts": workerSource("", 'import x from "not-installed"; console.log(x);') },
-    says: /bad\/backend\/worker\.ts:2:\d+: Could not resolve "not-installed".*npm install not-installed/,
+    files: { "package/backend/worker.ts": workerSource("", 'import x from "not-installed"; console.log(x);') },
+    says: /package\/backend\/worker\.ts:2:\d+: Could not resolve "not-installed".*npm install not-installed/,
   },
   {
     name: "no class Worker",
-    files: { "bad/backend/worker.ts": "export const Wroker = 1;" },
-    says: /bad\/backend\/worker\.ts exports no class Worker \(it exports Wroker\): write "export class Worker extends/,
+    files: { "no_class/backend/worker.ts": "export const Wroker = 1;" },
+    says: /no_class\/backend\/worker\.ts exports no class Worker \(it exports Wroker\): write "export class Worker extends/,
   },
   {
     name: "a Worker that is no BaseWorker",
-    files: { "bad/backend/worker.ts": "export class Worker {}" },
-    says: /bad\/backend\/worker\.ts: its Worker does not extend BaseWorker: write/,
+    files: { "no_base/backend/worker.ts": "export class Worker {}" },
+    says: /no_base\/backend\/worker\.ts: its Worker does not extend BaseWorker: write/,
   },
   {
     name: "a module that throws",
-    files: { "bad/backend/worker.ts": "export class Worker {}\n\nthrow new TypeError('top level');" },
-    says: /bad\/backend\/worker\.ts:3: TypeError: top level/,
+    files: { "module/backend/worker.ts": "export class Worker {}\n\nthrow new TypeError('top level');" },
+    says: /module\/backend\/worker\.ts:3: TypeError: top level/,
   },
   {
     name: "a helper file that throws",
     files: {
-      "bad/backend/worker.ts": workerSource("", 'import "./lib/helper.ts";'),
-      "bad/backend/lib/helper.ts": "\n\n\nthrow new Error('helper');",
+      "helper/backend/worker.ts": workerSource("", 'import "./lib/helper.ts";'),
+      "helper/backend/lib/helper.ts": "\n\n\nthrow new Error('helper');",
     },
-    says: /bad\/backend\/lib\/helper\.ts:4: Error: helper/,
+    says: /helper\/backend\/lib\/helper\.ts:4: Error: helper/,
   },
   {
     name: "a constructor that throws",
-    files: { "bad/backend/worker.ts": workerSource("\n  x = (undefined as unknown as { y: number }).y;") },
-    says: /bad\/backend\/worker\.ts:5: TypeError: /,
+    files: { "constructor/backend/worker.ts": workerSource("\n  x = (undefined as unknown as { y: number }).y;") },
+    says: /constructor\/backend\/worker\.ts:5: TypeError: /,
   },
   {
     name: "a start() that throws",
-    files: { "bad/backend/worker.ts": workerSource("async start() {\n    throw new Error('no power');\n  }") },
-    says: /bad\/backend\/worker\.ts:5: Error: no power/,
+    files: { "start/backend/worker.ts": workerSource("async start() {\n    throw new Error('no power');\n  }") },
+    says: /start\/backend\/worker\.ts:5: Error: no power/,
   },
   {
     name: "a start() that throws something odd",
-    files: { "bad/backend/worker.ts": workerSource("async start() { throw 'text'; }") },
-    says: /bad\/backend\/worker\.ts: thrown: text/,
+    files: { "odd/backend/worker.ts": workerSource("async start() { throw 'text'; }") },
+    says: /odd\/backend\/worker\.ts: thrown: text/,
   },
   {
     name: "a worker file of another name",
-    files: { "bad/backend/index.ts": workerSource() },
-    says: /bad\/backend: no worker\.ts in it, but index\.ts: name the worker's file worker\.ts/,
+    files: { "name/backend/index.ts": workerSource() },
+    says: /name\/backend: no worker\.ts in it, but index\.ts: name the worker's file worker\.ts/,
   },
   {
     name: "two worker files",
-    files: { "bad/backend/worker.ts": workerSource(), "bad/backend/worker.js": workerSource() },
-    says: /two workers have the id "bad": .*worker\.js and .*worker\.ts; rename or remove one/,
+    files: { "two/backend/worker.ts": workerSource(), "two/backend/worker.js": workerSource() },
+    says: /two workers have the id "two": .*worker\.js and .*worker\.ts; rename or remove one/,
   },
 ];
 
-test.each(FAULTS)("$name fails that worker, in words, and no other", async ({ files, says }) => {
-  const { client, host } = await run({ ...GOOD, ...files });
-
-  const line = await host.log.find(
-    ({ worker, msg }) => worker === "bad" && /^failed: /.test(msg),
-    "the log of the failure",
-  );
-  expect(line.msg).toMatch(says);
-  await client.expect("halloween/bad/status/error", says);
-  const runstate = await client.expect("halloween/bad/status/runstate", /"failed"/);
-  expect((JSON.parse(runstate) as RunstatePayload).detail).toMatch(says);
-  expect(client.texts("halloween/bad/status/availability")).not.toContain("online");
-
+test("each of these fails its worker, in words, and no other", async () => {
+  const { client, host } = await run(Object.assign({}, GOOD, ...FAULTS.map(({ files }) => files)));
+  for (const { name, files, says } of FAULTS) {
+    const id = Object.keys(files)[0]?.split("/")[0];
+    const line = await host.log.find(
+      ({ worker, msg }) => worker === id && /^failed: /.test(msg),
+      `the log of the failure: ${name}`,
+    );
+    expect(line.msg, name).toMatch(says);
+    await client.expect(`halloween/${id}/status/error`, says);
+    const runstate = await client.expect(`halloween/${id}/status/runstate`, /"failed"/);
+    expect((JSON.parse(runstate) as RunstatePayload).detail, name).toMatch(says);
+    expect(client.texts(`halloween/${id}/status/availability`), name).not.toContain("online");
+  }
   await client.command("good", "ping");
   await client.expect("halloween/good/telemetry/pong", "ok");
 });
 
-test.each([
-  ["fog machine+#", 'such as "fog_machine"'],
-  ["broadcast", '"broadcast" is reserved'],
-  ["worker_host", '"worker_host" is reserved'],
-])("the folder name %s can't be an id: the host says so, with one that could", async (id, says) => {
-  const { client, host } = await run({ ...GOOD, [`${id}/backend/worker.ts`]: workerSource() });
-  expect((await host.logged(/^failed: /)).msg).toContain(says);
-  expect(await client.expect("halloween/worker_host/status/error")).toContain(says);
+test("a folder name that can't be an id: the host says so, with one that could", async () => {
+  const names: [string, string][] = [
+    ["fog machine+#", 'such as "fog_machine"'],
+    ["broadcast", '"broadcast" is reserved'],
+    ["worker_host", '"worker_host" is reserved'],
+  ];
+  const folders = names.map(([name]) => [`${name}/backend/worker.ts`, workerSource()] as const);
+  const { client, host } = await run({ ...GOOD, ...Object.fromEntries(folders) });
   await client.command("good", "ping");
   await client.expect("halloween/good/telemetry/pong", "ok");
+  const failed = host.log.all.filter(({ msg }) => msg.startsWith("failed: "));
+  for (const [name, says] of names) {
+    expect(
+      failed.some(({ msg }) => msg.includes(says)),
+      name,
+    ).toBe(true);
+    expect(
+      client.texts("halloween/worker_host/status/error").some((text) => text.includes(says)),
+      name,
+    ).toBe(true);
+  }
+  expect(failed).toHaveLength(names.length);
   expect(client.texts("halloween/worker_host/status/runstate").join()).not.toContain("failed");
 });
 

@@ -127,10 +127,16 @@ class Reader {
   async #subscribe(line: string, words: string[]): Promise<Watch> {
     if (BROKER === "mosquitto") return watchProgram(this.#withPort(line));
     const client = await TestClient.connect(`mqtt://127.0.0.1:${this.#port}`, [option(words, "-t")]);
+    const partsOf = (line: string) => {
+      const [topic = "", ...words] = line.split(" ");
+      return { topic, text: words.join(" ") };
+    };
     return {
-      find: (expected) =>
-        client.seen.find(({ topic, text }) => withoutNumber(`${topic} ${text}`) === withoutNumber(expected), expected),
-      next: (expected) => client.seen.next(({ topic, text }) => `${topic} ${text}` === expected, expected),
+      find: async (expected) => {
+        const { topic, text } = partsOf(expected);
+        while (withoutNumber(await client.expect(topic)) !== withoutNumber(text));
+      },
+      next: (expected) => client.expect(partsOf(expected).topic, partsOf(expected).text),
     };
   }
 

@@ -46,11 +46,11 @@ function command(action: string, args: unknown = null): RegExp {
 /** Sends each command, and expects this answer (or one that matches it) on a topic of the same prop. */
 async function converse(client: TestClient, id: string, talk: [string | object, string, string | RegExp][]) {
   for (const [sent, key, answer] of talk) {
-    const answered = client.expectNext(`halloween/${id}/${key}`);
     await client.command(id, sent);
+    const text = await client.expect(`halloween/${id}/${key}`);
     const why = JSON.stringify(sent);
-    if (typeof answer === "string") expect(await answered, why).toBe(answer);
-    else expect(await answered, why).toMatch(answer);
+    if (typeof answer === "string") expect(text, why).toBe(answer);
+    else expect(text, why).toMatch(answer);
   }
 }
 
@@ -76,9 +76,8 @@ test("example_prop ticks, answers a ping, and its fire makes fog", async () => {
 
   await client.command("example_prop", { action: "fire", args: 9000 });
   await client.expect("halloween/fogger/cmd", command("start", 9000));
-  const stopped = client.expectNext("halloween/fogger/cmd", command("stop"));
   await client.command("example_prop", "stop");
-  await stopped;
+  await client.expect("halloween/fogger/cmd", command("stop"));
 });
 
 test("fogger fogs for a time that is bounded, and its board hears of the end", async () => {
@@ -86,12 +85,10 @@ test("fogger fogs for a time that is bounded, and its board hears of the end", a
   await client.expect("halloween/fogger/state", "idle");
 
   for (const sent of ["start 200", { action: "start", args: 200 }]) {
-    const [started, ended] = ["start", "stop"].map((action) =>
-      client.expectNext("halloween/fogger_hw/cmd", command(action, action === "start" ? 200 : null)),
-    );
-    const idle = client.expectNext("halloween/fogger/state", "idle");
     await client.command("fogger", sent);
-    await Promise.all([started, client.expect("halloween/fogger/state", "fogging"), ended, idle]);
+    for (const action of [command("start", 200), command("stop")])
+      await client.expect("halloween/fogger_hw/cmd", action);
+    for (const state of ["fogging", "idle"]) await client.expect("halloween/fogger/state", state);
   }
   expect(sentTo(client, "fogger_hw")).toEqual(["start 200", "stop", "start 200", "stop"]);
 
@@ -114,26 +111,21 @@ test("fogger fogs for a time that is bounded, and its board hears of the end", a
 test("fogger is off at once on stop, and on set_mode off", async () => {
   const client = await startHaunt();
   for (const off of ["stop", "set_mode off"]) {
-    const fogging = client.expectNext("halloween/fogger/state", "fogging");
     await client.command("fogger", "start 9000");
-    await fogging;
-    const [idle, stopped] = [
-      client.expectNext("halloween/fogger/state", "idle"),
-      client.expectNext("halloween/fogger_hw/cmd", command("stop")),
-    ];
+    await client.expect("halloween/fogger/state", "fogging");
     await client.command("fogger", off);
-    await Promise.all([idle, stopped]);
+    await client.expect("halloween/fogger/state", "idle");
+    await client.expect("halloween/fogger_hw/cmd", command("stop"));
   }
 });
 
 test("a second start takes the place of the first", async () => {
   const client = await startHaunt();
   const states = ["fogging", "idle", "fogging", "idle"];
-  const over = client.expectSeries("halloween/fogger/state", ...states);
   await client.command("fogger", "start 9000");
   await client.expect("halloween/fogger_hw/cmd", command("start", 9000));
   await client.command("fogger", "start 800");
-  await over;
+  for (const state of states) await client.expect("halloween/fogger/state", state);
   await client.barrier();
   expect(client.texts("halloween/fogger/state").slice(-states.length)).toEqual(states);
   expect(sentTo(client, "fogger_hw")).toEqual(["start 9000", "stop", "start 800", "stop"]);
@@ -164,14 +156,10 @@ test("grave_shaker takes its arguments as text and as JSON, within bounds, and s
     ["shake", { ms: 1500, level: 80 }],
   ];
   for (const [sent, args] of talk) {
-    const told = client.expectNext("halloween/grave_shaker_hw/cmd", command("shake", args));
-    const [shaking, idle, level] = [
-      client.expectNext("halloween/grave_shaker/state", "shaking"),
-      client.expectNext("halloween/grave_shaker/state", "idle"),
-      client.expectNext("halloween/grave_shaker/telemetry/level", String(args.level)),
-    ];
     await client.command("grave_shaker", sent);
-    await Promise.all([told, shaking, level, idle]);
+    await client.expect("halloween/grave_shaker_hw/cmd", command("shake", args));
+    await client.expect("halloween/grave_shaker/telemetry/level", String(args.level));
+    for (const state of ["shaking", "idle"]) await client.expect("halloween/grave_shaker/state", state);
   }
   await converse(client, "grave_shaker", [
     ["shake hard", "status/warn", /^shake refused: expected ms and a level of 1 to 100, .*"hard"/],
@@ -184,9 +172,9 @@ test("grave_shaker takes its arguments as text and as JSON, within bounds, and s
 
   await client.command("grave_shaker", "shake 9000 10");
   await client.expect("halloween/grave_shaker_hw/cmd", command("shake", { ms: 9000, level: 10 }));
-  const stopped = client.expectNext("halloween/grave_shaker_hw/cmd", command("stop"));
+  await client.expect("halloween/grave_shaker/state", "shaking");
   await converse(client, "grave_shaker", [["stop", "state", "idle"]]);
-  await stopped;
+  await client.expect("halloween/grave_shaker_hw/cmd", command("stop"));
 });
 
 test("somebody in front of the armed coffin: the lid jumps, and the fogger and the grave join in", async () => {
@@ -219,7 +207,7 @@ test("somebody in front of the armed coffin: the lid jumps, and the fogger and t
     ...["fogger", "grave_shaker", "coffin_jumper_hw", "fogger_hw", "grave_shaker_hw"].map((id) =>
       client.expect(`halloween/${id}/cmd`, command("stop")),
     ),
-    ...["coffin_jumper", "fogger", "grave_shaker"].map((id) => client.expectLast(`halloween/${id}/state`, "idle")),
+    ...["coffin_jumper", "fogger", "grave_shaker"].map((id) => client.expect(`halloween/${id}/state`, "idle")),
   ]);
   expect(client.texts("halloween/coffin_jumper/telemetry/scare")).toEqual(["1"]);
 });
@@ -230,18 +218,16 @@ test("after a scare the coffin cools down, and is armed again; nobody scares in 
     { ids: ["grave_shaker", "another_grave"], action: "shake", ms: 100 },
   ];
   const client = await startHaunt(propsWithCoffin({ jump_ms: 100, cooldown_s: 1, targets }));
+  await client.expect("halloween/coffin_jumper/state", "idle");
   await converse(client, "coffin_jumper", [["arm", "state", "armed"]]);
 
   for (const scare of ["1", "2"]) {
-    const cooldown = client.expectNext("halloween/coffin_jumper/state", "cooldown");
-    const armed = client.expectNext("halloween/coffin_jumper/state", "armed");
-    const firing = client.expectNext("halloween/coffin_jumper/telemetry/scare", scare);
     await client.publish(PIR, "1");
-    await firing;
+    await client.expect("halloween/coffin_jumper/telemetry/scare", scare);
     await client.publish(PIR, "1");
-    await cooldown;
+    await client.expect("halloween/coffin_jumper/state", "cooldown");
     await client.publish(PIR, "1");
-    await armed;
+    await client.expect("halloween/coffin_jumper/state", "armed");
   }
   expect(client.texts("halloween/coffin_jumper/state").slice(-7)).toEqual([
     ...["armed", "firing", "cooldown"],
@@ -254,18 +240,15 @@ test("after a scare the coffin cools down, and is armed again; nobody scares in 
 
 test("the coffin's lid jumps by hand while it is armed, and stays armed", async () => {
   const client = await startHaunt();
+  await client.expect("halloween/coffin_jumper/state", "idle");
   await converse(client, "coffin_jumper", [
     ["jump 150", "status/error", /it is disarmed: send "arm" first/],
     ["arm", "state", "armed"],
   ]);
   for (const sent of ["jump 150", { action: "jump", args: 150 }]) {
-    const [jump, firing, after] = [
-      client.expectNext("halloween/coffin_jumper_hw/cmd", command("jump", 150)),
-      client.expectNext("halloween/coffin_jumper/state", "firing"),
-      client.expectNext("halloween/coffin_jumper/state", "armed"),
-    ];
     await client.command("coffin_jumper", sent);
-    await Promise.all([jump, firing, after]);
+    await client.expect("halloween/coffin_jumper_hw/cmd", command("jump", 150));
+    for (const state of ["firing", "armed"]) await client.expect("halloween/coffin_jumper/state", state);
   }
   await converse(client, "coffin_jumper", [
     ["jump high", "status/warn", /^jump refused: .*"high"/],
@@ -274,9 +257,9 @@ test("the coffin's lid jumps by hand while it is armed, and stays armed", async 
 
   await client.command("coffin_jumper", "jump 4000");
   await client.expect("halloween/coffin_jumper_hw/cmd", command("jump", 4000));
-  const stopped = client.expectNext("halloween/coffin_jumper_hw/cmd", command("stop"));
+  await client.expect("halloween/coffin_jumper/state", "firing");
   await converse(client, "coffin_jumper", [["stop", "state", "idle"]]);
-  await stopped;
+  await client.expect("halloween/coffin_jumper_hw/cmd", command("stop"));
 });
 
 test("a coffin with targets that make no sense fails, and says what to write", async () => {
@@ -300,9 +283,8 @@ test("each shipped prop's README lists its commands, topics and config keys", as
       return [...table.matchAll(/^\| `([a-z_/]+)/gm)].map(([, name]) => name ?? "");
     };
 
-    const warned = client.expectNext(`halloween/${id}/status/warn`);
     await client.command(id, "what");
-    const known = (await warned).split("known: ")[1]?.split(", ");
+    const known = (await client.expect(`halloween/${id}/status/warn`)).split("known: ")[1]?.split(", ");
     expect(rowsUnder("command").sort(), id).toEqual(known);
 
     const source = readFileSync(join(PROPS, id, "backend/worker.ts"), "utf8");

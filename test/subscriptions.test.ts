@@ -22,7 +22,7 @@ async function lab(body: string) {
     await client.command("lab", { action, reply_to: reply });
     await replied;
   };
-  return { client, ask, saw: (text?: string) => client.expect(SAW, text) };
+  return { client, ask, saw: (text?: string | RegExp) => client.expect(SAW, text) };
 }
 
 /** What it saw, the words of one handler after those of another. */
@@ -70,8 +70,7 @@ test.each(["fogger", "+"])(
     await ask("watch");
     await saw('[2,"fogger","fogging"]');
     await client.publish("halloween/fogger/state", "off", RETAINED);
-    await saw('[1,"fogger","off"]');
-    await saw('[2,"fogger","off"]');
+    for (const _ of [1, 2]) await saw(/"off"/);
     await ask("ping");
     await client.barrier();
     const coffin = id === "+" ? ['[1,"coffin","armed"]', '[2,"coffin","armed"]'] : [];

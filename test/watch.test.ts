@@ -162,10 +162,9 @@ describe("secrets", () => {
     });
     await client.command("safe", "tell");
     await client.expect("halloween/safe/telemetry/told");
-    const configured = client.expectNext("halloween/cli/reply/c");
     const args = { id: "safe", config: { key: "s3cond-key" } };
     await client.command("worker_host", { action: "configure", args, reply_to: "halloween/cli/reply/c" });
-    expect(await configured).toMatch(/"ok"/);
+    expect(await client.expect("halloween/cli/reply/c")).toMatch(/"ok"/);
     await client.command("worker_host", 'configure {"id": "safe", "config": {"key": "th1rd-key"}}');
     await client.command("worker_host", '{"action": "configure", "args": {"config": {"key": "f0urth-key"}');
     await client.expect("halloween/worker_host/status/warn", /not JSON/);

@@ -4,6 +4,7 @@ import { startBroker } from "../harness/broker.ts";
 import { TestClient } from "../harness/client.ts";
 import { workerSource } from "../harness/folder.ts";
 import { startHost } from "../harness/host.ts";
+import { repeatUntil } from "../harness/repeat.ts";
 
 const TOPIC = "halloween/worker_host/status/all_stop";
 const MOVING = `
@@ -38,7 +39,6 @@ test("all-stop while a worker hangs: the others stop at once, the process is end
   // It hangs when the host says so.
   await client.expect("halloween/worker_host/status/warn", /held up for \d+ ms; last entered was hung/);
 
-  const online = client.expectNext("halloween/beside/status/availability", "online");
   await client.command("worker_host", "all_stop");
   await client.expect("halloween/apart/telemetry/fog", "off");
   await client.expect(
@@ -48,7 +48,7 @@ test("all-stop while a worker hangs: the others stop at once, the process is end
   // What the hung process's workers had switched on goes off before they are back.
   await client.expect("halloween/beside/telemetry/stopped");
   await client.expect("halloween/beside/telemetry/told");
-  await online;
+  for (const text of ["offline", "online"]) await client.expect("halloween/beside/status/availability", text);
   await client.command("beside", "fire");
   await client.expect("halloween/beside/status/warn", /"fire" refused: all-stop is engaged/);
   const topics = client.seen.all.map(({ topic, text }) => `${topic} ${text}`);
@@ -62,7 +62,9 @@ for (const qos of [0, 1] as const) {
     annotate,
   }) => {
     const broker = await startBroker();
-    const client = await TestClient.connect(broker.url, ["halloween/+/telemetry/#", "halloween/+/status/#"]);
+    const client = await TestClient.connect(broker.url, [
+      ...["halloween/+/telemetry/#", "halloween/+/status/#", "halloween/cli/reply/#"],
+    ]);
     const ids = ["calm1", "calm2", "flooded"];
     const props = Object.fromEntries(ids.map((id) => [`${id}/backend/worker.ts`, workerSource(MOVING)]));
     await startHost({ broker, props });
@@ -78,14 +80,17 @@ for (const qos of [0, 1] as const) {
     await annotate(`${sent.perSecond} messages a second at QoS ${qos}: the last worker was told after ${ms} ms`);
     // From then on none of the flood was run.
     const told = Number(client.texts("halloween/flooded/telemetry/told").at(-1));
-    expect(Number(await stopped(client, "flooded"))).toBe(told);
+    const reply_to = "halloween/cli/reply/stop";
+    await repeatUntil(client, "flooded", { action: "stop", reply_to }, reply_to, /"ok"/);
+    await client.barrier();
+    expect(Number(client.texts("halloween/flooded/telemetry/stopped").at(-1))).toBe(told);
     for (const id of ids) expect(client.texts(`halloween/${id}/status/availability`)).toEqual(["online"]);
   });
 }
 
 /** What the worker says to `stop`, which is sent until it gets through: a broker drops what a flooded client's queue has no room for. */
 function stopped(client: TestClient, id: string): Promise<string> {
-  return client.commandUntil(id, "stop", `halloween/${id}/telemetry/stopped`);
+  return repeatUntil(client, id, "stop", `halloween/${id}/telemetry/stopped`);
 }
 
 /** Publishes 20,000 commands a second, as far as the machine can. */

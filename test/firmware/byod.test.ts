@@ -34,17 +34,15 @@ async function light({ client, board }: Bench, command: string | object = "start
 }
 
 async function refused({ client, board }: Bench, command: string | object | Buffer): Promise<void> {
-  const said = client.expectNext(WARN, /^refused: /);
   if (Buffer.isBuffer(command)) await client.publish(`halloween/${ID}/cmd`, command);
   else await client.command(ID, command);
-  await said;
+  await client.expect(WARN, /^refused: /);
   expect(board.pin(LAMP), String(command)).toBe(0);
 }
 
 async function pong({ client }: Bench): Promise<void> {
-  const said = client.expectNext(`halloween/${ID}/telemetry/pong`, "ok");
   await client.command(ID, { action: "ping", args: null, id: "p1" });
-  await said;
+  await client.expect(`halloween/${ID}/telemetry/pong`, "ok");
 }
 
 test("its pin is off before anything else, and then it says what it is, and that it is online", async () => {
@@ -65,9 +63,8 @@ test("its pin is off before anything else, and then it says what it is, and that
 
 test("its will: killed, the broker says offline", async () => {
   const { client, board } = await start();
-  const offline = client.expectNext(AVAILABILITY, "offline");
   await board.kill();
-  await offline;
+  await client.expect(AVAILABILITY, "offline");
 });
 
 test("it answers ping, in text and in JSON", async () => {
@@ -83,11 +80,10 @@ describe("the lamp", () => {
     async (command) => {
       const bench = await start();
       const off = bench.board.pinTurns(LAMP, 0);
-      const idle = bench.client.expectNext(STATE, "idle");
       await light(bench, command);
       await bench.client.expect(STATE, "on");
       await off;
-      await idle;
+      await bench.client.expect(STATE, "idle");
     },
   );
 
@@ -172,9 +168,8 @@ test("all-stop ends what runs and refuses start, over a reboot too, until it is 
   await off;
   await refused(bench, "start");
   await pong(bench);
-  const online = client.expectNext(AVAILABILITY, "online");
   board.tell({ reset: true });
-  await online;
+  await client.expect(AVAILABILITY, "online");
   await refused(bench, { action: "start", args: 1000 });
   await client.publish(ALL_STOP, "clear", { retain: true });
   await pong(bench);

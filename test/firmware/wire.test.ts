@@ -75,9 +75,8 @@ describe.each(SKETCHES)("the board of %s", (sketch, id) => {
       ["x".repeat(1025), /command of 1025 bytes refused: at most 1024/],
     ];
     for (const [payload, answer] of talk) {
-      const said = client.expectNext(warn, answer);
       await client.publish(`halloween/${id}/cmd`, payload);
-      await said;
+      await client.expect(warn, answer);
     }
     expect(client.texts("halloween/x/cmd")).toEqual([]);
     expect(await ask(client, id, "ping")).toMatchObject({ status: "ok" });
@@ -86,12 +85,12 @@ describe.each(SKETCHES)("the board of %s", (sketch, id) => {
   test("runs a command with the same id once", async () => {
     const { client } = await start(sketch, id);
     const command = { action: "ping", id: "once", reply_to: "halloween/cli/reply/once" };
-    const first = client.expectNext("halloween/cli/reply/once");
     await client.command(id, command);
-    expect(JSON.parse(await first)).toMatchObject({ status: "ok" });
-    const second = client.expectNext("halloween/cli/reply/once");
+    expect(JSON.parse(await client.expect("halloween/cli/reply/once"))).toMatchObject({
+      status: "ok",
+    });
     await client.command(id, command);
-    expect(JSON.parse(await second)).toMatchObject({
+    expect(JSON.parse(await client.expect("halloween/cli/reply/once"))).toMatchObject({
       status: "error",
       error: expect.stringMatching(/has run already/),
     });
@@ -122,9 +121,8 @@ describe.each(SKETCHES)("the board of %s", (sketch, id) => {
     const late = await TestClient.connect(client.url, [`halloween/${id}/#`]);
     await late.barrier();
     expect(late.seen.all.filter(({ topic }) => topic.startsWith("halloween/"))).toEqual([]);
-    const online = client.expectNext("halloween/moved_hw/status/availability", "online");
     board.tell({ reset: true });
-    await online;
+    await client.expect("halloween/moved_hw/status/availability", "online");
   });
 });
 
@@ -153,9 +151,8 @@ test("arguments are read as the server's side reads them", async () => {
   ];
   for (const [command, answer] of talk) {
     const key = typeof answer === "string" ? "telemetry/level" : "status/warn";
-    const said = client.expectNext(`halloween/grave_shaker_hw/${key}`, answer);
     await client.command("grave_shaker_hw", command);
-    await said;
+    await client.expect(`halloween/grave_shaker_hw/${key}`, answer);
   }
 });
 

@@ -20,9 +20,8 @@ export async function startCoffin(options: Partial<BoardOptions> = {}): Promise<
   const client = await TestClient.connect(broker.url);
   const board = startBoard("coffin_jumper", { broker, ...options });
   await client.expect(`halloween/${COFFIN}/status/availability`, "online");
-  const armed = client.expectNext(`halloween/${COFFIN}/state`, "armed");
   await client.command(COFFIN, "arm");
-  await armed;
+  await client.expect(`halloween/${COFFIN}/state`, "armed");
   return { broker, client, board };
 }
 

@@ -1,6 +1,6 @@
 import mqtt, { type IClientOptions, type IClientPublishOptions } from "mqtt";
 import { onTestFinished } from "vitest";
-import { Happenings } from "./wait.ts";
+import { Mailbox } from "./mailbox.ts";
 
 export interface Seen {
   topic: string;
@@ -10,13 +10,19 @@ export interface Seen {
 
 /** A client that sees all under its filters, as `mosquitto_sub` does, and publishes, as `mosquitto_pub` does. */
 export class TestClient {
-  readonly seen = new Happenings<Seen>();
+  /** All messages so far, in their order. */
+  readonly seen: { readonly all: Seen[] } = { all: [] };
+  readonly #mailboxes = new Map<string, Mailbox>();
 
   private constructor(
     private readonly client: mqtt.MqttClient,
     readonly url: string,
   ) {
-    client.on("message", (topic, payload, { retain }) => this.seen.add({ topic, text: payload.toString(), retain }));
+    client.on("message", (topic, payload, { retain }) => {
+      const text = payload.toString();
+      this.seen.all.push({ topic, text, retain });
+      this.#mailbox(topic).add(text);
+    });
   }
 
   static async connect(
@@ -46,43 +52,38 @@ export class TestClient {
     await this.publish(`halloween/${id}/cmd`, typeof payload === "string" ? payload : JSON.stringify(payload));
   }
 
-  /** The text of the first message on `topic`, past or to come, that is (or matches) `text`. */
-  async expect(topic: string, text?: string | RegExp): Promise<string> {
-    return (await this.seen.find(matcher(topic, text), `${topic} ${text ?? ""}`)).text;
+  /**
+   * The first message on `topic`, of those not handed out yet, that is (or matches) `text`; waits for it. Messages
+   * before it on that topic are passed over and count as handed out. Waits on one topic are served one by one.
+   */
+  expect(topic: string, text?: string | RegExp, ms?: number): Promise<string> {
+    const mailbox = this.#mailbox(topic);
+    const before = mailbox.handedOut;
+    const matches = (found: string) =>
+      text === undefined || (typeof text === "string" ? found === text : text.test(found));
+    return mailbox.take(matches, () => `${topic} ${text ?? ""}; ${this.#lastSeen(topic, before)}`, ms);
   }
 
-  /** As `expect`, of those to come only. */
-  async expectNext(topic: string, text?: string | RegExp): Promise<string> {
-    return (await this.seen.next(matcher(topic, text), `${topic} ${text ?? ""}`)).text;
+  /** For people: what came on a topic, and on all. */
+  #lastSeen(topic: string, before: number): string {
+    const texts = this.texts(topic);
+    return [
+      `of ${texts.length} on that topic ${before} were handed out before; the last of them:`,
+      ...texts.slice(-20).map((text) => `  ${shorten(text)}`),
+      "the last on all topics:",
+      ...this.seen.all.slice(-20).map(({ topic: at, text }) => `  ${at} ${shorten(text)}`),
+    ].join("\n");
   }
 
-  /** Fulfils when `texts` have come on `topic`, one after the other, of those to come only. */
-  async expectSeries(topic: string, ...texts: string[]): Promise<void> {
-    const left = [...texts];
-    const isLast = (message: Seen) => {
-      if (message.topic === topic && message.text === left[0]) left.shift();
-      return left.length === 0;
-    };
-    await this.seen.next(isLast, `${topic} ${texts.join(", then ")}`);
+  #mailbox(topic: string): Mailbox {
+    const known = this.#mailboxes.get(topic);
+    if (known) return known;
+    const fresh = new Mailbox();
+    this.#mailboxes.set(topic, fresh);
+    return fresh;
   }
 
-  /** Fulfils when the last message on `topic` is (or matches) `text`. */
-  async expectLast(topic: string, text: string | RegExp): Promise<void> {
-    const matches = matcher(topic, text);
-    const last = this.seen.all.findLast((message) => message.topic === topic);
-    if (last === undefined || !matches(last)) await this.seen.next(matches, `${topic} ${text} at last`);
-  }
-
-  /** Sends a command now and every 250 ms, until `topic` says `text`; gives what it said. */
-  async commandUntil(id: string, payload: string | object, topic: string, text?: string | RegExp): Promise<string> {
-    const said = this.expectNext(topic, text);
-    const send = () => void this.command(id, payload);
-    send();
-    const again = setInterval(send, 250);
-    return await said.finally(() => clearInterval(again));
-  }
-
-  /** The texts seen on `topic` so far. */
+  /** The texts seen on `topic` so far, handed out or not. */
   texts(topic: string): string[] {
     return this.seen.all.filter((message) => message.topic === topic).map(({ text }) => text);
   }
@@ -91,9 +92,8 @@ export class TestClient {
   async barrier(): Promise<void> {
     const topic = `test/barrier/${Math.random()}`;
     await this.subscribe(topic);
-    const echo = this.seen.find((message) => message.topic === topic, "the barrier");
     await this.publish(topic, "x");
-    await echo;
+    await this.expect(topic);
   }
 
   async close(): Promise<void> {
@@ -101,8 +101,6 @@ export class TestClient {
   }
 }
 
-function matcher(topic: string, text: string | RegExp | undefined): (message: Seen) => boolean {
-  return (message) =>
-    message.topic === topic &&
-    (text === undefined || (typeof text === "string" ? message.text === text : text.test(message.text)));
+function shorten(text: string): string {
+  return text.length > 300 ? `${text.slice(0, 300)}… (${text.length} characters)` : text;
 }

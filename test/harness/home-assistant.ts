@@ -1,4 +1,7 @@
 import { z } from "zod";
+import { HomeAssistantTopics } from "../../worker-host/contract/home-assistant.ts";
+import { Topics } from "../../worker-host/contract/topics.ts";
+import { ownerOf } from "../../worker-host/host/home-assistant/devices.ts";
 import { TestClient } from "./client.ts";
 
 /** A topic that can be published to, or subscribed to here, since none of ours has a wildcard. */
@@ -83,6 +86,12 @@ export function takeDevice(text: string): HomeAssistantDevice {
   return device.parse(JSON.parse(text));
 }
 
+/** Which host, under which prefix, is asked about. */
+interface Owner {
+  hostName?: string;
+  topicPrefix?: string;
+}
+
 /** Home Assistant, as far as it has to do with us: it takes up what is discovered, and sends what that says. */
 export class FakeHomeAssistant {
   #sent = 0;
@@ -110,30 +119,26 @@ export class FakeHomeAssistant {
     return new Map(configs.map(({ topic: at, text }) => [at.split("/").at(-2) ?? "", takeDevice(text)]));
   }
 
-  /** The config of a prop, past or to come, that matches. */
+  /** The first config of a prop, of those not handed out yet, that matches. */
   async device(
     id: string,
     matches: (device: HomeAssistantDevice) => boolean = () => true,
+    owner: Owner = {},
   ): Promise<HomeAssistantDevice> {
-    const seen = await this.client.seen.find(
-      ({ topic: at, text }) => this.isConfig(at, id) && text !== "" && matches(takeDevice(text)),
-      `the device of ${id}`,
-    );
-    return takeDevice(seen.text);
+    for (;;) {
+      const found = takeDevice(await this.client.expect(this.configOf(id, owner), /./));
+      if (matches(found)) return found;
+    }
   }
 
-  /** The next config of a prop; "" when it is taken away. */
-  async next(id: string): Promise<string> {
-    return (await this.client.seen.next(({ topic: at }) => this.isConfig(at, id), `the next config of ${id}`)).text;
-  }
-
-  /** The next time that a prop is taken away, or one that has been. */
+  /** Fulfils when a prop is taken away. */
   async gone(id: string): Promise<void> {
-    await this.client.seen.find(({ topic: at, text }) => this.isConfig(at, id) && text === "", `no config of ${id}`);
+    await this.client.expect(this.configOf(id), "");
   }
 
-  isConfig(at: string, id: string): boolean {
-    return new RegExp(`^${this.prefix}/device/worker_host_[0-9a-f]{10}_${id}/config$`).test(at);
+  /** The topic on which a prop of that host is described. */
+  configOf(id: string, { hostName = "worker_host", topicPrefix = "halloween" }: Owner = {}): string {
+    return new HomeAssistantTopics(this.prefix).config(`${ownerOf(new Topics(topicPrefix, hostName))}${id}`);
   }
 
   async press({ components }: HomeAssistantDevice, name: string): Promise<void> {

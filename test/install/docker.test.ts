@@ -251,9 +251,8 @@ test("what the Dockerfile builds starts, with the environment and mounts of dock
   for (const id of ["heartbeat", "fogger", "coffin_jumper"]) {
     await client.expect(`halloween/${id}/status/availability`, "online");
   }
-  const pong = client.expectNext("halloween/heartbeat/telemetry/pong");
   await client.command("heartbeat", "ping from outside");
-  expect(await pong).toBe("from outside");
+  expect(await client.expect("halloween/heartbeat/telemetry/pong")).toBe("from outside");
 
   const health = commandOf(instructions(LAST, "HEALTHCHECK")[0]?.rest ?? "");
   const healthy = await outcome(health, cwd, env);
