@@ -36,6 +36,20 @@ function isBuilt(/** @type {string} */ of) {
   return last.of === of && last.files.every((/** @type {string} */ name) => existsSync(join(DIST, name)));
 }
 
+/**
+ * Leaves the runner's import of the public module as it is. A bundled one would be an import of its parts, and a CommonJS
+ * worker, which require()s dist/index.js itself, would meet a module that another worker's import() is still loading.
+ * @type {esbuild.Plugin}
+ */
+const publicModule = {
+  name: "public-module",
+  setup(build) {
+    build.onResolve({ filter: /^\.\.\/index\.ts$/ }, ({ importer }) =>
+      importer === join(ROOT, "worker-host/worker/runner.ts") ? { path: "./index.js", external: true } : undefined,
+    );
+  },
+};
+
 async function bundle() {
   const { metafile } = await esbuild.build({
     absWorkingDir: ROOT,
@@ -54,6 +68,7 @@ async function bundle() {
     // Names of classes and functions are shown to people.
     keepNames: true,
     external: LEFT_OUT,
+    plugins: [publicModule],
     // For what CommonJS packages require of Node.
     banner: {
       js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',

@@ -1,5 +1,6 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import type { RunnerSetup, ToRunner } from "../worker-host/worker/messages.ts";
@@ -37,4 +38,8 @@ test("a runner that can't be set up says why, and ends", async () => {
   expect(said).toMatch(
     /^this process of workers can't be set up: Error: ENOENT: no such file or directory, open '.*'\n$/,
   );
+});
+
+test("the public module is loaded before any worker: Node can't require() one that is still being imported", () => {
+  expect(readFileSync(join(ROOT, "dist/runner.js"), "utf8")).toMatch(/^import "\.\/index\.js";$/m);
 });
