@@ -16,10 +16,7 @@ async function start(config: Record<string, string> = {}) {
   const host = await startHost({ broker, props: { "lab/backend/worker.ts": COUNTER, ...config } });
   const fire = async (id: string) => {
     await client.command("lab", { action: "fire", id, reply_to: `halloween/cli/reply/${id}` });
-    return JSON.parse(await client.expect(`halloween/cli/reply/${id}`)) as {
-      status: string;
-      error?: string;
-    };
+    return JSON.parse(await client.expect(`halloween/cli/reply/${id}`)) as { status: string; error?: string };
   };
   return { broker, client, host, fire };
 }

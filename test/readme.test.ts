@@ -254,5 +254,6 @@ test("the test that the docs show passes for the shipped fogger", async () => {
     "vitest.config.ts": `import config from ${JSON.stringify(join(ROOT, "vitest.config.ts"))};\nexport default config;\n`,
   });
   symlinkSync(join(ROOT, "node_modules"), join(folder, "node_modules"));
-  await shell(`'${join(ROOT, "node_modules/.bin/vitest")}' run --reporter=dot`, folder);
+  // It knows no broker, and this suite may run over one.
+  await shell(`TEST_BROKER= '${join(ROOT, "node_modules/.bin/vitest")}' run --reporter=dot`, folder);
 });

@@ -100,9 +100,7 @@ describe.each(SKETCHES)("the board of %s", (sketch, id) => {
     const { client } = await start(sketch, id);
     const command = { action: "ping", id: "once", reply_to: "halloween/cli/reply/once" };
     await client.command(id, command);
-    expect(JSON.parse(await client.expect("halloween/cli/reply/once"))).toMatchObject({
-      status: "ok",
-    });
+    expect(JSON.parse(await client.expect("halloween/cli/reply/once"))).toMatchObject({ status: "ok" });
     await client.command(id, command);
     expect(JSON.parse(await client.expect("halloween/cli/reply/once"))).toMatchObject({
       status: "error",

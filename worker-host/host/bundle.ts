@@ -124,9 +124,9 @@ async function build(
     metafile: true,
     write: false,
     logLevel: "silent",
-    // For what CommonJS files of the prop's own require; while it is being loaded, Node refuses to require our module.
+    // For what CommonJS files of the prop's own require.
     banner: {
-      js: `import ${JSON.stringify(SELF_URL)}; import { createRequire as __createRequire } from "node:module"; const require = __createRequire(${JSON.stringify(pathToFileURL(file).href)});`,
+      js: `import { createRequire as __createRequire } from "node:module"; const require = __createRequire(${JSON.stringify(pathToFileURL(file).href)});`,
     },
     plugins,
   });

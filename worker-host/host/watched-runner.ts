@@ -46,9 +46,9 @@ export interface WatchedRunnerOptions {
 
 /**
  * How long a process that hangs has to show what it is in. A loop that spins leaves its inspector little of a busy
- * machine, and a process that hangs for this much longer does no more harm.
+ * machine. It is not longer, since a process that comes round meanwhile runs the commands that waited in it.
  */
-const STALL_LOOK_MS = 2_000;
+const STALL_LOOK_MS = 1_000;
 /** The same where the process takes memory meanwhile, which others miss. */
 const MEMORY_LOOK_MS = 500;
 
