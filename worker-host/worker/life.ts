@@ -68,6 +68,7 @@ export class Life implements ScopeOwner {
     this.#wire = new WorkerWire({ ...options, id: spec.id, log: this.log, warn: (text) => this.#voice.warn(text) });
     this.#commands = new Commands({
       ...options,
+      from: spec.id,
       scope: this.#scope,
       now: () => clock.now(),
       state: () => this.#worker?.state,
