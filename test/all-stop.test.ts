@@ -98,7 +98,9 @@ test("it outlives host and broker, and the start's last line shows it", async ()
   });
   const watching = await TestClient.connect(broker.url);
   await watching.expect(TOPIC, "engaged");
-  await again.logged(/^all-stop is engaged by a command \(fire alarm\) since .*: nothing moves until/);
+  await again.logged(
+    /^all-stop is engaged by a command \(fire alarm\) since .*: only stop and safe commands run until/,
+  );
   expect(again.log.all.at(-1)?.msg).toMatch(/^all-stop is engaged/);
   await watching.command("fogger", "ping");
   await watching.expect("halloween/fogger/status/warn", /"ping" refused: all-stop is engaged/);
@@ -221,7 +223,9 @@ test("from the command line, with a host and without", async () => {
   const env = { MQTT_HOST: "127.0.0.1", MQTT_PORT: String(broker.port) };
   expect(await runCli(["all-stop", "guest", "down"], { env })).toMatchObject({
     code: 0,
-    stdout: expect.stringMatching(/^all-stop is engaged by cli \(guest down\) since .*: nothing moves until/),
+    stdout: expect.stringMatching(
+      /^all-stop is engaged\nall-stop is engaged by cli \(guest down\) since .*: only stop and safe commands run until/,
+    ),
   });
   await client.expect("halloween/fogger/telemetry/all_stop");
   await client.expect("halloween/broadcast/cmd", /"stop"/);

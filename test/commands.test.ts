@@ -100,8 +100,14 @@ test("what a handler returns or throws goes to the reply topic", async () => {
      do_boom() { throw new RangeError("too far"); }
      do_odd() { const a: Record<string, unknown> = {}; a.a = a; return a; }`,
   );
-  expect(await ask("add", { a: 1, b: 2 })).toEqual({ id: "id-1", status: "ok", result: 3, ms: expect.any(Number) });
-  expect(await ask("nothing")).toEqual({ id: "id-2", status: "ok", ms: expect.any(Number) });
+  expect(await ask("add", { a: 1, b: 2 })).toEqual({
+    id: "id-1",
+    from: "lab",
+    status: "ok",
+    result: 3,
+    ms: expect.any(Number),
+  });
+  expect(await ask("nothing")).toEqual({ id: "id-2", from: "lab", status: "ok", ms: expect.any(Number) });
   expect(await ask("boom")).toMatchObject({ id: "id-3", status: "error", error: "RangeError: too far" });
   expect(await ask("odd")).toMatchObject({ status: "error", error: expect.stringMatching(/^its result is not JSON/) });
   expect(await ask("stop")).toMatchObject({ status: "ok" });

@@ -106,6 +106,8 @@ describe.each(shipped().map((one) => [one.id, one] as const))("%s", (id, one) =>
         await worker.seen(topic);
       }
     }
+    const answers = worker.messages.filter(({ topic }) => topic.startsWith("halloween/cli/reply/"));
+    for (const { text } of answers) expect(JSON.parse(text)).toMatchObject({ from: id });
     await worker.publish(`halloween/${id}/cmd`, new Uint8Array([0xff, 0xfe, 0x00]));
     await worker.call("stop");
     expect(worker.messages.findLast(({ topic }) => topic === `halloween/${id}/state`)?.text ?? "").not.toMatch(ON);

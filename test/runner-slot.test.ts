@@ -17,6 +17,10 @@ class StoppedClock {
     return 0;
   }
 
+  monotonic(): number {
+    return 0;
+  }
+
   after(_ms: number, callback: () => void): () => void {
     this.planned.add(callback);
     return () => this.planned.delete(callback);

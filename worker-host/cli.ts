@@ -174,11 +174,10 @@ for (const { line, what, example, tell } of TELLINGS) {
     .addHelpText("after", `\nExample:\n  worker-host ${example}`)
     .action(async (...given: [...(string | string[])[], Flags, Command]) => {
       const settings = settingsFrom(given.at(-2) as Flags);
-      const { said, ...telling } = tell(given.slice(0, -2).flat() as string[], settings.name);
+      const telling = tell(given.slice(0, -2).flat() as string[], settings.name);
       const outcome = await tellHost(settings, {
         ...edges,
         ...telling,
-        describe: () => said,
         otherwise: (error) => error.message,
       });
       finish(outcome);

@@ -54,7 +54,12 @@ describe.each(SKETCHES)("the board of %s", (sketch, id) => {
     const { client } = await start(sketch, id);
     await client.command(id, "ping");
     await client.expect(`halloween/${id}/telemetry/pong`, "ok");
-    expect(await ask(client, id, "ping")).toMatchObject({ id: `ask${replies}`, status: "ok", result: "pong" });
+    expect(await ask(client, id, "ping")).toMatchObject({
+      id: `ask${replies}`,
+      from: id,
+      status: "ok",
+      result: "pong",
+    });
     expect(await ask(client, id, "stop")).toMatchObject({ status: "ok", ms: expect.any(Number) });
     expect(await ask(client, id, "dance")).toMatchObject({
       status: "error",
@@ -94,6 +99,19 @@ describe.each(SKETCHES)("the board of %s", (sketch, id) => {
     await client.command(id, { action: "stop", reply_to: "halloween/x/cmd" });
     await client.expect(warn, /^stop obeyed without a reply: a reply goes to halloween\/<id>\/reply\/<name> only/);
     expect(client.texts("halloween/x/cmd")).toEqual([]);
+  });
+
+  test("confirms the stop of an all-stop, and under its own id", async () => {
+    const { client } = await start(sketch, id);
+    const reply_to = "halloween/worker_host/reply/stop/1";
+    await client.command("broadcast", { action: "stop", args: null, id: "s1", reply_to, reason: "all_stop" });
+    expect(JSON.parse(await client.expect(reply_to))).toMatchObject({ id: "s1", from: id, status: "ok" });
+    // The answer to the worker beside it is that worker's alone.
+    if (!id.endsWith("_hw")) return;
+    const other = "halloween/cli/reply/beside";
+    await client.command(id.replace(/_hw$/, ""), { action: "stop", reply_to: other });
+    await ask(client, id, "ping");
+    expect(client.texts(other)).toEqual([]);
   });
 
   test("runs a command with the same id once", async () => {

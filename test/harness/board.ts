@@ -14,6 +14,8 @@ export interface FakeBoardOptions {
   ping?: "reply" | "telemetry" | "never";
   /** Why it takes no other id. */
   refuses?: string;
+  /** It obeys no `stop`, and confirms none. */
+  deaf?: boolean;
   /** It doesn't come back under its other id. */
   lost?: boolean;
 }
@@ -52,7 +54,7 @@ export class FakeBoard {
       });
     });
     this.#client = client;
-    await client.subscribeAsync(TOPICS.command(id), { qos: 1 });
+    await client.subscribeAsync([TOPICS.command(id), TOPICS.broadcast], { qos: 1 });
     const { description = JSON.stringify({ contract: 1, id, class: "fogger", board: "esp32", commands: {} }) } =
       this.options;
     if (description !== "") await this.publish(TOPICS.description(id), description);
@@ -69,13 +71,14 @@ export class FakeBoard {
     const { command } = parseCommand(payload);
     if (!command) return;
     const { action, args, id, replyTo } = command;
-    const reply = async (said: Omit<Reply, "ms">) => {
-      if (replyTo)
-        await client.publishAsync(replyTo, JSON.stringify({ ...(id ? { id } : {}), ...said, ms: 1 }), { qos: 1 });
+    const reply = async (said: Omit<Reply, "from" | "ms">) => {
+      const own = { ...(id ? { id } : {}), from: this.id };
+      if (replyTo) await client.publishAsync(replyTo, JSON.stringify({ ...own, ...said, ms: 1 }), { qos: 1 });
     };
     this.actions.push(action);
-    const { ping = "reply", refuses, lost } = this.options;
-    if (action === "ping" && ping !== "never") {
+    const { ping = "reply", refuses, lost, deaf } = this.options;
+    if (action === "stop" && !deaf) await reply({ status: "ok" });
+    else if (action === "ping" && ping !== "never") {
       await client.publishAsync(TOPICS.telemetry(this.id, "pong"), "ok");
       if (ping === "reply") await reply({ status: "ok" });
     } else if (action === "rename" && refuses !== undefined) {

@@ -1,4 +1,5 @@
 import type { BoardSummary, HostDescription, WorkerSummary } from "../contract/description.ts";
+import { describeHeard, readHeard } from "../contract/heard.ts";
 import { decodeText, jsonIn } from "../contract/payload.ts";
 import { Topics } from "../contract/topics.ts";
 import { pathFrom } from "../host/paths.ts";
@@ -31,7 +32,7 @@ interface Row extends Omit<WorkerSummary, "state" | "file"> {
 /** Asks the running host for its workers; where none answers, looks for what would load. */
 export async function list(settings: Settings, options: ListOptions): Promise<ListOutcome> {
   const answer = await ask(settings, options);
-  if ("workers" in answer) return { ok: true, text: format(answer.workers, options.json), notes: [] };
+  if ("workers" in answer) return { ok: true, text: format(answer.workers, options.json), notes: answer.notes };
   if (options.running) return { ok: false, text: "", notes: [answer.problem] };
   const { workers, warnings } = await look(settings, options);
   return {
@@ -41,17 +42,33 @@ export async function list(settings: Settings, options: ListOptions): Promise<Li
   };
 }
 
-async function ask(settings: Settings, options: ListOptions): Promise<{ workers: Row[] } | { problem: string }> {
+async function ask(
+  settings: Settings,
+  options: ListOptions,
+): Promise<{ workers: Row[]; notes: string[] } | { problem: string }> {
   const client = await connect(settings, options);
   if ("problem" in client) return client;
   const topics = new Topics(settings.prefix, settings.name);
   const { connection } = client;
-  const asked = [topics.availability(topics.hostName), topics.description(topics.hostName)];
-  const answers = await Promise.all(asked.map((topic) => retained(connection, options.clock, topic)));
+  const { hostName } = topics;
+  const ofTopic = async (topic: string) => {
+    const payload = await retained(connection, options.clock, topic);
+    return payload && decodeText(payload);
+  };
+  const asked = [topics.availability(hostName), topics.description(hostName), topics.allStop];
+  const [online, text, allStop] = await Promise.all(asked.map(ofTopic));
+  const notes = allStop === "engaged" ? notesOnAllStop(await ofTopic(topics.allStopHeard)) : [];
   await connection.stop();
-  const [online, text] = answers.map((payload) => payload && decodeText(payload));
   if (online !== "online" || text === undefined) return { problem: "no host runs on the broker" };
-  return workersIn(text) ?? { problem: `${topics.description(topics.hostName)} holds no description of a host` };
+  const workers = workersIn(text);
+  if (!workers) return { problem: `${topics.description(hostName)} holds no description of a host` };
+  return { ...workers, notes };
+}
+
+/** What is retained of who has heard an all-stop that is engaged. */
+function notesOnAllStop(text: string | undefined): string[] {
+  const heard = readHeard(jsonIn(text ?? ""));
+  return ["all-stop is engaged", ...(heard ? describeHeard(heard) : [])];
 }
 
 /** `undefined` where somebody else wrote on the host's topic. */

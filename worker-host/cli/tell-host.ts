@@ -9,14 +9,16 @@ export interface TellHostOptions extends ClientDependencies {
   action: string;
   args: unknown;
   newId: () => string;
+  /** Called before it is told. */
+  before?: (connection: Connection) => Promise<void>;
   /** What is said of what the host answered. */
   describe: (result: unknown) => string;
   /** What is said where it did not do so; it may do something else instead. */
   otherwise: (error: CallError, connection: Connection) => string | Promise<string>;
 }
 
-/** How long the host has to say that it has done so. */
-const ANSWER_MS = 3_000;
+/** How long the host has to say that it has done so; of a stop it says for 2 s who has heard it. */
+const ANSWER_MS = 5_000;
 
 /** Tells the running host to do something, and waits until it has. */
 export async function tellHost(settings: Settings, options: TellHostOptions): Promise<Outcome> {
@@ -27,6 +29,7 @@ export async function tellHost(settings: Settings, options: TellHostOptions): Pr
   const topics = new Topics(settings.prefix, settings.name);
   const calls = new Calls({ id: "cli", topics, wire, clock, newId });
   try {
+    await options.before?.(wire);
     const result = await calls.call({ target: topics.hostName, action, args, timeoutMs: ANSWER_MS });
     return { code: 0, text: describe(result) };
   } catch (error) {

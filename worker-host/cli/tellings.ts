@@ -1,10 +1,13 @@
+import { describeHeard, readHeard } from "../contract/heard.ts";
+import { describeUnsaved } from "./all-stop.ts";
 import { lineFor } from "./options.ts";
 
 /** What the host is told, and what is said when it has done so. */
 export interface Telling {
   action: string;
   args: unknown;
-  said: string;
+  /** What is said of what the host answered. */
+  describe: (result: unknown) => string;
 }
 
 /** A command line that tells the host to do something. */
@@ -24,7 +27,7 @@ export const TELLINGS: TellingCommand[] = [
     tell: ([word]) => ({
       action: "show",
       args: word,
-      said: word === "on" ? "the show is on: edits wait" : "the show is off: edits are taken in",
+      describe: () => (word === "on" ? "the show is on: edits wait" : "the show is off: edits are taken in"),
     }),
   },
   {
@@ -34,14 +37,20 @@ export const TELLINGS: TellingCommand[] = [
     tell: ([id, ...words], name) => ({
       action: "lock_out",
       args: { id, ...(words.length > 0 ? { reason: words.join(" ") } : {}) },
-      said: `${id} is locked out until ${lineFor(`release ${id}`, name)}`,
+      describe: (result) => {
+        const heard = readHeard(result);
+        // What can't be held may jump all the same.
+        const held = heard?.not_held.length === 0 ? "is locked out" : "is told to take no command";
+        const more = [...(heard ? describeHeard(heard) : []), ...describeUnsaved(result as { unsaved?: string })];
+        return [`${id} ${held} until ${lineFor(`release ${id}`, name)}`, ...more].join("\n");
+      },
     }),
   },
   {
     line: "release <id>",
     what: "end a prop's lock-out",
     example: "release fogger",
-    tell: ([id]) => ({ action: "release", args: id, said: `${id} takes commands again` }),
+    tell: ([id]) => ({ action: "release", args: id, describe: () => `${id} takes commands again` }),
   },
 ];
 

@@ -54,7 +54,7 @@ export function withoutConfig(topic: string, payload: Uint8Array): Uint8Array {
 }
 
 /** Of a status: what only a host, a will or a connection may say. */
-const NEVER: ReadonlySet<string> = new Set(["availability", "runstate", "lock_out", "all_stop"]);
+const NEVER: ReadonlySet<string> = new Set(["availability", "runstate", "lock_out", "all_stop", "all_stop_heard"]);
 
 /** What hosts, and boards, are told and would do: not every host in a recording can be known for one. */
 const NOT_AGAIN: ReadonlySet<string> = new Set([

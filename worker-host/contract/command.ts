@@ -120,6 +120,11 @@ export function formatCommand(action: string, args: unknown, id: string, replyTo
   return encodePayload(payload) as string;
 }
 
+/** The payload of a `stop` that the host sends, for all-stop or for a lock-out; who obeys it answers to `replyTo`. */
+export function formatStop(reason: "all_stop" | "lock_out", id: string, replyTo: string): string {
+  return JSON.stringify({ action: STOP, args: null, id, reply_to: replyTo, reason });
+}
+
 /** A value from outside, short enough to stand in a message. */
 export function quote(value: unknown): string {
   const text = typeof value === "object" ? textOf(value) : (JSON.stringify(value) ?? String(value));

@@ -30,11 +30,28 @@ export function parseRunstate(payload: Uint8Array): Omit<RunstatePayload, "detai
 export const LONGEST_DESCRIPTION = 65_536;
 const LONGEST_CHIP = 100;
 
+/** What matters of an id's description to who has to stop it. */
+export interface Described {
+  /** What kind of board it says it is. */
+  chip: string | undefined;
+  /** It says that it knows `stop`. */
+  stops: boolean;
+  /** It is a host: its workers are told, not it. */
+  isHost: boolean;
+}
+
+/** Reads that; a description that can't be read says nothing. */
+export function parseDescribed(payload: Uint8Array): Described {
+  const said = payload.length > LONGEST_DESCRIPTION ? undefined : jsonOf(payload);
+  const { board, commands, workers } = (said ?? {}) as Partial<Record<string, unknown>>;
+  const isBoard = typeof board === "string" && board !== "" && board.length <= LONGEST_CHIP;
+  const stops = typeof commands === "object" && commands !== null && Object.hasOwn(commands, "stop");
+  return { chip: isBoard ? board : undefined, stops, isHost: Array.isArray(workers) };
+}
+
 /** What kind of board says this of itself, such as `esp32`; `undefined` where it isn't a board's description. */
 export function parseBoard(payload: Uint8Array): string | undefined {
-  if (payload.length > LONGEST_DESCRIPTION) return undefined;
-  const { board } = (jsonOf(payload) ?? {}) as Partial<Record<string, unknown>>;
-  return typeof board === "string" && board !== "" && board.length <= LONGEST_CHIP ? board : undefined;
+  return parseDescribed(payload).chip;
 }
 
 /** Whether a board is there, as the broker shows it; `missing`: it has firmware, but was never seen. */

@@ -5,6 +5,8 @@ import { jsonOf } from "./payload.ts";
 export interface Reply {
   /** The `id` that the command had. */
   id?: string;
+  /** The id of the worker, board or host that answers. */
+  from?: string;
   status: "ok" | "error";
   /** What the handler returned. */
   result?: unknown;
@@ -30,11 +32,12 @@ export function formatReply(reply: Reply): string {
 export function parseReply(payload: Uint8Array): Reply | undefined {
   const reply = jsonOf(payload) as Partial<Reply> | null | undefined;
   if (reply?.status !== "ok" && reply?.status !== "error") return undefined;
-  const { status, result, refused, id, error, ms } = reply;
+  const { status, result, refused, id, from, error, ms } = reply;
   return {
     status,
     ms: typeof ms === "number" ? ms : 0,
     ...(typeof id === "string" ? { id } : {}),
+    ...(typeof from === "string" ? { from } : {}),
     ...(typeof error === "string" ? { error } : {}),
     ...(refused === true ? { refused } : {}),
     ...(result === undefined ? {} : { result }),

@@ -230,6 +230,11 @@ export class Topics {
     return this.status(this.hostName, "all_stop");
   }
 
+  /** Who confirmed the last all-stop, as JSON; retained. */
+  get allStopHeard(): string {
+    return this.status(this.hostName, "all_stop_heard");
+  }
+
   /** Why a prop takes no command, where somebody locked it out; retained. */
   lockOut(id: string): string {
     return this.status(id, "lock_out");

@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import { describeError, messageOf, WorkerHostError } from "../contract/errors.ts";
+import type { Heard } from "../contract/heard.ts";
 import type { Clock } from "../worker/clock.ts";
 import { DurableValue } from "./durable-value.ts";
 import { readJsonFile } from "./json-file.ts";
@@ -17,8 +18,8 @@ export interface AllStopState {
 /** Who wants it, and why. */
 export type Who = Pick<AllStopState, "by" | "reason">;
 
-/** What is answered to who engages or clears it. */
-export interface AllStopAnswer extends AllStopState {
+/** What is answered to who engages or clears it; who has heard it, where it is engaged. */
+export interface AllStopAnswer extends AllStopState, Partial<Omit<Heard, "since">> {
   /** Why it would not outlive a restart of the host. */
   unsaved?: string;
 }
@@ -32,8 +33,8 @@ export interface AllStopOptions {
   tell: (engaged: boolean) => Promise<void>;
   /** Publishes what holds, retained. */
   publish: (engaged: boolean) => void;
-  /** Tells every prop and board to stop. */
-  stopAll: () => void;
+  /** Tells every prop and board to stop at once; gives who has heard it, some time later. */
+  stopAll: () => Promise<Heard>;
   fail: (text: string) => void;
 }
 
@@ -71,8 +72,8 @@ export class AllStop {
   }
 
   /**
-   * Engages it, or, where it is, stops everything once more. Works whatever the disk does, and fulfils when the workers
-   * have been told. Never rejects.
+   * Engages it, or, where it is, stops everything once more: at once, whatever the disk does. Fulfils when it is known
+   * who has heard it. Never rejects.
    */
   async engage({ by, reason }: Who): Promise<AllStopAnswer> {
     const { log, tell, publish, stopAll } = this.options;
@@ -80,12 +81,12 @@ export class AllStop {
     const told = tell(true);
     this.#echoes++;
     publish(true);
-    stopAll();
+    const hearing = stopAll();
     const next = this.engaged ? this.state : this.#next(true, { by, ...(reason === undefined ? {} : { reason }) });
     this.#kept.set(next);
     log.warn(next, "all-stop is engaged");
-    await Promise.all([told, this.#kept.settled(DISK_MS)]);
-    return this.#answer(next);
+    const [heard] = await Promise.all([hearing, told, this.#kept.settled(DISK_MS)]);
+    return { ...heard, ...this.#answer(next) };
   }
 
   /**

@@ -1,4 +1,4 @@
-import { type BoardState, parseBoard } from "../contract/description.ts";
+import { type BoardState, parseDescribed } from "../contract/description.ts";
 import { decodeText } from "../contract/payload.ts";
 import { faultOfId } from "../contract/topics.ts";
 import type { Message } from "../worker/wire.ts";
@@ -14,16 +14,26 @@ export interface BoardsOptions extends Omit<IsThereOptions, "asker"> {
 }
 
 /** What the broker shows of an id. */
-interface Shown {
+export interface Shown {
   availability: "online" | "offline" | undefined;
   described: boolean;
+  /** It says that it knows `stop`. */
+  stops: boolean;
+  isHost: boolean;
   /** What kind of board it says it is. */
   chip: string | undefined;
   /** It was told of that it appeared. */
   told: boolean;
 }
 
-const NOTHING: Shown = { availability: undefined, described: false, chip: undefined, told: false };
+const NOTHING: Shown = {
+  availability: undefined,
+  described: false,
+  stops: false,
+  isHost: false,
+  chip: undefined,
+  told: false,
+};
 
 /** Strangers may publish under any id. */
 const MOST_IDS = 10_000;
@@ -50,6 +60,11 @@ export class Boards {
   /** To be called when the connection is gone: the next one shows who is online then. */
   down(): void {
     for (const shown of this.#shown.values()) if (shown.availability === "online") shown.availability = "offline";
+  }
+
+  /** What the broker shows of all ids but hosts of this name. */
+  get all(): ReadonlyMap<string, Shown> {
+    return this.#shown;
   }
 
   /** How an id is shown; `undefined` where nothing of it was seen. */
@@ -86,9 +101,9 @@ export class Boards {
   #hearDescription({ topic, payload, retain }: Message): void {
     const id = this.#idOf(topic);
     if (id === undefined) return;
-    const chip = parseBoard(payload);
+    const { chip, stops, isHost } = parseDescribed(payload);
     const appears = chip !== undefined && !retain && !this.#shown.get(id)?.told;
-    this.#show(id, { described: payload.length > 0, chip, ...(appears ? { told: true } : {}) });
+    this.#show(id, { described: payload.length > 0, chip, stops, isHost, ...(appears ? { told: true } : {}) });
     if (appears) this.options.onAppeared(id);
   }
 

@@ -42,6 +42,7 @@ export class CommandDesk {
       presence.say(topics.hostName, "error", text);
     };
     this.commands = new Commands({
+      from: topics.hostName,
       topics,
       warn: (text) => presence.warn(text),
       publish: (topic, payload, how) => presence.publish(topic, payload, how),

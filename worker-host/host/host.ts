@@ -249,6 +249,7 @@ export class Host {
       onShowOver: () => live.resume(),
       onLockOut: () => this.#homeAssistant?.update(),
       isOurs: (id) => this.#standing?.owns(id) === true,
+      shown: () => this.#standing?.shown ?? new Map(),
       fail: (text) => this.#say(this.#topics.hostName, "error", text),
     });
   }

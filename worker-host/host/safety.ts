@@ -1,13 +1,14 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
-import { formatCommand } from "../contract/command.ts";
 import { decodeText } from "../contract/payload.ts";
 import type { Topics } from "../contract/topics.ts";
 import type { Clock } from "../worker/clock.ts";
 import { AllStop } from "./all-stop.ts";
+import type { Shown } from "./boards.ts";
 import { OperatorWatch } from "./operator-watch.ts";
 import type { Presence } from "./presence.ts";
 import { ShowNight } from "./show-night.ts";
+import { StopReceipts } from "./stop-receipts.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 export interface SafetyOptions {
@@ -26,6 +27,8 @@ export interface SafetyOptions {
   onLockOut: () => void;
   /** As of `ShowNight`. */
   isOurs: (id: string) => boolean;
+  /** What the broker shows of all ids, workers and boards. */
+  shown: () => ReadonlyMap<string, Shown>;
   /** Tells people that something failed. */
   fail: (text: string) => void;
 }
@@ -45,12 +48,14 @@ export class Safety {
   /** Takes up what holds, and listens to the topics of all-stop and of lock-outs. */
   static async open(options: SafetyOptions): Promise<Safety> {
     const { topics, presence, operatorTimeoutMs, clock } = options;
-    const allStop = await openAllStop(options);
+    const receipts = new StopReceipts({ ...options, records: options.supervisor.records });
+    await receipts.start();
+    const allStop = await openAllStop(options, receipts);
     await presence.subscribe(topics.allStop, ({ payload, retain }) => allStop.heard(decodeText(payload), { retain }));
     const operator = new OperatorWatch(operatorTimeoutMs, clock, (reason) => {
       void allStop.engage({ by: "operator_timeout", reason });
     });
-    const night = await openNight(options);
+    const night = await openNight(options, receipts);
     await presence.subscribe(topics.lockOut("+"), ({ topic, payload, retain }) => {
       night.heard(topics.idOf(topic) ?? "", decodeText(payload) ?? "no text", { retain });
     });
@@ -86,30 +91,25 @@ export class Safety {
   }
 }
 
-function openAllStop({ data, topics, log, clock, newId, presence, supervisor, fail }: SafetyOptions): Promise<AllStop> {
+function openAllStop(
+  { data, topics, log, clock, presence, supervisor, fail }: SafetyOptions,
+  receipts: StopReceipts,
+): Promise<AllStop> {
   return AllStop.open({
     file: join(data, "all_stop.json"),
     log,
     clock,
     tell: (engaged) => supervisor.allStop(engaged),
     publish: (engaged) => presence.publish(topics.allStop, engaged ? "engaged" : "clear", RETAINED),
-    stopAll: () => presence.publish(topics.broadcast, formatCommand("stop", undefined, newId()), { qos: 1 }),
+    stopAll: () => receipts.stopAll(),
     fail,
   });
 }
 
-function openNight({
-  data,
-  topics,
-  log,
-  clock,
-  presence,
-  supervisor,
-  onShowOver,
-  onLockOut,
-  isOurs,
-  fail,
-}: SafetyOptions): Promise<ShowNight> {
+function openNight(
+  { data, topics, log, clock, presence, supervisor, onShowOver, onLockOut, isOurs, fail }: SafetyOptions,
+  receipts: StopReceipts,
+): Promise<ShowNight> {
   return ShowNight.open({
     file: join(data, "show_night.json"),
     log,
@@ -117,6 +117,7 @@ function openNight({
     onShowOver,
     isOurs,
     fail,
+    stop: (id) => receipts.stopOne(id),
     tell: (id, reason) => supervisor.lockOut(id, reason),
     publish: (id, reason) => {
       presence.publish(topics.lockOut(id), reason ?? "", RETAINED);

@@ -1,12 +1,13 @@
 import type { Logger } from "pino";
 import { messageOf, WorkerHostError } from "../contract/errors.ts";
+import type { Heard } from "../contract/heard.ts";
 import { faultOfId } from "../contract/topics.ts";
 import type { Clock } from "../worker/clock.ts";
 import { DurableValue } from "./durable-value.ts";
 import { encodeNight, LONGEST_REASON, type LockOut, type Night, readNight } from "./night-file.ts";
 
-/** What is answered to who locks a prop out, or switches the show on or off. */
-export interface NightAnswer {
+/** What is answered to who locks a prop out, or switches the show on or off; whether that prop has heard it. */
+export interface NightAnswer extends Partial<Heard> {
   /** Why it would not outlive a restart of the host. */
   unsaved?: string;
 }
@@ -22,6 +23,8 @@ export interface ShowNightOptions {
   tell: (id: string, reason: string | undefined) => void;
   /** Publishes the same for a board and for people, retained. */
   publish: (id: string, reason: string | undefined) => void;
+  /** Tells an id to stop; gives whether it has heard, some time later. */
+  stop: (id: string) => Promise<Heard>;
   /** Whether an id is a prop of this host, or the board of one; known once the workers are. */
   isOurs: (id: string) => boolean;
   /** Tells people that something failed. */
@@ -154,7 +157,8 @@ export class ShowNight {
     this.#released.delete(id);
     this.options.tell(id, reason);
     this.#publish(id, reason);
-    return this.#answer();
+    const [heard, answer] = await Promise.all([this.options.stop(id), this.#answer()]);
+    return { ...heard, ...answer };
   }
 
   /**

@@ -6,7 +6,7 @@ import type { Clock } from "../worker/clock.ts";
 import type { ConnectGate } from "../worker/connect-gate.ts";
 import { Throttled } from "../worker/throttled.ts";
 import type { BrokerOptions } from "../worker/wire.ts";
-import { Boards } from "./boards.ts";
+import { Boards, type Shown } from "./boards.ts";
 import { Claim } from "./claim.ts";
 import { Neighbours } from "./neighbours.ts";
 import type { Plan, Planned } from "./plan.ts";
@@ -138,6 +138,11 @@ export class Standing {
     const boardId = boardIdOf(id);
     if (this.options.supervisor.records.get(boardId)) return undefined;
     return this.#boards.stateOf(boardId) ?? (firmware ? "missing" : undefined);
+  }
+
+  /** What the broker shows of all ids, workers and boards. */
+  get shown(): ReadonlyMap<string, Shown> {
+    return this.#boards.all;
   }
 
   /** The props that are a board alone, and how each is. */

@@ -23,6 +23,10 @@ export class TestClock implements Clock {
     return this.#held ?? systemClock.now() + this.#ahead;
   }
 
+  monotonic(): number {
+    return this.now();
+  }
+
   after(ms: number, callback: () => void): () => void {
     const timer: Timer = { due: this.now() + ms, callback, cancel: () => {} };
     this.#timers.add(timer);

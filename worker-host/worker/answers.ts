@@ -4,6 +4,8 @@ import type { Request } from "./request.ts";
 import type { PublishOptions } from "./wire.ts";
 
 export interface AnswersOptions {
+  /** Who answers. */
+  from: string;
   now: () => number;
   /** Tells people of a command that was not run. */
   warn: (text: string) => void;
@@ -23,10 +25,11 @@ export class Answers {
   }
 
   /** Does nothing where no reply is wanted. */
-  reply({ command, correlationData, receivedAt }: Request, outcome: Omit<Reply, "id" | "ms">): void {
+  reply({ command, correlationData, receivedAt }: Request, outcome: Omit<Reply, "id" | "from" | "ms">): void {
     const { replyTo, id } = command;
     if (replyTo === undefined) return;
-    const reply: Reply = { ...(id === undefined ? {} : { id }), ...outcome, ms: this.options.now() - receivedAt };
+    const { from, now } = this.options;
+    const reply: Reply = { ...(id === undefined ? {} : { id }), from, ...outcome, ms: now() - receivedAt };
     this.options.publish(replyTo, formatReply(reply), { qos: 1, ...(correlationData ? { correlationData } : {}) });
   }
 }

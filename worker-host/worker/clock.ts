@@ -2,6 +2,8 @@
 export interface Clock {
   /** ms since 1970. */
   now(): number;
+  /** ms on a clock that nothing sets, for spans of time. */
+  monotonic(): number;
   /** Calls `callback` once, `ms` from now; the function it gives back cancels that. */
   after(ms: number, callback: () => void): () => void;
 }
@@ -11,6 +13,7 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 export const systemClock: Clock = {
   now: () => Date.now(),
+  monotonic: () => performance.now(),
   after(ms, callback) {
     let timer: NodeJS.Timeout;
     const wait = (left: number) => {

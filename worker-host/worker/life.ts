@@ -84,6 +84,7 @@ export class Life implements ScopeOwner {
     });
     this.#commands = new Commands({
       ...options,
+      from: spec.id,
       scope: this.#scope,
       now: () => clock.now(),
       state: () => this.#worker?.state,

@@ -373,6 +373,7 @@ void HalloweenProp::reply(const Command& command, uint32_t since, const char* re
     JsonWriter json(text, sizeof text);
     json.open('{');
     if (!command.id.empty()) json.text("id", command.id);
+    json.text("from", settings_.id);
     json.text("status", refusal == nullptr ? "ok" : "error");
     if (refusal != nullptr) json.text("error", refusal).boolean("refused", true);
     else if (command.action.is("ping")) json.text("result", "pong");

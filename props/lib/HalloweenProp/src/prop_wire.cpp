@@ -187,7 +187,9 @@ void Wire::receive(const esp_mqtt_event_t& event) {
   if (topic.is(commands_)) {
     letIn(event.retain ? Letter::Kind::Retained : Letter::Kind::Command, event, isStop(payload));
   } else if (topic.is(broadcast_) || (others_[0] != '\0' && topic.is(others_))) {
-    if (!event.retain && isStop(payload)) letIn(Letter::Kind::OthersStop, event, true);
+    // A stop for all is confirmed by each; one for the worker beside it, by that worker alone.
+    const Letter::Kind kind = topic.is(broadcast_) ? Letter::Kind::Command : Letter::Kind::OthersStop;
+    if (!event.retain && isStop(payload)) letIn(kind, event, true);
   } else if (topic.is(lockOut_)) {
     mailbox_.lockOut(payload);
   } else {

@@ -1,0 +1,190 @@
+import { COMMAND_EXPIRY_S, formatStop } from "../contract/command.ts";
+import { boundHeard, describeHeard, type Heard, isAllHeard } from "../contract/heard.ts";
+import { parseReply } from "../contract/reply.ts";
+import { faultOfId, isPeer, type Topics } from "../contract/topics.ts";
+import { type Clock, delay, within } from "../worker/clock.ts";
+import type { Message } from "../worker/wire.ts";
+import type { Shown } from "./boards.ts";
+import { listen } from "./listening.ts";
+import type { Presence } from "./presence.ts";
+import type { Records, WorkerRecord } from "./records.ts";
+
+export interface StopReceiptsOptions {
+  topics: Topics;
+  clock: Clock;
+  newId: () => string;
+  presence: Pick<Presence, "subscribe" | "publish" | "warn">;
+  /** The workers of this host. */
+  records: Pick<Records, "all" | "get">;
+  /** What the broker shows of all ids, workers and boards. */
+  shown: () => ReadonlyMap<string, Shown>;
+}
+
+/** One stop that was told, and who has confirmed it. */
+interface Told {
+  expected: ReadonlySet<string>;
+  /** On a clock that is never set. */
+  at: number;
+  since: string;
+  heard: Map<string, number>;
+  errors: Map<string, string>;
+  /** To be called when all that are expected have answered. */
+  complete: () => void;
+}
+
+/** How long who is told to stop has to confirm it. */
+const COLLECT_MS = 2_000;
+/** How long the broker has to send what it retains. */
+const RETAINED_MS = 200;
+/** A longer reply confirms nothing. */
+const LONGEST_REPLY = 8_192;
+/** Strangers may answer, and publish states, under any id. */
+const MOST_OTHERS = 1_000;
+
+/** Tells props and boards to stop, and finds out who has heard it. */
+export class StopReceipts {
+  /** By the topic of the replies. */
+  readonly #told = new Map<string, Told>();
+  #all: { replyTo: string; heard: Promise<Heard> } | undefined;
+
+  constructor(private readonly options: StopReceiptsOptions) {}
+
+  async start(): Promise<void> {
+    const { presence } = this.options;
+    await presence.subscribe(this.#replyTo("+"), (message) => this.#sawReply(message));
+  }
+
+  /** Tells everything to stop at once; gives after 2 s at most who has heard. What is told meanwhile is counted together. */
+  stopAll(): Promise<Heard> {
+    const { topics, newId, presence } = this.options;
+    const replyTo = this.#all?.replyTo ?? this.#replyTo(newId());
+    presence.publish(topics.broadcast, formatStop("all_stop", newId(), replyTo), { qos: 1 });
+    this.#all ??= { replyTo, heard: this.#collectAll(replyTo) };
+    return this.#all.heard;
+  }
+
+  /** Tells one of them to stop; gives after 2 s at most whether it has heard. */
+  async stopOne(id: string): Promise<Heard> {
+    const { topics, newId, presence } = this.options;
+    const replyTo = this.#replyTo(newId());
+    const payload = formatStop("lock_out", newId(), replyTo);
+    presence.publish(topics.command(id), payload, { qos: 1, expiryS: COMMAND_EXPIRY_S });
+    const unheld = this.#whyNotHeld(id);
+    const absent = unheld === undefined ? this.#whyAbsent(id) : undefined;
+    const isExpected = unheld === undefined && absent === undefined;
+    const told = await this.#collect(replyTo, isExpected ? [id] : []);
+    const heard = this.#resultOf(told, unheld === undefined ? [] : [{ id, why: unheld }]);
+    return absent === undefined ? heard : { ...heard, not_heard: [{ id, why: absent }] };
+  }
+
+  #replyTo(id: string): string {
+    const { topics } = this.options;
+    return topics.reply(topics.hostName, `stop/${id}`);
+  }
+
+  async #collectAll(replyTo: string): Promise<Heard> {
+    const { topics, presence } = this.options;
+    const ids = new Set(this.options.shown().keys());
+    const others = new Set<string>();
+    const end = listen(presence, topics.state("+"), ({ topic, payload, retain }) => {
+      const id = topics.idOf(topic) ?? "";
+      const isOne = retain && payload.length > 0 && !ids.has(id) && faultOfId(id, topics.hostName) === undefined;
+      if (isOne && others.size < MOST_OTHERS) others.add(id);
+    });
+    const told = await this.#collect(replyTo, this.#expected());
+    end();
+    this.#all = undefined;
+    const unheld = [...ids, ...others].flatMap((id) => {
+      const why = this.#whyNotHeld(id);
+      return why === undefined ? [] : [{ id, why }];
+    });
+    const heard = boundHeard(this.#resultOf(told, unheld));
+    presence.publish(topics.allStopHeard, JSON.stringify(heard), { qos: 1, retain: true });
+    if (!isAllHeard(heard)) presence.warn(`all-stop: ${describeHeard(heard).join("; ")}`);
+    return heard;
+  }
+
+  async #collect(replyTo: string, expected: string[]): Promise<Told> {
+    const { clock } = this.options;
+    let complete = () => {};
+    const isComplete = new Promise<void>((resolve) => {
+      complete = resolve;
+    });
+    const told: Told = {
+      expected: new Set(expected),
+      at: clock.monotonic(),
+      since: new Date(clock.now()).toISOString(),
+      heard: new Map(),
+      errors: new Map(),
+      complete,
+    };
+    this.#told.set(replyTo, told);
+    if (expected.length === 0) complete();
+    await within(clock, COLLECT_MS, Promise.all([isComplete, delay(clock, RETAINED_MS)]));
+    this.#told.delete(replyTo);
+    return told;
+  }
+
+  #sawReply({ topic, payload, retain }: Message): void {
+    const told = this.#told.get(topic);
+    if (!told || retain || payload.length > LONGEST_REPLY) return;
+    const { from = "", status, error } = parseReply(payload) ?? {};
+    if (!isPeer(from) || (!told.expected.has(from) && told.heard.size >= told.expected.size + MOST_OTHERS)) return;
+    if (status !== "ok") {
+      if (told.expected.has(from)) told.errors.set(from, error ?? "no reason given");
+    } else if (!told.heard.has(from)) {
+      told.heard.set(from, Math.round(this.options.clock.monotonic() - told.at));
+    }
+    for (const id of told.expected) if (!told.heard.has(id) && !told.errors.has(id)) return;
+    told.complete();
+  }
+
+  #resultOf({ expected, since, heard, errors }: Told, unheld: Heard["not_held"]): Heard {
+    const missing = [...expected].filter((id) => !heard.has(id));
+    return {
+      since,
+      heard: [...heard].map(([id, ms]) => ({ id, ms })),
+      not_heard: missing.map((id) => {
+        const why = errors.get(id);
+        return why === undefined ? { id } : { id, why };
+      }),
+      not_held: unheld,
+    };
+  }
+
+  /** Who has to confirm a stop: this host's workers that run, and whoever else is online and says that it knows `stop`. */
+  #expected(): string[] {
+    const running = this.options.records.all.filter(({ state }) => state === "running");
+    const own = new Set(running.map(({ planned }) => planned.id));
+    const others = [...this.options.shown()].filter(
+      ([id, { availability, stops, isHost }]) => availability === "online" && stops && !isHost && !this.#runsHere(id),
+    );
+    return [...own, ...others.map(([id]) => id)];
+  }
+
+  /** Whether an id is a worker of this host, whatever its state. */
+  #runsHere(id: string): boolean {
+    return this.#worker(id) !== undefined;
+  }
+
+  #worker(id: string): WorkerRecord | undefined {
+    const record = this.options.records.get(id);
+    return record === undefined || record.elsewhere || record.state === "skipped" ? undefined : record;
+  }
+
+  /** Why a stop, a latch or a lock-out can't be counted on; `undefined` where they can. */
+  #whyNotHeld(id: string): string | undefined {
+    if (this.#runsHere(id)) return undefined;
+    const shown = this.options.shown().get(id);
+    if (shown?.stops || shown?.isHost) return undefined;
+    const where = shown?.availability === "offline" ? ", and is shown offline" : "";
+    return shown?.described ? `its description names no "stop"${where}` : `it describes nothing${where}`;
+  }
+
+  /** Why an id that can be held does not hear it now. */
+  #whyAbsent(id: string): string | undefined {
+    const worker = this.#worker(id);
+    if (worker) return worker.state === "running" ? undefined : `it is ${worker.state}`;
+    return this.options.shown().get(id)?.availability === "online" ? undefined : "it is not online";
+  }
+}
