@@ -14,6 +14,9 @@ function said(worker: Pick<TestWorker<BaseWorker>, "messages">, topic: string): 
   return worker.messages.filter((message) => message.topic === topic).map(({ text }) => text);
 }
 
+/** As the host tells of an all-stop by MQTT. */
+const ALL_STOP = { action: "stop", reason: "all_stop", reply_to: "halloween/worker_host/reply/stop/1" };
+
 /** A car's trunk with one line that toggles it, which takes 3 s. */
 class Trunk extends BaseWorker {
   static stopTimeoutMs = 8_000;
@@ -51,7 +54,7 @@ test("do_stop runs by itself: ten stops and an all-stop join the one that runs, 
   const calls = Array.from({ length: 10 }, () => trunk.call("stop", undefined, { timeoutMs: 20_000 }));
   await trunk.advance(50);
   await trunk.allStop();
-  await trunk.publish("halloween/broadcast/cmd", "stop");
+  await trunk.publish("halloween/broadcast/cmd", ALL_STOP);
   await trunk.advance(10_000);
   await Promise.all(calls);
   const { worker } = trunk;
@@ -77,9 +80,15 @@ test("one all-stop, which the host tells of directly and by the topic of all pro
   const latch = await start(Latch);
   await latch.allStop();
   await latch.advance(80);
-  await latch.publish("halloween/broadcast/cmd", "stop");
+  await latch.publish("halloween/broadcast/cmd", ALL_STOP);
   await latch.advance(80);
   expect(latch.worker.toggles).toBe(1);
+  await latch.lockOut("the hose leaks");
+  await latch.send({ ...ALL_STOP, reason: "lock_out" } as { action: string });
+  // While all-stop holds, a lock-out is nothing graver, but it is another one.
+  expect(latch.worker.toggles).toBe(2);
+  await latch.lockOut();
+  latch.worker.toggles = 1;
   // The next one is another, and so is a stop that somebody sends.
   await latch.allStop();
   await latch.send("stop");

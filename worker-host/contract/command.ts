@@ -25,7 +25,12 @@ export interface Command {
   replyTo?: string;
   /** When it is no longer to be run, in ms since 1970. */
   expiresAt?: number;
+  /** Of a `stop` that a host sends, what it is for. */
+  reason?: HaltReason;
 }
+
+/** What holds a prop still until it is ended: all-stop, or a lock-out. */
+export type HaltReason = "all_stop" | "lock_out";
 
 /** A command, or why there is none, in words for its sender; `forgiven` is what of a stop was wrong, and left out. */
 export type ParsedCommand =
@@ -77,7 +82,7 @@ function parseJson(text: string): ParsedCommand {
   if (isDeeperThan(fields, MOST_LEVELS)) {
     return { refusal: `command refused: it is nested more than ${MOST_LEVELS} levels deep` };
   }
-  const { action, args, id, reply_to: replyTo, expires_at: expiresAt } = fields;
+  const { action, args, id, reply_to: replyTo, expires_at: expiresAt, reason } = fields;
   if (action === undefined) return { refusal: 'command refused: no "action" in it; write {"action": "ping"}' };
   if (typeof action !== "string" || !/^\S+$/.test(action.trim())) {
     return {
@@ -85,6 +90,7 @@ function parseJson(text: string): ParsedCommand {
     };
   }
   const command: Command = { action: spelledOut(action.trim()), args: args ?? undefined };
+  if (command.action === STOP && (reason === "all_stop" || reason === "lock_out")) command.reason = reason;
   const faults: string[] = [];
   const idFault = faultOfCommandId(id);
   if (idFault !== undefined) faults.push(idFault);
@@ -121,7 +127,7 @@ export function formatCommand(action: string, args: unknown, id: string, replyTo
 }
 
 /** The payload of a `stop` that the host sends, for all-stop or for a lock-out; who obeys it answers to `replyTo`. */
-export function formatStop(reason: "all_stop" | "lock_out", id: string, replyTo: string): string {
+export function formatStop(reason: HaltReason, id: string, replyTo: string): string {
   return JSON.stringify({ action: STOP, args: null, id, reply_to: replyTo, reason });
 }
 

@@ -8,7 +8,7 @@ import type { StopReason } from "./stopping.ts";
 export type CommandMode = "parallel" | "single" | "restart" | "queued";
 
 /** A command as its handler gets it. */
-export interface RunningCommand extends Command {
+export interface RunningCommand extends Omit<Command, "reason"> {
   /** Aborted by `stop`, a restart, the timeout, and the worker's end. */
   readonly signal: AbortSignal;
   /** For `do_stop` and what runs with it: why. While all-stop or a lock-out holds, it is that, whatever came. */

@@ -138,7 +138,7 @@ export class Commands {
     }
     if (forgiven !== undefined) this.options.warn(`${command.action} obeyed, though ${forgiven}`);
     if (refusal !== undefined) this.options.warn(refusal);
-    else this.#dispatch(this.#requestOf(command, message), "command");
+    else this.#dispatch(this.#requestOf(command, message));
   }
 
   /** What has no all-stop of its own takes it for `stop`. */
@@ -153,7 +153,7 @@ export class Commands {
     if (message.retain) return;
     const { command } = this.#parse(message.payload);
     const wanted = command?.action === STOP || this.#known.get(command?.action ?? "")?.spec.broadcast === true;
-    if (command && wanted) this.#dispatch(this.#requestOf(command, message), "broadcast");
+    if (command && wanted) this.#dispatch(this.#requestOf(command, message));
   }
 
   /** Aborts the running commands, for `stop`: their `hold`s turn off, their sleeps reject, their `maxOnMs` is over. */
@@ -205,8 +205,8 @@ export class Commands {
     };
   }
 
-  #dispatch(request: Request, path: StopPath): void {
-    const { action, expiresAt, replyTo } = request.command;
+  #dispatch(request: Request): void {
+    const { action, expiresAt, replyTo, reason } = request.command;
     const { topics, stop, urgent } = this.options;
     if (replyTo !== undefined && !topics.isReply(replyTo)) {
       const fault = `a reply can't go to ${quote(replyTo)}; expected ${topics.reply("<id>", "<name>")}`;
@@ -226,7 +226,7 @@ export class Commands {
       return;
     }
     if (stop && action === STOP) {
-      this.#answer(request, STOP, stop("stop", path, request.command));
+      this.#answer(request, STOP, stop(reason ?? "stop", reason ? "mqtt" : "command", request.command));
       return;
     }
     const known = this.#known.get(action);
@@ -293,7 +293,7 @@ export class Commands {
     const request = ownRequest(end, this.options.now());
     const { stop } = this.options;
     if (stop && end === STOP) this.#answer(request, STOP, stop("max_on", "command", request.command));
-    else this.#dispatch(request, "command");
+    else this.#dispatch(request);
   }
 
   #check(command: Command, { spec, argsJson }: Known): Validated<unknown> | Promise<Validated<unknown>> {

@@ -8,8 +8,8 @@ import type { ScopeOwner } from "./scope-owner.ts";
 /** Why a worker is to stop what it does, as `do_stop` finds it in `command.reason`. */
 export type StopReason = "stop" | "all_stop" | "lock_out" | "max_on" | "reload" | "end";
 
-/** By which way a stop came: the host tells of one all-stop directly, and by the topic of all props. */
-export type StopPath = "host" | "broadcast" | "command";
+/** By which path a stop came: the host tells of one all-stop, or lock-out, directly, and by MQTT. */
+export type StopPath = "host" | "mqtt" | "command";
 
 /** How long `do_stop` and `stop()` may take together, in ms, where the class says nothing, and at most. */
 export const STOP_TIMEOUT_MS = 5_000;
@@ -79,8 +79,8 @@ export class Stopping {
   /** What belongs to a stop runs in here; the worker's end ends it, and nothing else does. */
   readonly scope: Scope;
   #round: Round | undefined;
-  /** An all-stop that came by one path alone so far, and how much had moved then. */
-  #halfTold: { path: StopPath; moved: number; done: Promise<unknown> } | undefined;
+  /** An all-stop, or a lock-out, that came by one path alone so far, and how much had moved then. */
+  #halfTold: { reason: StopReason; path: StopPath; moved: number; done: Promise<unknown> } | undefined;
 
   constructor(private readonly options: StoppingOptions) {
     this.scope = new Scope(options.owner, options.clock, undefined, "do_stop", "stopping");
@@ -97,9 +97,10 @@ export class Stopping {
     endRuns(why);
     const told = this.#halfTold;
     this.#halfTold = undefined;
-    if (why === "all_stop" && told && isOther(told.path, path) && told.moved === moved()) return told.done;
+    const isTheSame = told?.reason === why && path !== "command" && told.path !== path && told.moved === moved();
+    if (isTheSame) return told.done;
     const done = this.#join(why, command);
-    if (why === "all_stop" && path !== "command") this.#halfTold = { path, moved: moved(), done };
+    if (gravityOf(why) > 0 && path !== "command") this.#halfTold = { reason: why, path, moved: moved(), done };
     return done;
   }
 
@@ -157,10 +158,6 @@ export class Stopping {
   end(reason: AbortError): void {
     this.scope.end(reason);
   }
-}
-
-function isOther(one: StopPath, other: StopPath): boolean {
-  return one !== other && one !== "command" && other !== "command";
 }
 
 const ignore = () => {};
