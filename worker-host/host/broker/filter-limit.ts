@@ -1,6 +1,7 @@
 import type { Client, Subscription } from "aedes";
 
-const MAX_FILTERS = 1000;
+/** A host alone may have some 1,000, one for each id that it asks whether it is there. */
+const MAX_FILTERS = 5_000;
 const MAX_LENGTH = 1024;
 
 /** Counts the filters of each client, and bounds them. */
