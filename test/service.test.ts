@@ -18,6 +18,12 @@ test("the systemd unit starts node itself, with room for a thousand workers, and
   // The host takes 40 s at most.
   expect(Number(setting("TimeoutStopSec"))).toBeGreaterThan(40);
   expect(setting("Restart")).toBe("always");
+  // One that stands still doesn't feed it; test/faults/host.test.ts sees that.
+  expect([setting("WatchdogSec"), setting("WatchdogSignal"), setting("NotifyAccess")]).toEqual([
+    "30",
+    "SIGKILL",
+    "all",
+  ]);
   expect(setting("WorkingDirectory")).toBe(setting("ReadWritePaths"));
 });
 

@@ -89,6 +89,10 @@ const edges: Edges = {
     process.on("SIGINT", handler);
     process.on("SIGTERM", handler);
   },
+  onUncaught: (handler) => {
+    process.on("uncaughtException", handler);
+    process.on("unhandledRejection", handler);
+  },
   exit: (code) => process.exit(code),
   fail,
 };

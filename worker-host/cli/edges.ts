@@ -31,6 +31,8 @@ export interface Edges {
   /** How many characters a line of the terminal has, if it is one. */
   columns: () => number | undefined;
   onSignal: (handler: (signal: NodeJS.Signals) => void) => void;
+  /** Calls it with each error that nothing else has caught. */
+  onUncaught: (handler: (error: unknown) => void) => void;
   exit: (code: number) => never;
   /** Says what went wrong, and ends. */
   fail: (error: unknown) => never;

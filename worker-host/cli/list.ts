@@ -6,14 +6,20 @@ import { pathFrom } from "../host/paths.ts";
 import { summaryOf } from "../host/plan.ts";
 import type { Settings } from "../host/settings.ts";
 import { survey } from "../host/survey.ts";
+import { CallError, Calls } from "../worker/calls.ts";
+import type { Connection } from "../worker/connection.ts";
 import { type ClientDependencies, connect, retained } from "./client.ts";
+
+/** How long a host has to answer, where it has to. */
+const ANSWER_MS = 3_000;
 
 export interface ListOptions extends ClientDependencies {
   cwd: string;
   env: Readonly<Record<string, string | undefined>>;
   json: boolean;
-  /** Only what a running host says. */
+  /** Only what a running host says, which has to answer. */
   running: boolean;
+  newId: () => string;
 }
 
 export interface ListOutcome {
@@ -58,11 +64,26 @@ async function ask(
   const asked = [topics.availability(hostName), topics.description(hostName), topics.allStop];
   const [online, text, allStop] = await Promise.all(asked.map(ofTopic));
   const notes = allStop === "engaged" ? notesOnAllStop(await ofTopic(topics.allStopHeard)) : [];
+  const shown = online === "online" && text !== undefined;
+  const answers = !shown || !options.running || (await answersNow(connection, topics, options));
   await connection.stop();
-  if (online !== "online" || text === undefined) return { problem: "no host runs on the broker" };
+  if (!shown) return { problem: "no host runs on the broker" };
+  if (!answers) return { problem: `${hostName} is shown online, and does not answer: it stands still` };
   const workers = workersIn(text);
   if (!workers) return { problem: `${topics.description(hostName)} holds no description of a host` };
   return { ...workers, notes };
+}
+
+/** What the broker retains says nothing of a host that stands still. */
+async function answersNow(wire: Connection, topics: Topics, { clock, newId }: ListOptions): Promise<boolean> {
+  const calls = new Calls({ id: "cli", topics, wire, clock, newId });
+  try {
+    await calls.call({ target: topics.hostName, action: "list", args: undefined, timeoutMs: ANSWER_MS });
+    return true;
+  } catch (error) {
+    if (error instanceof CallError) return error.code === "refused" || error.code === "failed";
+    throw error;
+  }
 }
 
 /** What is retained of who has heard an all-stop that is engaged. */

@@ -13,6 +13,7 @@ import { banner, lanHints } from "./banner.ts";
 import type { Edges } from "./edges.ts";
 import { send } from "./send.ts";
 import { Simulation } from "./simulation.ts";
+import { feedWatchdog } from "./watchdog.ts";
 
 /** More than a worker may take to stop, which is 30 s at most. */
 const FORCE_AFTER_MS = 40_000;
@@ -71,6 +72,9 @@ export async function serve(settings: Settings, edges: Edges, opened?: Logging):
     newId,
     onOusted,
   });
+  feedWatchdog(edges, (text) => log.error(text));
+  // What is wrong in one callback must not end all props; the error says where to look.
+  edges.onUncaught((error) => host.report(error));
   const stopping = stopOnSignals({ host, close, edges, say: (text) => log.info(text) });
   try {
     await host.start();

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { WorkerSummary } from "../contract/description.ts";
+import { describeError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
 import { ConnectGate } from "../worker/connect-gate.ts";
 import type { BrokerOptions } from "../worker/wire.ts";
@@ -167,6 +168,12 @@ export class Host {
     await this.#safety?.close();
     await this.#embedded?.stop();
     await this.#leave();
+  }
+
+  /** Tells people of an error that nothing has caught. */
+  report(error: unknown): void {
+    this.options.log.error({ err: error }, "an error of the host itself");
+    this.#presence?.say(this.#topics.hostName, "error", `an error of the host itself: ${describeError(error)}`);
   }
 
   /** Ends the workers' processes at once. */

@@ -52,6 +52,9 @@ const STALL_LOOK_MS = 1_000;
 /** The same where the process takes memory meanwhile, which others miss. */
 const MEMORY_LOOK_MS = 500;
 
+/** The host answers one in so many beats. */
+const ANSWERED_BEAT = 4;
+
 /** Deaths that come from outside. */
 const NOBODYS: ReadonlySet<string> = new Set(["signal SIGKILL", "signal SIGTERM", "signal SIGINT", "signal SIGHUP"]);
 
@@ -60,6 +63,7 @@ export class WatchedRunner {
   readonly process: RunnerProcess;
   readonly #guard: StallGuard | undefined;
   #awake = false;
+  #beats = 0;
   /** Why it is being ended. */
   #offence: { culprit: Culprit | undefined; tell: (culprit: Culprit) => string } | undefined;
 
@@ -72,6 +76,7 @@ export class WatchedRunner {
           else {
             this.#awake = true;
             this.#guard?.beat(message.debugged);
+            if (this.#beats++ % ANSWERED_BEAT === 0) this.send({ type: "beat" });
           }
         },
         onExit: (reason, started) => {

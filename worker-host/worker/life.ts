@@ -231,6 +231,11 @@ export class Life implements ScopeOwner {
     this.standstill.lockOut(reason);
   }
 
+  /** Tells people of something. */
+  warn(text: string): void {
+    this.#voice.warn(text);
+  }
+
   entered(where: string): void {
     this.options.onEnter?.(where);
   }

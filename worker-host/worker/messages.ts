@@ -91,7 +91,9 @@ export type ToRunner =
   /** Asks for what its workers have done since this was last asked. */
   | { type: "stats"; request: number }
   /** Loads a worker and checks its config, without starting it. */
-  | { type: "inspect"; request: number; spec: WorkerSpec };
+  | { type: "inspect"; request: number; spec: WorkerSpec }
+  /** The host is there; in answer to some of the runner's own. */
+  | { type: "beat" };
 
 /** From a runner to its host. */
 export type FromRunner =

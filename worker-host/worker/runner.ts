@@ -11,6 +11,7 @@ import { CHANNEL_FD, Channel } from "./channel.ts";
 import { systemClock, within } from "./clock.ts";
 import { ConnectGate } from "./connect-gate.ts";
 import { type Counts, noCounts, takeCounts } from "./counts.ts";
+import { HostWatch } from "./host-watch.ts";
 import { killGroup } from "./kill-group.ts";
 import { Latch } from "./latch.ts";
 import { Life } from "./life.ts";
@@ -123,6 +124,7 @@ class Runner {
 }
 
 let runner: Promise<Runner> | undefined;
+const hostWatch = new HostWatch((text) => void runner?.then(({ seats }) => seats.warnAll(text)));
 
 function receive(message: ToRunner): void {
   switch (message.type) {
@@ -151,6 +153,9 @@ function receive(message: ToRunner): void {
       return;
     case "stats":
       void stats(message.request);
+      return;
+    case "beat":
+      hostWatch.heard();
       return;
     case "inspect":
       void answer(message.request, inspect(message.spec));
@@ -268,4 +273,7 @@ function beat(): void {
 // All that it imports itself is loaded.
 beat();
 // A process whose host has gone already ends by itself.
-setInterval(beat, BEAT_MS).unref();
+setInterval(() => {
+  beat();
+  hostWatch.pass(BEAT_MS);
+}, BEAT_MS).unref();

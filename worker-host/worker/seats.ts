@@ -78,6 +78,11 @@ export class Seats {
     this.#seats.get(id)?.life.lockOut(reason);
   }
 
+  /** Tells people of something that concerns all workers of this process. */
+  warnAll(text: string): void {
+    for (const { life } of this.#seats.values()) life.warn(text);
+  }
+
   async stopAll(): Promise<void> {
     await Promise.all([...this.#seats.keys()].map((id) => this.stop(id)));
   }
