@@ -64,13 +64,13 @@ async function ask(
   const asked = [topics.availability(hostName), topics.description(hostName), topics.allStop];
   const [online, text, allStop] = await Promise.all(asked.map(ofTopic));
   const notes = allStop === "engaged" ? notesOnAllStop(await ofTopic(topics.allStopHeard)) : [];
-  const shown = online === "online" && text !== undefined;
-  const answers = !shown || !options.running || (await answersNow(connection, topics, options));
+  const shown = online === "online" ? text : undefined;
+  const workers = shown === undefined ? undefined : workersIn(shown);
+  const answers = !workers || !options.running || (await answersNow(connection, topics, options));
   await connection.stop();
-  if (!shown) return { problem: "no host runs on the broker" };
-  if (!answers) return { problem: `${hostName} is shown online, and does not answer: it stands still` };
-  const workers = workersIn(text);
+  if (shown === undefined) return { problem: "no host runs on the broker" };
   if (!workers) return { problem: `${topics.description(hostName)} holds no description of a host` };
+  if (!answers) return { problem: `${hostName} is shown online, and does not answer: it stands still` };
   return { ...workers, notes };
 }
 
