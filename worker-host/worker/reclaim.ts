@@ -46,27 +46,21 @@ export async function reclaim(
   await within(clock, SETTLE_MS, wire.stop());
 }
 
-/** What is shielded, `do_stop` and `stop()` have one time together. */
+/** `do_stop` and `stop()` have one time together, after what no stop may cut. */
 async function stopWorker(
   worker: BaseWorker,
   reason: "reload" | "end",
   stopTimeoutMs: number,
-  { owner, clock, stopping, shielded, warn }: LifeParts,
+  parts: LifeParts,
 ): Promise<void> {
-  let phase = "do_stop";
-  const stopped = async () => {
-    await shielded.idle();
-    // What came of it the worker has been told.
-    await Promise.allSettled([stopping.stop(reason, "command")]);
-    phase = "stop()";
-    await stopping.scope.child(phase).track(() => worker.stop(), phase);
-  };
-  try {
-    const ended = await within(clock, stopTimeoutMs, stopped());
-    if (!ended && phase === "stop()") warn(`stop() has not ended in ${stopTimeoutMs / 1000} s: left behind`);
-  } catch (error) {
-    owner.report(error, phase);
-  }
+  const { clock, stopping, shielded } = parts;
+  await finish("what it shields", SETTLE_MS, shielded.idle(), parts);
+  const began = clock.monotonic();
+  // What came of it the worker has been told: its own bound comes before this one.
+  await within(clock, stopTimeoutMs, Promise.allSettled([stopping.stop(reason, "command")]));
+  const leftMs = Math.max(0, stopTimeoutMs - (clock.monotonic() - began));
+  const stopped = stopping.scope.child("stop()").track(() => worker.stop(), "stop()");
+  await finish("stop()", leftMs, stopped, parts, stopTimeoutMs);
 }
 
 async function finish(
@@ -74,9 +68,10 @@ async function finish(
   ms: number,
   work: Promise<unknown>,
   { owner, clock, warn }: Pick<LifeParts, "owner" | "clock" | "warn">,
+  toldMs = ms,
 ): Promise<void> {
   try {
-    if (!(await within(clock, ms, work))) warn(`${what} has not ended in ${ms / 1000} s: left behind`);
+    if (!(await within(clock, ms, work))) warn(`${what} has not ended in ${toldMs / 1000} s: left behind`);
   } catch (error) {
     owner.report(error, what);
   }
