@@ -35,8 +35,10 @@ test.runIf(BROKER === "mosquitto")(
     const client = await TestClient.connect(broker.url);
     const board = await startBoard(broker.url);
     await client.expect("halloween/fogger_hw/status/availability", "online");
-    await client.command("worker_host", "all_stop");
+    await client.command("worker_host", { action: "all_stop", reply_to: "halloween/cli/reply/stopped" });
     await client.expect(TOPIC, "engaged");
+    // It is told before it is written; the answer says that it is.
+    expect(JSON.parse(await client.expect("halloween/cli/reply/stopped")).result).not.toHaveProperty("unsaved");
 
     host.child.kill("SIGKILL");
     await host.exit;
@@ -75,10 +77,17 @@ test.runIf(BROKER === "aedes")("the embedded broker forgets what was retained, a
   const host = await startHost({ cwd, args });
   const url = `mqtt://127.0.0.1:${port}`;
   const client = await TestClient.connect(url);
-  await client.command("worker_host", "all_stop");
+  await client.command("worker_host", { action: "all_stop", reply_to: "halloween/cli/reply/stopped" });
   await client.expect(TOPIC, "engaged");
-  await client.command("worker_host", "lock_out fogger the hose leaks");
+  const locking = { action: "lock_out", args: "fogger the hose leaks", reply_to: "halloween/cli/reply/locked" };
+  await client.command("worker_host", locking);
   await client.expect("halloween/fogger/status/lock_out");
+  // They are told before they are written; the answers say that they are.
+  for (const answer of ["stopped", "locked"]) {
+    const reply = JSON.parse(await client.expect(`halloween/cli/reply/${answer}`));
+    expect(reply).toMatchObject({ status: "ok" });
+    expect(reply.result).not.toHaveProperty("unsaved");
+  }
   host.child.kill("SIGKILL");
   await once(host.child, "close");
 
