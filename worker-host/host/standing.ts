@@ -129,6 +129,9 @@ export class Standing {
     if (this.options.supervisor.records.get(id)?.ended === false) return undefined;
     const taken = await Promise.race([this.#boards.has(id), this.#givenUp]);
     if (!taken) return undefined;
+    // Where two hosts start it in one moment, the other one may only now have said that it runs it.
+    const since = await this.#neighbours.hostOf(id);
+    if (since !== undefined) return explain(planned, since);
     if (this.#boards.isBoard(id)) return `a board has the id "${id}": ${rename(id)}, then this worker starts`;
     return `something answers under the id "${id}" that doesn't say it is a board: give it another id, such as ${boardIdOf(id)}, then this worker starts`;
   }
