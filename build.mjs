@@ -1,6 +1,6 @@
 // Builds dist/: what is published and run, one file for each way in with what they share beside them, and the types.
-// Modules and packages are bundled, since finding and reading some 700 files is half of a start. `--watch` isn't here: a
-// build takes a second or two, and none is done where no source has changed.
+// Modules and packages are bundled, since finding and reading some 700 files is half of a start. None is
+// done where no source has changed.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -70,7 +70,6 @@ async function bundle() {
     logLevel: "warning",
   });
   writeFileSync(join(DIST, "licenses.txt"), licensesOf(Object.keys(metafile.inputs)));
-  if (process.env.BUILD_META) writeFileSync(process.env.BUILD_META, JSON.stringify(metafile));
   return [...Object.keys(metafile.outputs).map((path) => path.replace(/^dist\//, "")), "licenses.txt"];
 }
 

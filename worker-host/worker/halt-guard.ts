@@ -1,3 +1,4 @@
+import type { HaltReason } from "../contract/command.ts";
 import type { CommandSpec } from "./command-spec.ts";
 import type { Latch } from "./latch.ts";
 import type { WorkerSpec } from "./messages.ts";
@@ -7,7 +8,7 @@ export interface HaltGuardOptions {
   spec: WorkerSpec;
   latch: Latch;
   /** Called when all-stop or a lock-out begins, and when all-stop is engaged once more. */
-  onHalt: (why: "all_stop" | "lock_out") => void;
+  onHalt: (why: HaltReason) => void;
 }
 
 /** What keeps a worker from moving while it is up: all-stop, and a lock-out. */
@@ -19,7 +20,7 @@ export class HaltGuard implements Standstill {
     this.#unlatch = options.latch.whenEngaged(() => this.#begin("all_stop"));
   }
 
-  get holding(): "all_stop" | "lock_out" | undefined {
+  get holding(): HaltReason | undefined {
     const { spec, latch } = this.options;
     if (latch.engaged) return "all_stop";
     return spec.lockedOut === undefined ? undefined : "lock_out";
@@ -47,7 +48,7 @@ export class HaltGuard implements Standstill {
     if (reason !== undefined) this.#begin("lock_out");
   }
 
-  #begin(why: "all_stop" | "lock_out"): void {
+  #begin(why: HaltReason): void {
     for (const callback of [...this.#callbacks]) callback();
     this.options.onHalt(why);
   }

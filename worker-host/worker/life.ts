@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
+import type { HaltReason } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { AbortError } from "./abort-error.ts";
 import { beginDisarmed } from "./arming.ts";
@@ -146,7 +147,7 @@ export class Life implements ScopeOwner {
   }
 
   /** All-stop or a lock-out has begun, or all-stop is engaged once more: it switches off, and stays up. */
-  #halt(why: "all_stop" | "lock_out"): void {
+  #halt(why: HaltReason): void {
     if (!this.#worker || this.#stopping) return;
     // What came of it the worker has been told.
     this.#switching.stop(why, "host").catch(() => undefined);

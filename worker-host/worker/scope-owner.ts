@@ -1,10 +1,11 @@
 import type { Logger } from "pino";
+import type { HaltReason } from "../contract/command.ts";
 import type { AbortError } from "./abort-error.ts";
 
 /** What keeps a worker from moving. */
 export interface Standstill {
   /** Which of them holds now; all-stop where both do. */
-  readonly holding: "all_stop" | "lock_out" | undefined;
+  readonly holding: HaltReason | undefined;
   /** Calls `callback` whenever one of them begins from now on; the function that it gives back forgets that. */
   whenHeld(callback: () => void): () => void;
 }

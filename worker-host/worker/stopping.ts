@@ -1,4 +1,4 @@
-import { type Command, quote } from "../contract/command.ts";
+import { type Command, type HaltReason, quote } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { AbortError } from "./abort-error.ts";
 import { type Clock, within } from "./clock.ts";
@@ -6,7 +6,7 @@ import { Scope } from "./scope.ts";
 import type { ScopeOwner } from "./scope-owner.ts";
 
 /** Why a worker is to stop what it does, as `do_stop` finds it in `command.reason`. */
-export type StopReason = "stop" | "all_stop" | "lock_out" | "max_on" | "reload" | "end";
+export type StopReason = HaltReason | "stop" | "max_on" | "reload" | "end";
 
 /** By which path a stop came: the host tells of one all-stop, or lock-out, directly, and by MQTT. */
 export type StopPath = "host" | "mqtt" | "command";
