@@ -12,23 +12,26 @@ const says = (word: string) =>
 
 /** Of the user that is nobody in particular. */
 const UID = 65534;
-const AS_OTHER: [string, ...string[]] = [
+/** Of root too, without root's way past what it may not read: it reads the checkout wherever that is. */
+const WITHOUT_PRIVILEGE: [string, ...string[]] = [
   "setpriv",
-  `--reuid=${UID}`,
-  `--regid=${UID}`,
-  "--clear-groups",
+  "--bounding-set=-dac_override,-dac_read_search",
   process.execPath,
   BIN,
 ];
 
-/** Props that everybody can read, under a folder that the other user can write. */
+/** Props that the host can read. */
 function makeHaunt(files: Files): { cwd: string; props: string } {
   const cwd = makeFolder({ "props/good/backend/worker.ts": PING });
   const props = join(cwd, "props");
   writeFiles(props, files);
-  chmodSync(cwd, 0o755);
-  chownSync(cwd, UID, UID);
   return { cwd, props };
+}
+
+/** Another user's, and nobody else's to read. */
+function hide(path: string): void {
+  chownSync(path, UID, UID);
+  chmodSync(path, 0o700);
 }
 
 async function run(files: Files, prepare: (props: string) => void = () => {}) {
@@ -36,7 +39,7 @@ async function run(files: Files, prepare: (props: string) => void = () => {}) {
   prepare(haunt.props);
   const broker = await startBroker();
   const client = await TestClient.connect(broker.url);
-  const host = await startHost({ broker, cwd: haunt.cwd, command: AS_OTHER });
+  const host = await startHost({ broker, cwd: haunt.cwd, command: WITHOUT_PRIVILEGE });
   return { ...haunt, client, host };
 }
 
@@ -47,7 +50,7 @@ test.runIf(process.getuid?.() === 0)(
       { "x/backend/worker.ts": PING, "y/backend/worker.ts": PING, "z/backend/worker.ts": PING, "z/firmware/z.ino": "" },
       (folder) => {
         mkdirSync(join(folder, "lost+found"));
-        for (const path of ["lost+found", "x", "y/backend", "z/firmware"]) chmodSync(join(folder, path), 0o700);
+        for (const path of ["lost+found", "x", "y/backend", "z/firmware"]) hide(join(folder, path));
       },
     );
     await client.expect("halloween/good/status/availability", "online");
@@ -79,8 +82,8 @@ test.runIf(process.getuid?.() === 0)(
       "late/backend/worker.ts": says("one"),
     });
     for (const id of ["x", "one", "two"]) await client.expect(`halloween/${id}/status/availability`, "online");
-    chmodSync(join(props, "x"), 0o700);
-    chmodSync(join(props, "many/backend"), 0o700);
+    hide(join(props, "x"));
+    hide(join(props, "many/backend"));
     writeFiles(props, { "late/backend/worker.ts": says("two") });
     await client.expect("halloween/late/telemetry/says", "two");
     await client.expect(
@@ -88,7 +91,7 @@ test.runIf(process.getuid?.() === 0)(
       /props\/x\/backend: can't be read \(EACCES\).*; the old one runs on$/,
     );
     // The folder of all props, too.
-    chmodSync(props, 0o700);
+    hide(props);
     await client.command("worker_host", { action: "rescan", reply_to: "halloween/cli/reply/1" });
     expect(JSON.parse(await client.expect("halloween/cli/reply/1"))).toMatchObject({ status: "ok" });
     await host.logged(/props: can't be read \(EACCES\)/);
@@ -108,9 +111,9 @@ test.runIf(process.getuid?.() === 0).each(["check", "doctor"])(
   async (command) => {
     const { cwd, props } = makeHaunt({ "x/backend/worker.ts": PING });
     mkdirSync(join(props, "lost+found"));
-    for (const path of ["lost+found", "x"]) chmodSync(join(props, path), 0o700);
+    for (const path of ["lost+found", "x"]) hide(join(props, path));
     const args = [command, "--disable-all-builtins", "--broker-port", "0"];
-    const { code, stdout, stderr } = await runCli(args, { cwd, command: AS_OTHER });
+    const { code, stdout, stderr } = await runCli(args, { cwd, command: WITHOUT_PRIVILEGE });
     const all = `${stdout}${stderr}`;
     expect(all).toMatch(/props\/x\/backend: can't be read \(EACCES\): let the user of the host read it/);
     expect(all).toMatch(/props\/lost\+found\/backend: can't be read \(EACCES\)/);
