@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
+import { systemClock } from "../worker-host/base/clock.ts";
 import { renameBoard } from "../worker-host/cli/board.ts";
 import type { WorkerSummary } from "../worker-host/contract/description.ts";
 import { resolveSettings } from "../worker-host/host/settings.ts";
-import { systemClock } from "../worker-host/worker/clock.ts";
 import { FakeBoard } from "./harness/board.ts";
 import { BROKER, startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";

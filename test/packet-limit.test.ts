@@ -1,6 +1,6 @@
 import { pino } from "pino";
 import { expect, onTestFinished, test } from "vitest";
-import { systemClock } from "../worker-host/worker/clock.ts";
+import { systemClock } from "../worker-host/base/clock.ts";
 import { ConnectGate } from "../worker-host/worker/connect-gate.ts";
 import { Connection } from "../worker-host/worker/connection.ts";
 import { explainDisconnect } from "../worker-host/worker/mqtt-client.ts";

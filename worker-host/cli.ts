@@ -2,6 +2,9 @@ import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { Command, CommanderError } from "commander";
+import { systemClock } from "./base/clock.ts";
+import { withoutWaiting } from "./base/output.ts";
+import { packageFile } from "./base/package-file.ts";
 import { addAccess } from "./cli/access.ts";
 import { allStop } from "./cli/all-stop.ts";
 import { renameBoard } from "./cli/board.ts";
@@ -19,9 +22,6 @@ import { addWatch } from "./cli/watch.ts";
 import { describeError, WorkerHostError } from "./contract/errors.ts";
 import { pathFrom } from "./host/paths.ts";
 import { resolveSettings, type Settings } from "./host/settings.ts";
-import { systemClock } from "./worker/clock.ts";
-import { withoutWaiting } from "./worker/output.ts";
-import { packageFile } from "./worker/package-file.ts";
 
 const { version } = JSON.parse(readFileSync(packageFile("package.json"), "utf8")) as {
   version: string;

@@ -1,9 +1,9 @@
 import { pino } from "pino";
 import { onTestFinished } from "vitest";
+import { systemClock } from "../../worker-host/base/clock.ts";
 import { BROKER_UPTIME, Topics } from "../../worker-host/contract/topics.ts";
 import { RollCall, type RollCallOptions } from "../../worker-host/host/roll-call.ts";
 import { TestClock } from "../../worker-host/testing/test-clock.ts";
-import { systemClock } from "../../worker-host/worker/clock.ts";
 import { ConnectGate } from "../../worker-host/worker/connect-gate.ts";
 import { Connection } from "../../worker-host/worker/connection.ts";
 import { BROKER } from "./broker.ts";

@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { writeDurably } from "../../worker-host/worker/durable-file.ts";
+import { writeDurably } from "../../worker-host/base/durable-file.ts";
 import { makeFolder } from "../harness/folder.ts";
 
 const MODE = 0o777;

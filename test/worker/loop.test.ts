@@ -1,8 +1,8 @@
 import pino from "pino";
 import { expect, test } from "vitest";
+import { Scope } from "../../worker-host/base/scope.ts";
 import { TestClock } from "../../worker-host/testing/test-clock.ts";
 import { Loop } from "../../worker-host/worker/loop.ts";
-import { Scope } from "../../worker-host/worker/scope.ts";
 
 function make(call: () => unknown = () => undefined, intervalMs = 60_000) {
   const clock = new TestClock();

@@ -1,11 +1,11 @@
 import { pino } from "pino";
 import { describe, expect, test } from "vitest";
+import { AbortError } from "../../worker-host/base/abort-error.ts";
+import type { Clock } from "../../worker-host/base/clock.ts";
+import { every } from "../../worker-host/base/every.ts";
+import { Scope } from "../../worker-host/base/scope.ts";
+import type { ScopeOwner } from "../../worker-host/base/scope-owner.ts";
 import { WorkerHostError } from "../../worker-host/contract/errors.ts";
-import { AbortError } from "../../worker-host/worker/abort-error.ts";
-import type { Clock } from "../../worker-host/worker/clock.ts";
-import { every } from "../../worker-host/worker/every.ts";
-import { Scope } from "../../worker-host/worker/scope.ts";
-import type { ScopeOwner } from "../../worker-host/worker/scope-owner.ts";
 
 /** Lets all promises that can settle do so. */
 const settle = () => new Promise<void>((resolve) => setImmediate(resolve));

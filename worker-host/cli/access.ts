@@ -4,13 +4,13 @@ import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { writeDurably } from "../base/durable-file.ts";
+import { packageFile } from "../base/package-file.ts";
 import { type AccessRule, faultOfUser, ROLES, type Role } from "../contract/access.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { assertTopicFilter, faultOfPrefix } from "../contract/topics.ts";
 import type { AccessState } from "../host/access/access-folder.ts";
 import { passwordLine } from "../host/access/mosquitto-files.ts";
-import { writeDurably } from "../worker/durable-file.ts";
-import { packageFile } from "../worker/package-file.ts";
 import type { Edges } from "./edges.ts";
 import type { Flags } from "./options.ts";
 

@@ -1,3 +1,4 @@
+import { within } from "../base/clock.ts";
 import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
 import { parseBoard, parseRunstate } from "../contract/description.ts";
 import { WorkerHostError } from "../contract/errors.ts";
@@ -6,7 +7,6 @@ import { parseReply } from "../contract/reply.ts";
 import { assertTarget, faultOfId, Topics } from "../contract/topics.ts";
 import { isThere } from "../host/is-there.ts";
 import type { Settings } from "../host/settings.ts";
-import { within } from "../worker/clock.ts";
 import type { Connection } from "../worker/connection.ts";
 import type { Message } from "../worker/wire.ts";
 import { type ClientDependencies, connect, RETAINED_MS, retained } from "./client.ts";

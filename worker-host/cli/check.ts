@@ -3,6 +3,8 @@ import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import { type Clock, within } from "../base/clock.ts";
+import { silentLog } from "../base/log.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { type Bundle, Bundler } from "../host/bundle.ts";
 import { pathFrom } from "../host/paths.ts";
@@ -10,8 +12,6 @@ import { noneOfThem, type Planned, specOf } from "../host/plan.ts";
 import { RunnerSlot } from "../host/runner-slot.ts";
 import type { Settings } from "../host/settings.ts";
 import { survey } from "../host/survey.ts";
-import { type Clock, within } from "../worker/clock.ts";
-import { silentLog } from "../worker/log.ts";
 import { compiler, installedTypes, isInstalledFor } from "./types.ts";
 
 export interface CheckOptions {

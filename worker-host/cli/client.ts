@@ -1,6 +1,6 @@
+import { type Clock, within } from "../base/clock.ts";
 import { readCredentials } from "../host/lan-credentials.ts";
 import type { Settings } from "../host/settings.ts";
-import { type Clock, within } from "../worker/clock.ts";
 import { ConnectGate } from "../worker/connect-gate.ts";
 import type { Connection } from "../worker/connection.ts";
 import type { BrokerOptions } from "../worker/wire.ts";
@@ -46,7 +46,7 @@ export async function connect(
   // The MQTT client is the most that a command line loads, and `--help` can do without.
   const [{ Connection }, { silentLog }] = await Promise.all([
     import("../worker/connection.ts"),
-    import("../worker/log.ts"),
+    import("../base/log.ts"),
   ]);
   const connection = new Connection({
     broker,

@@ -1,11 +1,11 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { closestMatch } from "leven";
+import { delay } from "../base/clock.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { printable, printableJson } from "../contract/printable.ts";
 import { LOGS_FOLDER } from "../host/log-files.ts";
 import { pathFrom } from "../host/paths.ts";
-import { delay } from "../worker/clock.ts";
 import type { Edges } from "./edges.ts";
 import { LogTail, logsIn } from "./log-tail.ts";
 import { type Flags, withSettings } from "./options.ts";
@@ -66,7 +66,7 @@ async function wanted(folder: string, id: string | undefined, { cwd }: Edges): P
 
 async function shownAs(json: boolean, { env, forPeople }: Edges): Promise<(line: string) => string> {
   if (json) return printableJson;
-  const { prettyLog } = await import("../worker/pretty-log.ts");
+  const { prettyLog } = await import("../base/pretty-log.ts");
   const pretty = prettyLog({ colors: forPeople && !env.NO_COLOR });
   return (line) => pretty(line).trimEnd();
 }

@@ -1,10 +1,10 @@
 import type { Command } from "commander";
+import { delay } from "../base/clock.ts";
 import { fateOf, hostsSeenIn, maySendAgain, placeOf, topicAt } from "../contract/bus.ts";
 import { COMMAND_EXPIRY_S, formatCommand, parseCommand } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
 import type { Settings } from "../host/settings.ts";
-import { delay } from "../worker/clock.ts";
 import type { PublishOptions, PublishResult } from "../worker/wire.ts";
 import { connect } from "./client.ts";
 import type { Edges } from "./edges.ts";

@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Logger } from "pino";
+import { createLogger, type LogOptions } from "../base/log.ts";
+import type { Output } from "../base/output.ts";
+import { Secrets } from "../base/secrets.ts";
 import { Host } from "../host/host.ts";
 import { LOGS_FOLDER, LogFiles } from "../host/log-files.ts";
 import type { Settings } from "../host/settings.ts";
-import { createLogger, type LogOptions } from "../worker/log.ts";
-import type { Output } from "../worker/output.ts";
-import { Secrets } from "../worker/secrets.ts";
 import type { BrokerOptions } from "../worker/wire.ts";
 import { describeAllStop } from "./all-stop.ts";
 import { banner, lanHints } from "./banner.ts";

@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { packageFile } from "../worker/package-file.ts";
+import { packageFile } from "../base/package-file.ts";
 
 const HERE = createRequire(import.meta.url);
 

@@ -1,10 +1,10 @@
 import type { Command } from "commander";
+import { Secrets } from "../base/secrets.ts";
 import { filterMeant, HIDDEN, withoutConfig } from "../contract/bus.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { decodeText } from "../contract/payload.ts";
 import { printable, printableJson } from "../contract/printable.ts";
 import { Topics } from "../contract/topics.ts";
-import { Secrets } from "../worker/secrets.ts";
 import type { Message } from "../worker/wire.ts";
 import { busLine } from "./bus-line.ts";
 import { brokerOf, connect } from "./client.ts";

@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
+import type { Clock } from "../base/clock.ts";
 import { describeError, messageOf, WorkerHostError } from "../contract/errors.ts";
 import type { Heard } from "../contract/heard.ts";
-import type { Clock } from "../worker/clock.ts";
 import { DurableValue } from "./durable-value.ts";
 import { readJsonFile } from "./json-file.ts";
 

@@ -1,6 +1,6 @@
+import type { Clock } from "../base/clock.ts";
 import { decodeText } from "../contract/payload.ts";
 import { BROKER_UPTIME } from "../contract/topics.ts";
-import type { Clock } from "../worker/clock.ts";
 import type { Wire } from "../worker/wire.ts";
 import { listen } from "./listening.ts";
 

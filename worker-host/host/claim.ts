@@ -1,9 +1,9 @@
 import type { Logger } from "pino";
+import type { Clock } from "../base/clock.ts";
 import { type ClaimMessage, formatClaim, parseClaim } from "../contract/claim.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { decodeText } from "../contract/payload.ts";
 import type { Topics } from "../contract/topics.ts";
-import type { Clock } from "../worker/clock.ts";
 import { ConnectGate } from "../worker/connect-gate.ts";
 import { Connection, type Told } from "../worker/connection.ts";
 import type { ConnectionProblem } from "../worker/mqtt-client.ts";

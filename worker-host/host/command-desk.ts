@@ -1,11 +1,11 @@
 import type { Logger } from "pino";
+import type { Clock } from "../base/clock.ts";
+import { Scope } from "../base/scope.ts";
 import { ALL_STOP, parseCommand, quote, STOP } from "../contract/command.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import type { Topics } from "../contract/topics.ts";
-import type { Clock } from "../worker/clock.ts";
 import { entryOf } from "../worker/command-table.ts";
 import { Commands } from "../worker/commands.ts";
-import { Scope } from "../worker/scope.ts";
 import { SeenIds } from "../worker/seen-ids.ts";
 import type { Message } from "../worker/wire.ts";
 import type { AllStop, Who } from "./all-stop.ts";

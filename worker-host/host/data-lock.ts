@@ -12,9 +12,9 @@ import {
 import { hostname, tmpdir, uptime } from "node:os";
 import { join, resolve } from "node:path";
 import type { Logger } from "pino";
+import type { Clock } from "../base/clock.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { jsonIn } from "../contract/payload.ts";
-import type { Clock } from "../worker/clock.ts";
 import { statOf } from "./process-stat.ts";
 
 const LOCK_FILE = "worker-host.lock";

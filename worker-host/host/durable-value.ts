@@ -1,8 +1,8 @@
 import type { Logger } from "pino";
+import { type Clock, within } from "../base/clock.ts";
+import { Turns } from "../base/serial-queue.ts";
 import { describeError } from "../contract/errors.ts";
-import { type Clock, within } from "../worker/clock.ts";
 import { writeJsonFile } from "./json-file.ts";
-import { Turns } from "./turns.ts";
 
 export interface DurableValueOptions<T> {
   file: string;

@@ -1,5 +1,5 @@
+import { COMMAND_BOUNDS_MS, noCounts } from "../base/counts.ts";
 import { WorkerHostError } from "../contract/errors.ts";
-import { COMMAND_BOUNDS_MS, noCounts } from "../worker/counts.ts";
 import type { FromRunner } from "../worker/messages.ts";
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -1,4 +1,4 @@
-import { addCounts, type Counts, noCounts } from "../worker/counts.ts";
+import { addCounts, type Counts, noCounts } from "../base/counts.ts";
 
 /** What the host has counted since its start, of itself and of the workers that it knows. */
 export class HostCounts {

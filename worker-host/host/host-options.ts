@@ -1,8 +1,8 @@
 import type { Logger } from "pino";
+import type { Clock } from "../base/clock.ts";
+import type { LogOptions } from "../base/log.ts";
+import type { Output } from "../base/output.ts";
 import type { WorkerHostError } from "../contract/errors.ts";
-import type { Clock } from "../worker/clock.ts";
-import type { LogOptions } from "../worker/log.ts";
-import type { Output } from "../worker/output.ts";
 import type { LogFiles } from "./log-files.ts";
 import type { Settings } from "./settings.ts";
 

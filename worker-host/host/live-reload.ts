@@ -1,10 +1,10 @@
 import { statSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Logger } from "pino";
-import type { Clock } from "../worker/clock.ts";
+import type { Clock } from "../base/clock.ts";
+import { Turns } from "../base/serial-queue.ts";
 import type { Plan } from "./plan.ts";
 import { type Changes, type Look, type ReconcileOptions, reconcile } from "./reconcile.ts";
-import { Turns } from "./turns.ts";
 import { Watcher } from "./watcher.ts";
 
 export interface LiveReloadOptions extends ReconcileOptions {

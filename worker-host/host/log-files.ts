@@ -1,9 +1,9 @@
 import type { Readable } from "node:stream";
+import { type Clock, delay, within } from "../base/clock.ts";
+import { followLines } from "../base/lines.ts";
+import { Turns } from "../base/serial-queue.ts";
 import { describeError } from "../contract/errors.ts";
-import { type Clock, delay, within } from "../worker/clock.ts";
-import { followLines } from "../worker/lines.ts";
 import { RotatingFile } from "./rotating-file.ts";
-import { Turns } from "./turns.ts";
 
 export interface LogFilesOptions {
   folder: string;

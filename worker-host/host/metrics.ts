@@ -7,7 +7,7 @@ import {
   type MetricValueWithName,
   Registry,
 } from "prom-client";
-import { COMMAND_BOUNDS_MS, type Counts } from "../worker/counts.ts";
+import { COMMAND_BOUNDS_MS, type Counts } from "../base/counts.ts";
 import type { HostCounts } from "./host-counts.ts";
 
 /** What metrics are made of. */

@@ -1,7 +1,7 @@
+import { type Clock, within } from "../base/clock.ts";
 import { formatClaim, parseClaim } from "../contract/claim.ts";
 import { parseRunstate } from "../contract/description.ts";
 import { faultOfId, faultOfName, Topics } from "../contract/topics.ts";
-import { type Clock, within } from "../worker/clock.ts";
 import type { Message, Wire } from "../worker/wire.ts";
 
 export interface NeighboursOptions {

@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { Clock } from "../worker/clock.ts";
+import type { Clock } from "../base/clock.ts";
 import { connectionsAllowed } from "./broker/descriptor-limit.ts";
 import type { EmbeddedBroker } from "./broker.ts";
 import { lanCredentials } from "./lan-credentials.ts";

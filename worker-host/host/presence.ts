@@ -1,14 +1,14 @@
 import type { Logger } from "pino";
+import { type Clock, delay } from "../base/clock.ts";
+import type { Counts } from "../base/counts.ts";
+import { Throttled } from "../base/rate-limiter.ts";
 import { ALL_STOP, parseCommand } from "../contract/command.ts";
 import { type HostDescription, parseRunstate, type RunstatePayload } from "../contract/description.ts";
 import { decodeText } from "../contract/payload.ts";
 import { faultOfId, type Topics } from "../contract/topics.ts";
-import { type Clock, delay } from "../worker/clock.ts";
 import type { ConnectGate } from "../worker/connect-gate.ts";
 import { Connection } from "../worker/connection.ts";
-import type { Counts } from "../worker/counts.ts";
 import { insistOn } from "../worker/insist.ts";
-import { Throttled } from "../worker/throttled.ts";
 import type { BrokerOptions, Message, MessageHandler, PublishOptions } from "../worker/wire.ts";
 import type { WorkerRecord } from "./records.ts";
 import { RollCall } from "./roll-call.ts";

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
+import type { Clock } from "../base/clock.ts";
 import type { BoardState, Runstate, WorkerSummary } from "../contract/description.ts";
-import type { Clock } from "../worker/clock.ts";
 import type { Bundle } from "./bundle.ts";
 import { type Planned, summaryOf } from "./plan.ts";
 import type { RunnerSlot } from "./runner-slot.ts";

@@ -1,8 +1,8 @@
 import type { Logger } from "pino";
+import type { Clock } from "../base/clock.ts";
 import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
 import { decodeText } from "../contract/payload.ts";
 import { isPeer, type Topics } from "../contract/topics.ts";
-import type { Clock } from "../worker/clock.ts";
 import type { Connection } from "../worker/connection.ts";
 import type { Message } from "../worker/wire.ts";
 import { BrokerAge } from "./broker-age.ts";

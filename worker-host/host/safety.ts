@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
+import type { Clock } from "../base/clock.ts";
 import { decodeText } from "../contract/payload.ts";
 import type { Topics } from "../contract/topics.ts";
-import type { Clock } from "../worker/clock.ts";
 import { AllStop } from "./all-stop.ts";
 import type { Shown } from "./boards.ts";
 import { OperatorWatch } from "./operator-watch.ts";

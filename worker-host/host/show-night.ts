@@ -1,8 +1,8 @@
 import type { Logger } from "pino";
+import type { Clock } from "../base/clock.ts";
 import { messageOf, WorkerHostError } from "../contract/errors.ts";
 import type { Heard } from "../contract/heard.ts";
 import { faultOfId } from "../contract/topics.ts";
-import type { Clock } from "../worker/clock.ts";
 import { DurableValue } from "./durable-value.ts";
 import { encodeNight, LONGEST_REASON, type LockOut, type Night, readNight } from "./night-file.ts";
 

@@ -1,10 +1,10 @@
 import type { Logger } from "pino";
+import type { Clock } from "../base/clock.ts";
+import { Throttled } from "../base/rate-limiter.ts";
 import type { BoardState, BoardSummary } from "../contract/description.ts";
 import type { WorkerHostError } from "../contract/errors.ts";
 import { boardIdOf, propOfBoard, type Topics } from "../contract/topics.ts";
-import type { Clock } from "../worker/clock.ts";
 import type { ConnectGate } from "../worker/connect-gate.ts";
-import { Throttled } from "../worker/throttled.ts";
 import type { BrokerOptions } from "../worker/wire.ts";
 import { Boards, type Shown } from "./boards.ts";
 import { Claim } from "./claim.ts";

@@ -1,8 +1,8 @@
+import { type Clock, delay, within } from "../base/clock.ts";
 import { COMMAND_EXPIRY_S, formatStop } from "../contract/command.ts";
 import { boundHeard, describeHeard, type Heard, isAllHeard } from "../contract/heard.ts";
 import { parseReply } from "../contract/reply.ts";
 import { faultOfId, isPeer, type Topics } from "../contract/topics.ts";
-import { type Clock, delay, within } from "../worker/clock.ts";
 import type { Message } from "../worker/wire.ts";
 import type { Shown } from "./boards.ts";
 import { listen } from "./listening.ts";

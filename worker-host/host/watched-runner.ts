@@ -1,8 +1,8 @@
 import { rmSync } from "node:fs";
 import type { Logger } from "pino";
-import { type Clock, within } from "../worker/clock.ts";
+import { type Clock, within } from "../base/clock.ts";
+import type { Output } from "../base/output.ts";
 import type { FromRunner, RunnerSetup, ToRunner } from "../worker/messages.ts";
-import type { Output } from "../worker/output.ts";
 import { journalOf, readSeen } from "../worker/seen-journal.ts";
 import { type Culprit, findCulprit, lastNoted } from "./culprit.ts";
 import type { HostCounts } from "./host-counts.ts";

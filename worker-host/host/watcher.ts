@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { basename, join, sep } from "node:path";
 import { type FSWatcher, watch } from "chokidar";
 import type { Logger } from "pino";
-import type { Clock } from "../worker/clock.ts";
+import type { Clock } from "../base/clock.ts";
 import { Links } from "./links.ts";
 
 export interface WatcherOptions {

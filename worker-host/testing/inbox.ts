@@ -1,4 +1,4 @@
-import type { Clock } from "../worker/clock.ts";
+import type { Clock } from "../base/clock.ts";
 
 /** A message that a worker published. */
 export interface TestMessage {

@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { type Clock, systemClock } from "../worker/clock.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
 
 interface Timer {
   due: number;

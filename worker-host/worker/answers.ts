@@ -1,5 +1,5 @@
+import type { Counts } from "../base/counts.ts";
 import { formatReply, type Reply } from "../contract/reply.ts";
-import type { Counts } from "./counts.ts";
 import type { Request } from "./request.ts";
 import type { PublishOptions } from "./wire.ts";
 

@@ -1,18 +1,18 @@
 import { mkdirSync } from "node:fs";
 import type { Logger } from "pino";
-import { AbortError } from "./abort-error.ts";
+import { AbortError } from "../base/abort-error.ts";
+import { every } from "../base/every.ts";
+import type { Task } from "../base/scope.ts";
+import { unlessEnded } from "../base/unless-ended.ts";
 import { CallError } from "./calls.ts";
 import type { CommandSpec, RunningCommand } from "./command-spec.ts";
 import { assertAction, entryOf } from "./command-table.ts";
 import type { WorkerContext } from "./context.ts";
 import type { Facts } from "./description.ts";
-import { every } from "./every.ts";
 import { type ExecOptions, type ExecResult, execIn } from "./exec.ts";
 import { assertCommand, Messenger } from "./messenger.ts";
 import type { InferOutput, Schema } from "./schema.ts";
-import type { Task } from "./scope.ts";
 import type { Store } from "./store.ts";
-import { unlessEnded } from "./unless-ended.ts";
 import type { SafeOptions } from "./wire.ts";
 
 /** A worker without a schema takes its config as it was written. */

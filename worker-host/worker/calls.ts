@@ -1,7 +1,7 @@
+import type { Clock } from "../base/clock.ts";
 import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
 import { parseReply } from "../contract/reply.ts";
 import type { Topics } from "../contract/topics.ts";
-import type { Clock } from "./clock.ts";
 import type { Message, Wire } from "./wire.ts";
 
 /**

@@ -1,7 +1,7 @@
-import { AbortError } from "./abort-error.ts";
+import { AbortError } from "../base/abort-error.ts";
+import type { Scope } from "../base/scope.ts";
+import { timer } from "../base/timer.ts";
 import type { CommandSpec } from "./command-spec.ts";
-import type { Scope } from "./scope.ts";
-import { timer } from "./timer.ts";
 
 /** How many of one command run at once, where its spec says nothing. */
 const DEFAULT_MAX = 256;

@@ -1,3 +1,6 @@
+import { AbortError } from "../base/abort-error.ts";
+import { countCommand } from "../base/counts.ts";
+import type { Scope } from "../base/scope.ts";
 import { coerceText } from "../contract/coerce.ts";
 import {
   ALL_STOP,
@@ -11,16 +14,13 @@ import {
 import type { CommandDescription } from "../contract/description.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import type { Topics } from "../contract/topics.ts";
-import { AbortError } from "./abort-error.ts";
 import { Answers, type AnswersOptions } from "./answers.ts";
 import { CommandRuns, RefusedError } from "./command-runs.ts";
 import type { CommandSpec, RunningCommand } from "./command-spec.ts";
 import { assertEnd, type CommandEntry, describeEntry, endOf } from "./command-table.ts";
-import { countCommand } from "./counts.ts";
 import { OnTimes } from "./on-times.ts";
 import { CommandInScope, ownRequest, type Request } from "./request.ts";
 import { type Fault, type Validated, validate } from "./schema.ts";
-import type { Scope } from "./scope.ts";
 import type { SeenIds } from "./seen-ids.ts";
 import type { StopPath, StopReason } from "./stopping.ts";
 import type { Message } from "./wire.ts";

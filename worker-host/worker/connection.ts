@@ -1,7 +1,7 @@
 import type { MqttClient } from "mqtt";
 import type { Logger } from "pino";
+import { type Counts, noCounts } from "../base/counts.ts";
 import type { ConnectGate } from "./connect-gate.ts";
-import { type Counts, noCounts } from "./counts.ts";
 import {
   asBuffer,
   type ClientError,

@@ -1,13 +1,13 @@
 import type { Logger } from "pino";
+import type { Clock } from "../base/clock.ts";
+import type { Scope } from "../base/scope.ts";
 import type { Topics } from "../contract/topics.ts";
 import { Calls } from "./calls.ts";
-import type { Clock } from "./clock.ts";
 import type { Commands } from "./commands.ts";
 import type { Describable } from "./description.ts";
 import type { Loop } from "./loop.ts";
 import type { WorkerSpec } from "./messages.ts";
 import { Peers } from "./peers.ts";
-import type { Scope } from "./scope.ts";
 import { SendGuard, type SendGuardOptions } from "./send-guard.ts";
 import type { Store } from "./store.ts";
 import type { Wire } from "./wire.ts";

@@ -2,10 +2,10 @@ import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { StringDecoder } from "node:string_decoder";
+import { AbortError } from "../base/abort-error.ts";
+import { killGroup } from "../base/kill-group.ts";
+import type { Scope } from "../base/scope.ts";
 import { WorkerHostError } from "../contract/errors.ts";
-import { AbortError } from "./abort-error.ts";
-import { killGroup } from "./kill-group.ts";
-import type { Scope } from "./scope.ts";
 
 export interface ExecOptions {
   /** The folder that it runs in; the worker's if not given. */

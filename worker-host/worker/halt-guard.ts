@@ -1,8 +1,8 @@
+import type { Standstill } from "../base/scope-owner.ts";
 import type { HaltReason } from "../contract/command.ts";
 import type { CommandSpec } from "./command-spec.ts";
 import type { Latch } from "./latch.ts";
 import type { WorkerSpec } from "./messages.ts";
-import type { Standstill } from "./scope-owner.ts";
 
 export interface HaltGuardOptions {
   spec: WorkerSpec;

@@ -1,5 +1,5 @@
+import type { Clock } from "../base/clock.ts";
 import { decodeText } from "../contract/payload.ts";
-import type { Clock } from "./clock.ts";
 import type { Connection } from "./connection.ts";
 
 export interface InsistOptions {

@@ -1,13 +1,13 @@
 import type { Duplex } from "node:stream";
 import type { Logger } from "pino";
+import type { Clock } from "../base/clock.ts";
+import type { Counts } from "../base/counts.ts";
+import type { Secrets } from "../base/secrets.ts";
 import type { Topics } from "../contract/topics.ts";
-import type { Clock } from "./clock.ts";
 import type { ConnectGate } from "./connect-gate.ts";
-import type { Counts } from "./counts.ts";
 import type { Latch } from "./latch.ts";
 import type { WorkerClass } from "./load.ts";
 import type { WorkerSpec, WorkerState } from "./messages.ts";
-import type { Secrets } from "./secrets.ts";
 import type { SeenIds } from "./seen-ids.ts";
 import type { BrokerOptions } from "./wire.ts";
 

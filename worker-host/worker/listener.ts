@@ -1,4 +1,4 @@
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../base/clock.ts";
 import type { Message, MessageHandler } from "./wire.ts";
 
 /** How long a broker has, after it granted a subscription, to send what it retains. */

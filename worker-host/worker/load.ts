@@ -1,4 +1,5 @@
 import { pathToFileURL } from "node:url";
+import { packageFile } from "../base/package-file.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { BaseWorker } from "./base-worker.ts";
 import { collectCommands } from "./collect-commands.ts";
@@ -6,7 +7,6 @@ import { checkConfig } from "./config.ts";
 import type { WorkerContext } from "./context.ts";
 import { locate } from "./locate.ts";
 import type { WorkerSpec } from "./messages.ts";
-import { packageFile } from "./package-file.ts";
 import { stopTimeoutOf } from "./stopping.ts";
 
 /** Loaded before any bundle: Node can't require() a module, as a CommonJS worker does, that is still being loaded. */

@@ -1,5 +1,5 @@
+import { isAbort, type Scope } from "../base/scope.ts";
 import { WorkerHostError } from "../contract/errors.ts";
-import { isAbort, type Scope } from "./scope.ts";
 
 export interface LoopOptions {
   scope: Scope;

@@ -1,6 +1,6 @@
+import type { Counts } from "../base/counts.ts";
+import type { LogOptions } from "../base/log.ts";
 import type { Runstate } from "../contract/description.ts";
-import type { Counts } from "./counts.ts";
-import type { LogOptions } from "./log.ts";
 import type { BrokerOptions } from "./wire.ts";
 
 /** A worker's config as its host read it. */

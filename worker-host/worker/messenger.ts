@@ -1,10 +1,10 @@
+import { Scope } from "../base/scope.ts";
 import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { encodePayload, parsePayload } from "../contract/payload.ts";
 import { assertKey, assertTarget, assertTopicFilter, assertTopicName } from "../contract/topics.ts";
 import { assertAction } from "./command-table.ts";
 import type { WorkerContext } from "./context.ts";
-import { Scope } from "./scope.ts";
 import type { PublishOptions, PublishResult, SafeOptions } from "./wire.ts";
 
 /** A message of a subscription. */

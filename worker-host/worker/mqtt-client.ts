@@ -6,7 +6,7 @@ import mqtt, {
   type IPublishPacket,
   type MqttClient,
 } from "mqtt";
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../base/clock.ts";
 import { REASONS, SHUTTING_DOWN } from "./reason-codes.ts";
 import type { BrokerOptions, Message, PublishOptions } from "./wire.ts";
 

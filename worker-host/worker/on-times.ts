@@ -1,6 +1,6 @@
+import type { Scope } from "../base/scope.ts";
+import { timer } from "../base/timer.ts";
 import { type CommandEntry, endOf } from "./command-table.ts";
-import type { Scope } from "./scope.ts";
-import { timer } from "./timer.ts";
 
 /** How long what commands switched on has been on, for those that say how long it may be. */
 export class OnTimes<Entry extends CommandEntry> {

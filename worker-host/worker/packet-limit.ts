@@ -1,4 +1,4 @@
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../base/clock.ts";
 import type { PublishOptions } from "./wire.ts";
 
 /** A message that is being published, and how long it is. */

@@ -1,7 +1,7 @@
+import { type Clock, within } from "../base/clock.ts";
 import type { CommandDescription, HostDescription, WorkerDescription } from "../contract/description.ts";
 import { decodeText, jsonIn } from "../contract/payload.ts";
 import type { Topics } from "../contract/topics.ts";
-import { type Clock, within } from "./clock.ts";
 import type { PublishResult, Wire } from "./wire.ts";
 
 export interface PeersOptions {

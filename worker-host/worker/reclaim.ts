@@ -1,10 +1,10 @@
+import { AbortError } from "../base/abort-error.ts";
+import { type Clock, within } from "../base/clock.ts";
+import type { Scope } from "../base/scope.ts";
+import type { ScopeOwner } from "../base/scope-owner.ts";
 import type { Topics } from "../contract/topics.ts";
-import { AbortError } from "./abort-error.ts";
 import type { BaseWorker } from "./base-worker.ts";
-import { type Clock, within } from "./clock.ts";
 import type { Description } from "./description.ts";
-import type { Scope } from "./scope.ts";
-import type { ScopeOwner } from "./scope-owner.ts";
 import type { Stopping } from "./stopping.ts";
 import type { Store } from "./store.ts";
 import type { WorkerWire } from "./worker-wire.ts";

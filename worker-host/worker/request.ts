@@ -1,6 +1,6 @@
+import type { Scope } from "../base/scope.ts";
 import type { Command } from "../contract/command.ts";
 import type { RunningCommand } from "./command-spec.ts";
-import type { Scope } from "./scope.ts";
 import type { StopReason } from "./stopping.ts";
 
 /** A command that has arrived, and how to answer it. */

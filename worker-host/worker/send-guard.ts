@@ -1,8 +1,8 @@
+import { AbortError } from "../base/abort-error.ts";
+import type { Scope } from "../base/scope.ts";
+import type { Standstill } from "../base/scope-owner.ts";
 import { ALL_STOP, STOP } from "../contract/command.ts";
-import { AbortError } from "./abort-error.ts";
 import type { Peers } from "./peers.ts";
-import type { Scope } from "./scope.ts";
-import type { Standstill } from "./scope-owner.ts";
 
 export interface SendGuardOptions {
   /** The name of this worker's host. */

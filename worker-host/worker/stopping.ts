@@ -1,9 +1,9 @@
+import type { AbortError } from "../base/abort-error.ts";
+import { type Clock, within } from "../base/clock.ts";
+import { Scope } from "../base/scope.ts";
+import type { ScopeOwner } from "../base/scope-owner.ts";
 import { type Command, type HaltReason, quote } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
-import type { AbortError } from "./abort-error.ts";
-import { type Clock, within } from "./clock.ts";
-import { Scope } from "./scope.ts";
-import type { ScopeOwner } from "./scope-owner.ts";
 
 /** Why a worker is to stop what it does, as `do_stop` finds it in `command.reason`. */
 export type StopReason = HaltReason | "stop" | "max_on" | "reload" | "end";

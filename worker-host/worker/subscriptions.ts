@@ -1,8 +1,8 @@
 import type { MqttClient } from "mqtt";
 import type { Logger } from "pino";
+import type { Clock } from "../base/clock.ts";
 import { describeError } from "../contract/errors.ts";
 import { matchesFilter } from "../contract/topics.ts";
-import type { Clock } from "./clock.ts";
 import { Listener } from "./listener.ts";
 import type { Message, MessageHandler } from "./wire.ts";
 

@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
+import type { Clock } from "../base/clock.ts";
+import { Throttled } from "../base/rate-limiter.ts";
 import { describeError } from "../contract/errors.ts";
-import type { Clock } from "./clock.ts";
-import { Throttled } from "./throttled.ts";
 
 export interface VoiceOptions {
   clock: Clock;

@@ -3,10 +3,10 @@ import { chmod, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
 import { z } from "zod";
+import { writeDurably } from "../../base/durable-file.ts";
 import { ACCESSES, type AccessUser, faultOfUser, ROLES } from "../../contract/access.ts";
 import { messageOf, WorkerHostError } from "../../contract/errors.ts";
 import { assertTopicFilter } from "../../contract/topics.ts";
-import { writeDurably } from "../../worker/durable-file.ts";
 import { aclFile, brokerConfig } from "./mosquitto-files.ts";
 
 const user = z.strictObject({

@@ -5,7 +5,7 @@ import { isIP } from "node:net";
 import { join } from "node:path";
 import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
-import { writeDurably } from "../../worker/durable-file.ts";
+import { writeDurably } from "../../base/durable-file.ts";
 
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 const DAY_MS = 86_400_000;

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { unlessMissing } from "../../worker/unless-missing.ts";
+import { unlessMissing } from "../../base/unless-missing.ts";
 
 /** A usual limit, for systems that don't tell theirs. */
 const USUAL_DESCRIPTORS = 1024;

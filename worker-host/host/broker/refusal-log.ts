@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
+import type { Clock } from "../../base/clock.ts";
 import { printable } from "../../contract/printable.ts";
-import type { Clock } from "../../worker/clock.ts";
 
 /** Takes what was refused: `key` is the kind of refusal and, where it matters, the address; `text` is for people. */
 export type Refuse = (key: string, text: string) => void;

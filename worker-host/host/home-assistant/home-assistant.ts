@@ -1,8 +1,8 @@
 import type { Logger } from "pino";
+import { type Clock, delay } from "../../base/clock.ts";
 import { HomeAssistantTopics } from "../../contract/home-assistant.ts";
 import { decodeText } from "../../contract/payload.ts";
 import { faultOfId, Topics } from "../../contract/topics.ts";
-import { type Clock, delay } from "../../worker/clock.ts";
 import type { Message } from "../../worker/wire.ts";
 import type { Presence } from "../presence.ts";
 import { isOver, type WorkerRecord } from "../records.ts";
