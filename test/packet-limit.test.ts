@@ -1,9 +1,9 @@
 import { pino } from "pino";
 import { expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../worker-host/base/clock.ts";
-import { ConnectGate } from "../worker-host/worker/connect-gate.ts";
-import { Connection } from "../worker-host/worker/connection.ts";
-import { explainDisconnect } from "../worker-host/worker/mqtt-client.ts";
+import { ConnectGate } from "../worker-host/mqtt/connect-gate.ts";
+import { Connection } from "../worker-host/mqtt/connection.ts";
+import { explainDisconnect } from "../worker-host/mqtt/mqtt-client.ts";
 import { BROKER, startBroker, type TestBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { workerSource } from "./harness/folder.ts";

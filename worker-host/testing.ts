@@ -1,3 +1,4 @@
+export { CallError } from "./mqtt/calls.ts";
 export {
   type SentCommand,
   type StartWorkerOptions,
@@ -5,4 +6,3 @@ export {
   type TestMessage,
   TestWorker,
 } from "./testing/test-worker.ts";
-export { CallError } from "./worker/calls.ts";

@@ -4,7 +4,7 @@ import { decodeText } from "../contract/payload.ts";
 import { Topics } from "../contract/topics.ts";
 import type { AllStopAnswer, AllStopState } from "../host/all-stop.ts";
 import type { Settings } from "../host/settings.ts";
-import type { Connection } from "../worker/connection.ts";
+import type { Connection } from "../mqtt/connection.ts";
 import type { ClientDependencies } from "./client.ts";
 import { lineFor } from "./options.ts";
 import type { Outcome } from "./send.ts";

@@ -1,7 +1,7 @@
 import { type Place, placeOf } from "../contract/bus.ts";
 import { decodeText, jsonIn } from "../contract/payload.ts";
 import { printable } from "../contract/printable.ts";
-import type { Message } from "../worker/wire.ts";
+import type { Message } from "../mqtt/wire.ts";
 
 export interface BusLineOptions {
   prefix: string;

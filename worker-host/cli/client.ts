@@ -1,9 +1,9 @@
 import { type Clock, within } from "../base/clock.ts";
 import { readCredentials } from "../host/lan-credentials.ts";
 import type { Settings } from "../host/settings.ts";
-import { ConnectGate } from "../worker/connect-gate.ts";
-import type { Connection } from "../worker/connection.ts";
-import type { BrokerOptions } from "../worker/wire.ts";
+import { ConnectGate } from "../mqtt/connect-gate.ts";
+import type { Connection } from "../mqtt/connection.ts";
+import type { BrokerOptions } from "../mqtt/wire.ts";
 
 /** How long the command line waits for a broker. */
 const CONNECT_MS = 3_000;
@@ -45,7 +45,7 @@ export async function connect(
   let established = false;
   // The MQTT client is the most that a command line loads, and `--help` can do without.
   const [{ Connection }, { silentLog }] = await Promise.all([
-    import("../worker/connection.ts"),
+    import("../mqtt/connection.ts"),
     import("../base/log.ts"),
   ]);
   const connection = new Connection({

@@ -6,8 +6,8 @@ import { pathFrom } from "../host/paths.ts";
 import { summaryOf } from "../host/plan.ts";
 import type { Settings } from "../host/settings.ts";
 import { survey } from "../host/survey.ts";
-import { CallError, Calls } from "../worker/calls.ts";
-import type { Connection } from "../worker/connection.ts";
+import { CallError, Calls } from "../mqtt/calls.ts";
+import type { Connection } from "../mqtt/connection.ts";
 import { type ClientDependencies, connect, retained } from "./client.ts";
 
 /** How long a host has to answer, where it has to. */

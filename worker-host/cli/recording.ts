@@ -4,7 +4,7 @@ import { messageOf, WorkerHostError } from "../contract/errors.ts";
 import { decodeText, jsonIn } from "../contract/payload.ts";
 import { printableJson } from "../contract/printable.ts";
 import { assertTopicName } from "../contract/topics.ts";
-import type { Message } from "../worker/wire.ts";
+import type { Message } from "../mqtt/wire.ts";
 
 /** A recorded message. */
 export interface Recorded {

@@ -5,7 +5,7 @@ import { COMMAND_EXPIRY_S, formatCommand, parseCommand } from "../contract/comma
 import { WorkerHostError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
 import type { Settings } from "../host/settings.ts";
-import type { PublishOptions, PublishResult } from "../worker/wire.ts";
+import type { PublishOptions, PublishResult } from "../mqtt/wire.ts";
 import { connect } from "./client.ts";
 import type { Edges } from "./edges.ts";
 import { type Flags, forOneHost, withSettings } from "./options.ts";

@@ -3,9 +3,9 @@ import { WorkerHostError } from "../contract/errors.ts";
 import { jsonIn } from "../contract/payload.ts";
 import { assertTarget, Topics } from "../contract/topics.ts";
 import type { Settings } from "../host/settings.ts";
-import { CallError, type CallRequest, Calls } from "../worker/calls.ts";
-import type { Connection } from "../worker/connection.ts";
-import type { Wire } from "../worker/wire.ts";
+import { CallError, type CallRequest, Calls } from "../mqtt/calls.ts";
+import type { Connection } from "../mqtt/connection.ts";
+import type { Wire } from "../mqtt/wire.ts";
 import { type ClientDependencies, connect } from "./client.ts";
 import { asUsage } from "./options.ts";
 

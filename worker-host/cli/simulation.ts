@@ -9,7 +9,7 @@ import { parse } from "yaml";
 import { z } from "zod";
 import { messageOf, WorkerHostError } from "../contract/errors.ts";
 import { jsonIn } from "../contract/payload.ts";
-import type { BrokerOptions } from "../worker/wire.ts";
+import type { BrokerOptions } from "../mqtt/wire.ts";
 
 /** `simulation.yaml` beside a sketch: what its pins are called, and what can be done to its inputs. */
 const description = z.strictObject({

@@ -1,7 +1,7 @@
 import { Topics } from "../contract/topics.ts";
 import type { Settings } from "../host/settings.ts";
-import { CallError, Calls } from "../worker/calls.ts";
-import type { Connection } from "../worker/connection.ts";
+import { CallError, Calls } from "../mqtt/calls.ts";
+import type { Connection } from "../mqtt/connection.ts";
 import { type ClientDependencies, connect } from "./client.ts";
 import type { Outcome } from "./send.ts";
 

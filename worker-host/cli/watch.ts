@@ -5,7 +5,7 @@ import { WorkerHostError } from "../contract/errors.ts";
 import { decodeText } from "../contract/payload.ts";
 import { printable, printableJson } from "../contract/printable.ts";
 import { Topics } from "../contract/topics.ts";
-import type { Message } from "../worker/wire.ts";
+import type { Message } from "../mqtt/wire.ts";
 import { busLine } from "./bus-line.ts";
 import { brokerOf, connect } from "./client.ts";
 import type { Edges } from "./edges.ts";

@@ -1,7 +1,7 @@
 import { type BoardState, parseDescribed } from "../contract/description.ts";
 import { decodeText } from "../contract/payload.ts";
 import { faultOfId } from "../contract/topics.ts";
-import type { Message } from "../worker/wire.ts";
+import type { Message } from "../mqtt/wire.ts";
 import { type IsThereOptions, isThere } from "./is-there.ts";
 
 export interface BoardsOptions extends Omit<IsThereOptions, "asker"> {

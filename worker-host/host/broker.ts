@@ -4,7 +4,7 @@ import { Aedes, type Client } from "aedes";
 import type { Logger } from "pino";
 import type { Clock } from "../base/clock.ts";
 import { WorkerHostError } from "../contract/errors.ts";
-import type { BrokerOptions } from "../worker/wire.ts";
+import type { BrokerOptions } from "../mqtt/wire.ts";
 import { BrokerMemory } from "./broker/broker-memory.ts";
 import { ConnectionLimit } from "./broker/connection-limit.ts";
 import { createEmitter } from "./broker/emitter.ts";

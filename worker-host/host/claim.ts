@@ -4,10 +4,10 @@ import { type ClaimMessage, formatClaim, parseClaim } from "../contract/claim.ts
 import { WorkerHostError } from "../contract/errors.ts";
 import { decodeText } from "../contract/payload.ts";
 import type { Topics } from "../contract/topics.ts";
-import { ConnectGate } from "../worker/connect-gate.ts";
-import { Connection, type Told } from "../worker/connection.ts";
-import type { ConnectionProblem } from "../worker/mqtt-client.ts";
-import type { BrokerOptions, Message } from "../worker/wire.ts";
+import { ConnectGate } from "../mqtt/connect-gate.ts";
+import { Connection, type Told } from "../mqtt/connection.ts";
+import type { ConnectionProblem } from "../mqtt/mqtt-client.ts";
+import type { BrokerOptions, Message } from "../mqtt/wire.ts";
 
 export interface ClaimOptions {
   broker: BrokerOptions;

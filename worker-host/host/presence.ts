@@ -6,10 +6,10 @@ import { ALL_STOP, parseCommand } from "../contract/command.ts";
 import { type HostDescription, parseRunstate, type RunstatePayload } from "../contract/description.ts";
 import { decodeText } from "../contract/payload.ts";
 import { faultOfId, type Topics } from "../contract/topics.ts";
-import type { ConnectGate } from "../worker/connect-gate.ts";
-import { Connection } from "../worker/connection.ts";
-import { insistOn } from "../worker/insist.ts";
-import type { BrokerOptions, Message, MessageHandler, PublishOptions } from "../worker/wire.ts";
+import type { ConnectGate } from "../mqtt/connect-gate.ts";
+import { Connection } from "../mqtt/connection.ts";
+import { insistOn } from "../mqtt/reassert.ts";
+import type { BrokerOptions, Message, MessageHandler, PublishOptions } from "../mqtt/wire.ts";
 import type { WorkerRecord } from "./records.ts";
 import { RollCall } from "./roll-call.ts";
 

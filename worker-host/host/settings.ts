@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import type { LogLevel } from "../base/log.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { faultOfName, faultOfPrefix } from "../contract/topics.ts";
-import type { BrokerOptions } from "../worker/wire.ts";
+import type { BrokerOptions } from "../mqtt/wire.ts";
 import { externalBroker, type TlsFiles } from "./broker-settings.ts";
 import type { Intensity } from "./restarts.ts";
 import type { Selection } from "./select.ts";

@@ -3,7 +3,7 @@ import { COMMAND_EXPIRY_S, formatStop } from "../contract/command.ts";
 import { boundHeard, describeHeard, type Heard, isAllHeard } from "../contract/heard.ts";
 import { parseReply } from "../contract/reply.ts";
 import { faultOfId, isPeer, type Topics } from "../contract/topics.ts";
-import type { Message } from "../worker/wire.ts";
+import type { Message } from "../mqtt/wire.ts";
 import type { Shown } from "./boards.ts";
 import { listen } from "./listening.ts";
 import type { Presence } from "./presence.ts";

@@ -1,7 +1,7 @@
 import type { Counts } from "../base/counts.ts";
 import { formatReply, type Reply } from "../contract/reply.ts";
+import type { PublishOptions } from "../mqtt/wire.ts";
 import type { Request } from "./request.ts";
-import type { PublishOptions } from "./wire.ts";
 
 export interface AnswersOptions {
   /** Who answers. */

@@ -4,7 +4,8 @@ import { AbortError } from "../base/abort-error.ts";
 import { every } from "../base/every.ts";
 import type { Task } from "../base/scope.ts";
 import { unlessEnded } from "../base/unless-ended.ts";
-import { CallError } from "./calls.ts";
+import { CallError } from "../mqtt/calls.ts";
+import type { SafeOptions } from "../mqtt/wire.ts";
 import type { CommandSpec, RunningCommand } from "./command-spec.ts";
 import { assertAction, entryOf } from "./command-table.ts";
 import type { WorkerContext } from "./context.ts";
@@ -13,7 +14,6 @@ import { type ExecOptions, type ExecResult, execIn } from "./exec.ts";
 import { assertCommand, Messenger } from "./messenger.ts";
 import type { InferOutput, Schema } from "./schema.ts";
 import type { Store } from "./store.ts";
-import type { SafeOptions } from "./wire.ts";
 
 /** A worker without a schema takes its config as it was written. */
 // biome-ignore lint/suspicious/noExplicitAny: so that `(this.config.interval ?? 5) * 1000` compiles without a schema

@@ -14,6 +14,7 @@ import {
 import type { CommandDescription } from "../contract/description.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import type { Topics } from "../contract/topics.ts";
+import type { Message } from "../mqtt/wire.ts";
 import { Answers, type AnswersOptions } from "./answers.ts";
 import { CommandRuns, RefusedError } from "./command-runs.ts";
 import type { CommandSpec, RunningCommand } from "./command-spec.ts";
@@ -23,7 +24,6 @@ import { CommandInScope, ownRequest, type Request } from "./request.ts";
 import { type Fault, type Validated, validate } from "./schema.ts";
 import type { SeenIds } from "./seen-ids.ts";
 import type { StopPath, StopReason } from "./stopping.ts";
-import type { Message } from "./wire.ts";
 
 export interface CommandsOptions extends AnswersOptions {
   scope: Scope;

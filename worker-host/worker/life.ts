@@ -6,6 +6,7 @@ import { Scope } from "../base/scope.ts";
 import type { ScopeOwner } from "../base/scope-owner.ts";
 import type { HaltReason } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
+import type { MessageHandler } from "../mqtt/wire.ts";
 import { beginDisarmed } from "./arming.ts";
 import type { BaseWorker } from "./base-worker.ts";
 import { collectCommands } from "./collect-commands.ts";
@@ -24,7 +25,6 @@ import { type LifeParts, reclaim } from "./reclaim.ts";
 import { STOP_TIMEOUT_MS, STOPPED_BY, Stopping, type StopReason, stopTimeoutOf } from "./stopping.ts";
 import { Store } from "./store.ts";
 import { Voice } from "./voice.ts";
-import type { MessageHandler } from "./wire.ts";
 import { WorkerWire } from "./worker-wire.ts";
 
 const START_MS = 10_000;

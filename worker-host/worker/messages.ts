@@ -1,7 +1,7 @@
 import type { Counts } from "../base/counts.ts";
 import type { LogOptions } from "../base/log.ts";
 import type { Runstate } from "../contract/description.ts";
-import type { BrokerOptions } from "./wire.ts";
+import type { BrokerOptions } from "../mqtt/wire.ts";
 
 /** A worker's config as its host read it. */
 export interface ConfigSpec {

@@ -2,7 +2,7 @@ import { AbortError } from "../base/abort-error.ts";
 import type { Scope } from "../base/scope.ts";
 import type { Standstill } from "../base/scope-owner.ts";
 import { ALL_STOP, STOP } from "../contract/command.ts";
-import type { Peers } from "./peers.ts";
+import type { Peers } from "../mqtt/peers.ts";
 
 export interface SendGuardOptions {
   /** The name of this worker's host. */

@@ -1,8 +1,8 @@
 import { matchesFilter, type Topics } from "../contract/topics.ts";
-import { Connection, type ConnectionOptions } from "./connection.ts";
-import { insistOn } from "./insist.ts";
-import type { SubscribeOptions } from "./subscriptions.ts";
-import type { MessageHandler, PublishOptions, PublishResult, Wire } from "./wire.ts";
+import { Connection, type ConnectionOptions } from "../mqtt/connection.ts";
+import { insistOn } from "../mqtt/reassert.ts";
+import type { SubscribeOptions } from "../mqtt/subscriptions.ts";
+import type { MessageHandler, PublishOptions, PublishResult, Wire } from "../mqtt/wire.ts";
 
 export interface WorkerWireOptions
   extends Omit<ConnectionOptions, "clientId" | "will" | "onUp" | "onDown" | "onTooLarge"> {

@@ -3,7 +3,7 @@ import { type Clock, delay } from "../../base/clock.ts";
 import { HomeAssistantTopics } from "../../contract/home-assistant.ts";
 import { decodeText } from "../../contract/payload.ts";
 import { faultOfId, Topics } from "../../contract/topics.ts";
-import type { Message } from "../../worker/wire.ts";
+import type { Message } from "../../mqtt/wire.ts";
 import type { Presence } from "../presence.ts";
 import { isOver, type WorkerRecord } from "../records.ts";
 import { Announcer } from "./announcer.ts";
