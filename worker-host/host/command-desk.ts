@@ -1,13 +1,13 @@
 import type { Logger } from "pino";
 import type { Clock } from "../base/clock.ts";
 import { Scope } from "../base/scope.ts";
+import { entryOf } from "../commands/command-table.ts";
+import { Commands } from "../commands/commands.ts";
+import { SeenIds } from "../commands/seen-ids.ts";
 import { ALL_STOP, parseCommand, quote, STOP } from "../contract/command.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import type { Topics } from "../contract/topics.ts";
 import type { Message } from "../mqtt/wire.ts";
-import { entryOf } from "../worker/command-table.ts";
-import { Commands } from "../worker/commands.ts";
-import { SeenIds } from "../worker/seen-ids.ts";
 import type { AllStop, Who } from "./all-stop.ts";
 import type { ConfigureOptions } from "./configure.ts";
 import type { AddCommand } from "./host-commands.ts";

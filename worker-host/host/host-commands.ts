@@ -1,6 +1,6 @@
 import { z } from "zod";
+import type { CommandSpec } from "../commands/command-spec.ts";
 import { WorkerHostError } from "../contract/errors.ts";
-import type { CommandSpec } from "../worker/command-spec.ts";
 import { type ConfigureOptions, configure } from "./configure.ts";
 import type { WorkerRecord } from "./records.ts";
 import type { ShowNight } from "./show-night.ts";

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import type { Aedes } from "aedes";
 import { systemClock } from "../base/clock.ts";
 import { silentLog } from "../base/log.ts";
+import { SeenIds } from "../commands/seen-ids.ts";
 import { parseCommand } from "../contract/command.ts";
 import type { WorkerDescription } from "../contract/description.ts";
 import { encodePayload, parsePayload } from "../contract/payload.ts";
@@ -21,7 +22,6 @@ import { Latch } from "../worker/latch.ts";
 import { Life } from "../worker/life.ts";
 import type { WorkerClass } from "../worker/load.ts";
 import type { ConfigSpec } from "../worker/messages.ts";
-import { SeenIds } from "../worker/seen-ids.ts";
 import { Inbox, type TestMessage } from "./inbox.ts";
 import { TestClock } from "./test-clock.ts";
 

@@ -1,7 +1,7 @@
+import type { CommandSpec } from "../commands/command-spec.ts";
+import { assertWithoutArgs, type CommandEntry, entryOf } from "../commands/command-table.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { BaseWorker } from "./base-worker.ts";
-import type { CommandSpec } from "./command-spec.ts";
-import { assertWithoutArgs, type CommandEntry, entryOf } from "./command-table.ts";
 
 const ARMED = "armed";
 const DISARMED = "disarmed";

@@ -4,15 +4,15 @@ import { AbortError } from "../base/abort-error.ts";
 import { every } from "../base/every.ts";
 import type { Task } from "../base/scope.ts";
 import { unlessEnded } from "../base/unless-ended.ts";
+import type { CommandSpec, RunningCommand } from "../commands/command-spec.ts";
+import { assertAction, entryOf } from "../commands/command-table.ts";
+import type { InferOutput, Schema } from "../commands/schema.ts";
 import { CallError } from "../mqtt/calls.ts";
 import type { SafeOptions } from "../mqtt/wire.ts";
-import type { CommandSpec, RunningCommand } from "./command-spec.ts";
-import { assertAction, entryOf } from "./command-table.ts";
 import type { WorkerContext } from "./context.ts";
 import type { Facts } from "./description.ts";
 import { type ExecOptions, type ExecResult, execIn } from "./exec.ts";
 import { assertCommand, Messenger } from "./messenger.ts";
-import type { InferOutput, Schema } from "./schema.ts";
 import type { Store } from "./store.ts";
 
 /** A worker without a schema takes its config as it was written. */

@@ -1,7 +1,7 @@
+import { specOf } from "../commands/command-spec.ts";
+import { assertEnd, type CommandEntry, entryOf } from "../commands/command-table.ts";
 import { addArming } from "./arming.ts";
 import { BaseWorker } from "./base-worker.ts";
-import { specOf } from "./command-spec.ts";
-import { assertEnd, type CommandEntry, entryOf } from "./command-table.ts";
 
 const PREFIX = "do_";
 

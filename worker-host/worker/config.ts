@@ -1,8 +1,8 @@
 import { closestMatch } from "leven";
+import { isSchema, jsonSchemaOf, unknownKeys, validate } from "../commands/schema.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { JsonSchema } from "../contract/json-schema.ts";
 import type { ConfigSpec } from "./messages.ts";
-import { isSchema, jsonSchemaOf, unknownKeys, validate } from "./schema.ts";
 
 /** A config that its schema lets through, with its defaults. */
 export interface CheckedConfig {

@@ -1,11 +1,11 @@
 import type { Logger } from "pino";
 import type { Clock } from "../base/clock.ts";
 import type { Scope } from "../base/scope.ts";
+import type { Commands } from "../commands/commands.ts";
 import type { Topics } from "../contract/topics.ts";
 import { Calls } from "../mqtt/calls.ts";
 import { Peers } from "../mqtt/peers.ts";
 import type { Wire } from "../mqtt/wire.ts";
-import type { Commands } from "./commands.ts";
 import type { Describable } from "./description.ts";
 import type { Loop } from "./loop.ts";
 import type { WorkerSpec } from "./messages.ts";

@@ -1,10 +1,10 @@
 import { z } from "zod";
+import type { Commands } from "../commands/commands.ts";
+import { jsonSchemaOf, publicSchema, publicValues, validate } from "../commands/schema.ts";
 import { type TelemetryDescription, VALUE_TYPES, WIDGETS, type WorkerDescription } from "../contract/description.ts";
 import { type ErrorCode, WorkerHostError } from "../contract/errors.ts";
 import type { JsonSchema } from "../contract/json-schema.ts";
 import { assertKey } from "../contract/topics.ts";
-import type { Commands } from "./commands.ts";
-import { jsonSchemaOf, publicSchema, publicValues, validate } from "./schema.ts";
 
 /** What `static telemetry` says of each key. */
 export type Telemetry = Record<string, TelemetryDescription>;

@@ -1,6 +1,6 @@
 import type { Standstill } from "../base/scope-owner.ts";
+import type { CommandSpec } from "../commands/command-spec.ts";
 import type { HaltReason } from "../contract/command.ts";
-import type { CommandSpec } from "./command-spec.ts";
 import type { Latch } from "./latch.ts";
 import type { WorkerSpec } from "./messages.ts";
 

@@ -1,10 +1,10 @@
 import { type Clock, within } from "../base/clock.ts";
 import type { Secrets } from "../base/secrets.ts";
+import { secretTexts } from "../commands/schema.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { BaseWorker } from "./base-worker.ts";
 import { type CheckedConfig, checkConfig } from "./config.ts";
 import type { ConfigSpec } from "./messages.ts";
-import { secretTexts } from "./schema.ts";
 
 const ON_CONFIG_MS = 10_000;
 

@@ -1,5 +1,6 @@
 import { pathToFileURL } from "node:url";
 import { packageFile } from "../base/package-file.ts";
+import { stopTimeoutOf } from "../commands/stopping.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { BaseWorker } from "./base-worker.ts";
 import { collectCommands } from "./collect-commands.ts";
@@ -7,7 +8,6 @@ import { checkConfig } from "./config.ts";
 import type { WorkerContext } from "./context.ts";
 import { locate } from "./locate.ts";
 import type { WorkerSpec } from "./messages.ts";
-import { stopTimeoutOf } from "./stopping.ts";
 
 /** Loaded before any bundle: Node can't require() a module, as a CommonJS worker does, that is still being loaded. */
 const ENTRY = pathToFileURL(packageFile("dist/index.js")).href;

@@ -1,10 +1,10 @@
 import { Scope } from "../base/scope.ts";
+import { assertAction } from "../commands/command-table.ts";
 import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { encodePayload, parsePayload } from "../contract/payload.ts";
 import { assertKey, assertTarget, assertTopicFilter, assertTopicName } from "../contract/topics.ts";
 import type { PublishOptions, PublishResult, SafeOptions } from "../mqtt/wire.ts";
-import { assertAction } from "./command-table.ts";
 import type { WorkerContext } from "./context.ts";
 
 /** A message of a subscription. */

@@ -2,10 +2,10 @@ import { AbortError } from "../base/abort-error.ts";
 import { type Clock, within } from "../base/clock.ts";
 import type { Scope } from "../base/scope.ts";
 import type { ScopeOwner } from "../base/scope-owner.ts";
+import type { Stopping } from "../commands/stopping.ts";
 import type { Topics } from "../contract/topics.ts";
 import type { BaseWorker } from "./base-worker.ts";
 import type { Description } from "./description.ts";
-import type { Stopping } from "./stopping.ts";
 import type { Store } from "./store.ts";
 import type { WorkerWire } from "./worker-wire.ts";
 

@@ -11,6 +11,7 @@ import { LogPipe } from "../base/log-pipe.ts";
 import { type Output, withoutWaiting } from "../base/output.ts";
 import { isAbort, Scope } from "../base/scope.ts";
 import { Secrets } from "../base/secrets.ts";
+import { journalOf, SeenJournal } from "../commands/seen-journal.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
 import { ConnectGate } from "../mqtt/connect-gate.ts";
@@ -23,7 +24,6 @@ import { Life } from "./life.ts";
 import { inspect, loadWorker } from "./load.ts";
 import { BEAT_MS, type FromRunner, type RunnerSetup, type ToRunner, type WorkerSpec } from "./messages.ts";
 import { Seats } from "./seats.ts";
-import { journalOf, SeenJournal } from "./seen-journal.ts";
 
 /** How long workers have to switch off what they switched on, once their host is gone. */
 const ORPHANED_MS = 500;
