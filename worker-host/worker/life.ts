@@ -23,9 +23,9 @@ import { locate } from "./locate.ts";
 import { Loop } from "./loop.ts";
 import type { About, ConfigSpec, StartOptions, WorkerSpec } from "./messages.ts";
 import { type LifeParts, reclaim } from "./reclaim.ts";
+import { Voice } from "./status-reporter.ts";
 import { Store } from "./store.ts";
-import { Voice } from "./voice.ts";
-import { WorkerWire } from "./worker-wire.ts";
+import { WorkerWire } from "./worker-connection.ts";
 
 const START_MS = 10_000;
 const QUIET_MS = 1_000;

@@ -21,9 +21,9 @@ import { CHANNEL_FD, Channel } from "./channel.ts";
 import { HostWatch } from "./host-watch.ts";
 import { Latch } from "./latch.ts";
 import { Life } from "./life.ts";
+import { Seats } from "./lives.ts";
 import { inspect, loadWorker } from "./load.ts";
 import { BEAT_MS, type FromRunner, type RunnerSetup, type ToRunner, type WorkerSpec } from "./messages.ts";
-import { Seats } from "./seats.ts";
 
 /** How long workers have to switch off what they switched on, once their host is gone. */
 const ORPHANED_MS = 500;
