@@ -6,12 +6,12 @@ import { dirname, join, resolve } from "node:path";
 import { type Clock, within } from "../base/clock.ts";
 import { silentLog } from "../base/log.ts";
 import { WorkerHostError } from "../contract/errors.ts";
-import { type Bundle, Bundler } from "../host/bundle.ts";
 import { pathFrom } from "../host/paths.ts";
-import { noneOfThem, type Planned, specOf } from "../host/plan.ts";
+import { type Bundle, Bundler } from "../host/plan/bundle.ts";
+import { noneOfThem, type Planned, specOf } from "../host/plan/plan.ts";
+import { survey } from "../host/plan/survey.ts";
 import { RunnerSlot } from "../host/runner-slot.ts";
 import type { Settings } from "../host/settings.ts";
-import { survey } from "../host/survey.ts";
 import { compiler, installedTypes, isInstalledFor } from "./types.ts";
 
 export interface CheckOptions {

@@ -1,7 +1,7 @@
 import { WorkerHostError } from "../contract/errors.ts";
 import { editConfigText, readConfigText, writeConfigFile } from "./edit-config.ts";
 import type { LiveReload } from "./live-reload.ts";
-import type { Plan } from "./plan.ts";
+import type { Plan } from "./plan/plan.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 export interface ConfigureOptions {

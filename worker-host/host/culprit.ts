@@ -5,8 +5,8 @@ import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
 import { type Clock, within } from "../base/clock.ts";
 import { readBlackBox } from "../worker/black-box.ts";
-import { workerOf } from "./bundle.ts";
 import { type Call, callsOf } from "./inspector.ts";
+import { workerOf } from "./plan/bundle.ts";
 import type { RunnerProcess } from "./runner-process.ts";
 
 /** Whose code a process is in. */

@@ -6,7 +6,6 @@ import { ConnectGate } from "../mqtt/connect-gate.ts";
 import type { BrokerOptions } from "../mqtt/wire.ts";
 import type { AllStopState } from "./all-stop.ts";
 import type { EmbeddedBroker } from "./broker.ts";
-import { Bundler } from "./bundle.ts";
 import { CommandDesk } from "./command-desk.ts";
 import { DataLock } from "./data-lock.ts";
 import { type HealthServer, openHealth } from "./health.ts";
@@ -16,13 +15,14 @@ import type { HostOptions } from "./host-options.ts";
 import { LiveReload } from "./live-reload.ts";
 import { startOwnBroker } from "./own-broker.ts";
 import { pathFrom } from "./paths.ts";
-import type { Plan } from "./plan.ts";
+import { Bundler } from "./plan/bundle.ts";
+import type { Plan } from "./plan/plan.ts";
+import { survey } from "./plan/survey.ts";
 import { Presence } from "./presence.ts";
 import { logChange } from "./records.ts";
 import { Safety } from "./safety.ts";
 import { Standing } from "./standing.ts";
 import { Supervisor } from "./supervisor.ts";
-import { survey } from "./survey.ts";
 
 /** How long after the start the host gets ready for commands, if none comes before. */
 const LOAD_COMMANDS_MS = 1_000;

@@ -1,7 +1,7 @@
 import { sep } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { describeError } from "../contract/errors.ts";
-import type { Plan, Planned } from "./plan.ts";
+import type { Plan, Planned } from "./plan/plan.ts";
 import { isOver, type WorkerRecord } from "./records.ts";
 import type { Supervisor } from "./supervisor.ts";
 

@@ -9,7 +9,7 @@ import type { BrokerOptions } from "../mqtt/wire.ts";
 import { Boards, type Shown } from "./boards.ts";
 import { Claim } from "./claim.ts";
 import { Neighbours } from "./neighbours.ts";
-import type { Plan, Planned } from "./plan.ts";
+import type { Plan, Planned } from "./plan/plan.ts";
 import type { Presence } from "./presence.ts";
 import { isOver, type WorkerRecord } from "./records.ts";
 import type { Supervisor } from "./supervisor.ts";

@@ -1,13 +1,13 @@
 import { dirname, join } from "node:path";
-import { quote } from "../contract/command.ts";
-import type { WorkerSummary } from "../contract/description.ts";
-import { describeError } from "../contract/errors.ts";
-import { faultOfId } from "../contract/topics.ts";
-import type { About, ConfigSpec, WorkerSpec } from "../worker/messages.ts";
+import { quote } from "../../contract/command.ts";
+import type { WorkerSummary } from "../../contract/description.ts";
+import { describeError } from "../../contract/errors.ts";
+import { faultOfId } from "../../contract/topics.ts";
+import type { About, ConfigSpec, WorkerSpec } from "../../worker/messages.ts";
+import { findConfigFile, linesBelow, type ReadOptions, readConfigFile } from "../config-file.ts";
+import type { ConfigPlace } from "../edit-config.ts";
 import type { Bundle } from "./bundle.ts";
-import { findConfigFile, linesBelow, type ReadOptions, readConfigFile } from "./config-file.ts";
 import type { Found } from "./discover.ts";
-import type { ConfigPlace } from "./edit-config.ts";
 import { type SelectOptions, select } from "./select.ts";
 import type { Instance, WorkerKey } from "./worker-key.ts";
 

@@ -2,8 +2,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import type { TsconfigRaw } from "esbuild";
-import { jsonIn } from "../contract/payload.ts";
-import { isValues, type Values } from "./config-file.ts";
+import { jsonIn } from "../../contract/payload.ts";
+import { isValues, type Values } from "../config-file.ts";
 
 type CompilerOptions = NonNullable<TsconfigRaw["compilerOptions"]>;
 

@@ -1,4 +1,4 @@
-import { faultOfId } from "../contract/topics.ts";
+import { faultOfId } from "../../contract/topics.ts";
 import { discover } from "./discover.ts";
 import { discoverPackages } from "./packages.ts";
 import { type Plan, type PlanOptions, plan } from "./plan.ts";

@@ -1,8 +1,8 @@
-import { type Clock, within } from "../base/clock.ts";
-import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
-import { decodeText } from "../contract/payload.ts";
-import type { Topics } from "../contract/topics.ts";
-import type { Message, Wire } from "../mqtt/wire.ts";
+import { type Clock, within } from "../../base/clock.ts";
+import { COMMAND_EXPIRY_S, formatCommand } from "../../contract/command.ts";
+import { decodeText } from "../../contract/payload.ts";
+import type { Topics } from "../../contract/topics.ts";
+import type { Message, Wire } from "../../mqtt/wire.ts";
 
 export interface IsThereOptions {
   wire: Wire;

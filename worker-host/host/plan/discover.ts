@@ -1,7 +1,7 @@
 import type { Dirent } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { faultOfId } from "../contract/topics.ts";
+import { faultOfId } from "../../contract/topics.ts";
 
 /** A worker that was found, whether or not it can run. */
 export interface Found {

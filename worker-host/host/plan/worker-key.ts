@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { faultOfId } from "../contract/topics.ts";
-import { checkConfig } from "../worker/config.ts";
-import type { ConfigSpec } from "../worker/messages.ts";
+import { faultOfId } from "../../contract/topics.ts";
+import { checkConfig } from "../../worker/config.ts";
+import type { ConfigSpec } from "../../worker/messages.ts";
 
 const isolation = z.enum(["shared", "own"]);
 

@@ -5,8 +5,8 @@ import { builtinModules } from "node:module";
 import { dirname, extname, join, resolve, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import * as esbuild from "esbuild";
-import { packageFile } from "../base/package-file.ts";
-import { WorkerHostError } from "../contract/errors.ts";
+import { packageFile } from "../../base/package-file.ts";
+import { WorkerHostError } from "../../contract/errors.ts";
 import { readTsconfig, type Tsconfig } from "./tsconfig.ts";
 
 /** A worker as one file that Node can import. */
