@@ -1,7 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: that is how a config names a variable
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { parseConfigText, readConfigFile } from "../worker-host/host/config-file.ts";
+import { parseConfigText, readConfigFile } from "../worker-host/host/config/config-file.ts";
 import { makeFolder } from "./harness/folder.ts";
 
 const DEEP = `{"a": ${"[".repeat(30_000)}1${"]".repeat(30_000)}}`;

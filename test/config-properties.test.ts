@@ -6,8 +6,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 import { WorkerHostError } from "../worker-host/contract/errors.ts";
-import { parseConfigText, readConfigFile } from "../worker-host/host/config-file.ts";
-import { editConfigText, readConfigText, writeConfigFile } from "../worker-host/host/edit-config.ts";
+import { parseConfigText, readConfigFile } from "../worker-host/host/config/config-file.ts";
+import { editConfigText, readConfigText, writeConfigFile } from "../worker-host/host/config/edit-config.ts";
 import { makeFolder } from "./harness/folder.ts";
 import { configText, configValue, configValues } from "./harness/odd-configs.ts";
 

@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: that is how a config names a variable
 import { expect, test } from "vitest";
-import { parseConfigText } from "../worker-host/host/config-file.ts";
+import { parseConfigText } from "../worker-host/host/config/config-file.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { type Files, workerSource } from "./harness/folder.ts";

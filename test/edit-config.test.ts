@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
-import { editConfigText, readConfigText, writeConfigFile } from "../worker-host/host/edit-config.ts";
+import { editConfigText, readConfigText, writeConfigFile } from "../worker-host/host/config/edit-config.ts";
 import { type ConfigCase, configCase } from "./harness/config-cases.ts";
 import { makeFolder } from "./harness/folder.ts";
 

@@ -9,7 +9,7 @@ import { describeError, WorkerHostError } from "../contract/errors.ts";
 import type { Topics } from "../contract/topics.ts";
 import type { Message } from "../mqtt/wire.ts";
 import type { AllStop, Who } from "./all-stop.ts";
-import type { ConfigureOptions } from "./configure.ts";
+import type { ConfigureOptions } from "./config/configure.ts";
 import type { AddCommand } from "./host-commands.ts";
 import type { OperatorWatch } from "./operator-watch.ts";
 import type { Presence } from "./presence.ts";

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { dirname, join, resolve, sep } from "node:path";
 import { jsonIn } from "../../contract/payload.ts";
 import { faultOfId } from "../../contract/topics.ts";
-import { isValues, type ReadOptions, readConfigFile, type Values } from "../config-file.ts";
+import { isValues, type ReadOptions, readConfigFile, type Values } from "../config/config-file.ts";
 import type { Found } from "./discover.ts";
 
 export interface PackagesOptions extends ReadOptions {

@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import type { TsconfigRaw } from "esbuild";
 import { jsonIn } from "../../contract/payload.ts";
-import { isValues, type Values } from "../config-file.ts";
+import { isValues, type Values } from "../config/config-file.ts";
 
 type CompilerOptions = NonNullable<TsconfigRaw["compilerOptions"]>;
 

@@ -3,9 +3,9 @@ import { access, type FileHandle, lstat, readFile, readlink, realpath, stat } fr
 import { dirname, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { isNode, LineCounter, parseDocument } from "yaml";
-import { writeDurably } from "../base/durable-file.ts";
-import { unlessMissing } from "../base/unless-missing.ts";
-import { WorkerHostError } from "../contract/errors.ts";
+import { writeDurably } from "../../base/durable-file.ts";
+import { unlessMissing } from "../../base/unless-missing.ts";
+import { WorkerHostError } from "../../contract/errors.ts";
 import { tooDeepAt } from "./config-depth.ts";
 import { LONGEST_CONFIG, parseConfigText, tooLong, type Values } from "./config-file.ts";
 import { meaningOf, rewriteText } from "./config-text.ts";

@@ -1,8 +1,8 @@
-import { WorkerHostError } from "../contract/errors.ts";
+import { WorkerHostError } from "../../contract/errors.ts";
+import type { LiveReload } from "../live-reload.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { Supervisor } from "../supervisor.ts";
 import { editConfigText, readConfigText, writeConfigFile } from "./edit-config.ts";
-import type { LiveReload } from "./live-reload.ts";
-import type { Plan } from "./plan/plan.ts";
-import type { Supervisor } from "./supervisor.ts";
 
 export interface ConfigureOptions {
   supervisor: Supervisor;
