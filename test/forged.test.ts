@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { expect, onTestFinished, test } from "vitest";
 import { noCounts } from "../worker-host/base/counts.ts";
-import { readFromRunner } from "../worker-host/host/from-runner.ts";
+import { readFromRunner } from "../worker-host/host/runners/from-runner.ts";
 import { expectOthersWell, startThree } from "./harness/three.ts";
 
 // What a worker, or a package that it uses, says or does in the name of the process that it runs in.

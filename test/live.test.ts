@@ -4,7 +4,7 @@ import pino from "pino";
 import { expect, test } from "vitest";
 import { LiveReload } from "../worker-host/host/live-reload.ts";
 import type { Plan } from "../worker-host/host/plan/plan.ts";
-import type { Supervisor } from "../worker-host/host/supervisor.ts";
+import type { Supervisor } from "../worker-host/host/runners/supervisor.ts";
 import { TestClock } from "../worker-host/testing/test-clock.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";

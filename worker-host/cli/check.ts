@@ -10,7 +10,7 @@ import { pathFrom } from "../host/paths.ts";
 import { type Bundle, Bundler } from "../host/plan/bundle.ts";
 import { noneOfThem, type Planned, specOf } from "../host/plan/plan.ts";
 import { survey } from "../host/plan/survey.ts";
-import { RunnerSlot } from "../host/runner-slot.ts";
+import { RunnerSlot } from "../host/runners/runner-slot.ts";
 import type { Settings } from "../host/settings.ts";
 import { compiler, installedTypes, isInstalledFor } from "./types.ts";
 

@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { CommandSpec } from "../commands/command-spec.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { type ConfigureOptions, configure } from "./config/configure.ts";
-import type { WorkerRecord } from "./records.ts";
+import type { WorkerRecord } from "./runners/records.ts";
 import type { ShowNight } from "./show-night.ts";
 
 /** Adds a command that the host takes. */

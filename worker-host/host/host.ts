@@ -19,10 +19,10 @@ import { Bundler } from "./plan/bundle.ts";
 import type { Plan } from "./plan/plan.ts";
 import { survey } from "./plan/survey.ts";
 import { Presence } from "./presence.ts";
-import { logChange } from "./records.ts";
+import { logChange } from "./runners/records.ts";
+import { Supervisor } from "./runners/supervisor.ts";
 import { Safety } from "./safety.ts";
 import { Standing } from "./standing.ts";
-import { Supervisor } from "./supervisor.ts";
 
 /** How long after the start the host gets ready for commands, if none comes before. */
 const LOAD_COMMANDS_MS = 1_000;

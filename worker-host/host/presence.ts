@@ -10,8 +10,8 @@ import type { ConnectGate } from "../mqtt/connect-gate.ts";
 import { Connection } from "../mqtt/connection.ts";
 import { insistOn } from "../mqtt/reassert.ts";
 import type { BrokerOptions, Message, MessageHandler, PublishOptions } from "../mqtt/wire.ts";
-import type { WorkerRecord } from "./records.ts";
 import { RollCall } from "./roll-call.ts";
+import type { WorkerRecord } from "./runners/records.ts";
 
 export interface PresenceOptions {
   broker: BrokerOptions;

@@ -2,8 +2,8 @@ import { sep } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { describeError } from "../contract/errors.ts";
 import type { Plan, Planned } from "./plan/plan.ts";
-import { isOver, type WorkerRecord } from "./records.ts";
-import type { Supervisor } from "./supervisor.ts";
+import { isOver, type WorkerRecord } from "./runners/records.ts";
+import type { Supervisor } from "./runners/supervisor.ts";
 
 /** What is to be looked at anew. */
 export interface Look {

@@ -7,7 +7,7 @@ import type { Connection } from "../mqtt/connection.ts";
 import type { Message } from "../mqtt/wire.ts";
 import { BrokerAge } from "./broker-age.ts";
 import { listen } from "./listening.ts";
-import { isOver, type WorkerRecord } from "./records.ts";
+import { isOver, type WorkerRecord } from "./runners/records.ts";
 
 export interface RollCallOptions {
   /** The host's connection. */

@@ -7,9 +7,9 @@ import { AllStop } from "./all-stop.ts";
 import type { Shown } from "./boards.ts";
 import { OperatorWatch } from "./operator-watch.ts";
 import type { Presence } from "./presence.ts";
+import type { Supervisor } from "./runners/supervisor.ts";
 import { ShowNight } from "./show-night.ts";
 import { StopReceipts } from "./stop-receipts.ts";
-import type { Supervisor } from "./supervisor.ts";
 
 export interface SafetyOptions {
   /** The folder for what has to outlive a restart. */

@@ -5,11 +5,11 @@ import { faultOfName, faultOfPrefix } from "../contract/topics.ts";
 import type { BrokerOptions } from "../mqtt/wire.ts";
 import { externalBroker, type TlsFiles } from "./broker-settings.ts";
 import type { Selection } from "./plan/select.ts";
-import type { Intensity } from "./restarts.ts";
+import type { Intensity } from "./runners/restarts.ts";
+import type { Limits } from "./runners/stall-guard.ts";
 import { GivenSettings, type SettingsSources } from "./settings-sources.ts";
 import { LOG_LEVELS } from "./settings-table.ts";
 import { namesOf, numberOf, optional, portOf, switchOf, textOf } from "./settings-values.ts";
-import type { Limits } from "./stall-guard.ts";
 
 export { SETTINGS, type SettingDefinition } from "./settings-table.ts";
 

@@ -11,8 +11,8 @@ import { Claim } from "./claim.ts";
 import { Neighbours } from "./neighbours.ts";
 import type { Plan, Planned } from "./plan/plan.ts";
 import type { Presence } from "./presence.ts";
-import { isOver, type WorkerRecord } from "./records.ts";
-import type { Supervisor } from "./supervisor.ts";
+import { isOver, type WorkerRecord } from "./runners/records.ts";
+import type { Supervisor } from "./runners/supervisor.ts";
 
 export interface StandingOptions {
   settings: { claimMs: number; standby: boolean };

@@ -7,7 +7,7 @@ import type { Message } from "../mqtt/wire.ts";
 import type { Shown } from "./boards.ts";
 import { listen } from "./listening.ts";
 import type { Presence } from "./presence.ts";
-import type { Records, WorkerRecord } from "./records.ts";
+import type { Records, WorkerRecord } from "./runners/records.ts";
 
 export interface StopReceiptsOptions {
   topics: Topics;

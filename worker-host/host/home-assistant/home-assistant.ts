@@ -5,7 +5,7 @@ import { decodeText } from "../../contract/payload.ts";
 import { faultOfId, Topics } from "../../contract/topics.ts";
 import type { Message } from "../../mqtt/wire.ts";
 import type { Presence } from "../presence.ts";
-import { isOver, type WorkerRecord } from "../records.ts";
+import { isOver, type WorkerRecord } from "../runners/records.ts";
 import { Announcer } from "./announcer.ts";
 import { type Described, readDescription } from "./described.ts";
 import { type Device, Devices, ownerOf } from "./devices.ts";

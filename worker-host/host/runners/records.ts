@@ -1,8 +1,8 @@
 import type { Logger } from "pino";
-import type { Clock } from "../base/clock.ts";
-import type { BoardState, Runstate, WorkerSummary } from "../contract/description.ts";
-import type { Bundle } from "./plan/bundle.ts";
-import { type Planned, summaryOf } from "./plan/plan.ts";
+import type { Clock } from "../../base/clock.ts";
+import type { BoardState, Runstate, WorkerSummary } from "../../contract/description.ts";
+import type { Bundle } from "../plan/bundle.ts";
+import { type Planned, summaryOf } from "../plan/plan.ts";
 import type { RunnerSlot } from "./runner-slot.ts";
 
 /** What the host knows of one worker. */

@@ -3,10 +3,10 @@ import { SourceMap, type SourceMapPayload } from "node:module";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
-import { type Clock, within } from "../base/clock.ts";
-import { readBlackBox } from "../worker/black-box.ts";
+import { type Clock, within } from "../../base/clock.ts";
+import { readBlackBox } from "../../worker/black-box.ts";
+import { workerOf } from "../plan/bundle.ts";
 import { type Call, callsOf } from "./inspector.ts";
-import { workerOf } from "./plan/bundle.ts";
 import type { RunnerProcess } from "./runner-process.ts";
 
 /** Whose code a process is in. */

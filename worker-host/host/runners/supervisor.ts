@@ -1,9 +1,9 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { WorkerHostError } from "../contract/errors.ts";
-import type { FromRunner, RunnerSetup, StartOptions } from "../worker/messages.ts";
-import type { Bundle, Bundler } from "./plan/bundle.ts";
-import { noneOfThem, type Planned, specOf } from "./plan/plan.ts";
+import { WorkerHostError } from "../../contract/errors.ts";
+import type { FromRunner, RunnerSetup, StartOptions } from "../../worker/messages.ts";
+import type { Bundle, Bundler } from "../plan/bundle.ts";
+import { noneOfThem, type Planned, specOf } from "../plan/plan.ts";
 import { isOver, Records, type RecordsOptions, type WorkerRecord } from "./records.ts";
 import { type Intensity, Restarts } from "./restarts.ts";
 import type { Checked, RunnerSlot } from "./runner-slot.ts";

@@ -1,6 +1,6 @@
-import { COMMAND_BOUNDS_MS, noCounts } from "../base/counts.ts";
-import { WorkerHostError } from "../contract/errors.ts";
-import type { FromRunner } from "../worker/messages.ts";
+import { COMMAND_BOUNDS_MS, noCounts } from "../../base/counts.ts";
+import { WorkerHostError } from "../../contract/errors.ts";
+import type { FromRunner } from "../../worker/messages.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
 

@@ -1,4 +1,4 @@
-import type { Clock } from "../base/clock.ts";
+import type { Clock } from "../../base/clock.ts";
 import type { WorkerRecord } from "./records.ts";
 
 /** How often a worker that fails is started again. */

@@ -1,12 +1,12 @@
 import { rmSync } from "node:fs";
 import type { Logger } from "pino";
-import { type Clock, within } from "../base/clock.ts";
-import type { Output } from "../base/output.ts";
-import { journalOf, readSeen } from "../commands/seen-journal.ts";
-import type { FromRunner, RunnerSetup, ToRunner } from "../worker/messages.ts";
+import { type Clock, within } from "../../base/clock.ts";
+import type { Output } from "../../base/output.ts";
+import { journalOf, readSeen } from "../../commands/seen-journal.ts";
+import type { FromRunner, RunnerSetup, ToRunner } from "../../worker/messages.ts";
+import type { HostCounts } from "../host-counts.ts";
+import type { LogFiles } from "../log-files.ts";
 import { type Culprit, findCulprit, lastNoted } from "./culprit.ts";
-import type { HostCounts } from "./host-counts.ts";
-import type { LogFiles } from "./log-files.ts";
 import { RunnerProcess } from "./runner-process.ts";
 import { type Limits, StallGuard } from "./stall-guard.ts";
 

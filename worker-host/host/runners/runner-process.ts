@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { Duplex, Readable } from "node:stream";
-import { killGroup } from "../base/kill-group.ts";
-import { LOG_FD } from "../base/log-pipe.ts";
-import { packageFile } from "../base/package-file.ts";
-import { describeError } from "../contract/errors.ts";
-import { CHANNEL_FD, Channel } from "../worker/channel.ts";
-import type { FromRunner, ToRunner } from "../worker/messages.ts";
+import { killGroup } from "../../base/kill-group.ts";
+import { LOG_FD } from "../../base/log-pipe.ts";
+import { packageFile } from "../../base/package-file.ts";
+import { describeError } from "../../contract/errors.ts";
+import { CHANNEL_FD, Channel } from "../../worker/channel.ts";
+import type { FromRunner, ToRunner } from "../../worker/messages.ts";
 import { readFromRunner } from "./from-runner.ts";
 import { statOf } from "./process-stat.ts";
 

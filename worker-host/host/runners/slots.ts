@@ -1,11 +1,11 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "pino";
-import type { Clock } from "../base/clock.ts";
-import type { Output } from "../base/output.ts";
-import type { FromRunner, RunnerSetup } from "../worker/messages.ts";
-import type { HostCounts } from "./host-counts.ts";
-import type { LogFiles } from "./log-files.ts";
+import type { Clock } from "../../base/clock.ts";
+import type { Output } from "../../base/output.ts";
+import type { FromRunner, RunnerSetup } from "../../worker/messages.ts";
+import type { HostCounts } from "../host-counts.ts";
+import type { LogFiles } from "../log-files.ts";
 import type { WorkerRecord } from "./records.ts";
 import { RunnerSlot } from "./runner-slot.ts";
 import type { Limits } from "./stall-guard.ts";
