@@ -1,6 +1,6 @@
 import { WorkerHostError } from "../../contract/errors.ts";
-import type { LiveReload } from "../live-reload.ts";
 import type { Plan } from "../plan/plan.ts";
+import type { LiveReload } from "../reload/live-reload.ts";
 import type { Supervisor } from "../runners/supervisor.ts";
 import { editConfigText, readConfigText, writeConfigFile } from "./edit-config.ts";
 

@@ -1,9 +1,9 @@
 import { sep } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { describeError } from "../contract/errors.ts";
-import type { Plan, Planned } from "./plan/plan.ts";
-import { isOver, type WorkerRecord } from "./runners/records.ts";
-import type { Supervisor } from "./runners/supervisor.ts";
+import { describeError } from "../../contract/errors.ts";
+import type { Plan, Planned } from "../plan/plan.ts";
+import { isOver, type WorkerRecord } from "../runners/records.ts";
+import type { Supervisor } from "../runners/supervisor.ts";
 
 /** What is to be looked at anew. */
 export interface Look {

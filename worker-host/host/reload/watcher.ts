@@ -2,8 +2,8 @@ import { existsSync } from "node:fs";
 import { basename, join, sep } from "node:path";
 import { type FSWatcher, watch } from "chokidar";
 import type { Logger } from "pino";
-import type { Clock } from "../base/clock.ts";
-import { Links } from "./plan/links.ts";
+import type { Clock } from "../../base/clock.ts";
+import { Links } from "../plan/links.ts";
 
 export interface WatcherOptions {
   /** What is watched, with all that is in it. */

@@ -1,9 +1,9 @@
 import { statSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Logger } from "pino";
-import type { Clock } from "../base/clock.ts";
-import { Turns } from "../base/serial-queue.ts";
-import type { Plan } from "./plan/plan.ts";
+import type { Clock } from "../../base/clock.ts";
+import { Turns } from "../../base/serial-queue.ts";
+import type { Plan } from "../plan/plan.ts";
 import { type Changes, type Look, type ReconcileOptions, reconcile } from "./reconcile.ts";
 import { Watcher } from "./watcher.ts";
 
