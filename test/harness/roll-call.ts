@@ -2,7 +2,7 @@ import { pino } from "pino";
 import { onTestFinished } from "vitest";
 import { systemClock } from "../../worker-host/base/clock.ts";
 import { BROKER_UPTIME, Topics } from "../../worker-host/contract/topics.ts";
-import { RollCall, type RollCallOptions } from "../../worker-host/host/roll-call.ts";
+import { RollCall, type RollCallOptions } from "../../worker-host/host/bus/roll-call.ts";
 import { ConnectGate } from "../../worker-host/mqtt/connect-gate.ts";
 import { Connection } from "../../worker-host/mqtt/connection.ts";
 import { TestClock } from "../../worker-host/testing/test-clock.ts";

@@ -12,7 +12,7 @@ import { FilterLimit } from "./broker/filter-limit.ts";
 import { RefusalLog, type Refuse, shown } from "./broker/refusal-log.ts";
 import { RETAINED_LIMITS, RetainedMessages } from "./broker/retained-messages.ts";
 import { DRAIN_TIMEOUT_MS, SlowClients } from "./broker/slow-clients.ts";
-import { boundPackets } from "./packet-bound.ts";
+import { boundPackets } from "./bus/packet-bound.ts";
 
 export interface Credentials {
   username: string;

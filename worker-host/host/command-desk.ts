@@ -9,10 +9,10 @@ import { describeError, WorkerHostError } from "../contract/errors.ts";
 import type { Topics } from "../contract/topics.ts";
 import type { Message } from "../mqtt/wire.ts";
 import type { AllStop, Who } from "./all-stop.ts";
+import type { Presence } from "./bus/host-connection.ts";
 import type { ConfigureOptions } from "./config/configure.ts";
 import type { AddCommand } from "./host-commands.ts";
 import type { OperatorWatch } from "./operator-watch.ts";
-import type { Presence } from "./presence.ts";
 import type { ShowNight } from "./show-night.ts";
 
 export interface CommandDeskOptions extends ConfigureOptions {

@@ -6,6 +6,8 @@ import { ConnectGate } from "../mqtt/connect-gate.ts";
 import type { BrokerOptions } from "../mqtt/wire.ts";
 import type { AllStopState } from "./all-stop.ts";
 import type { EmbeddedBroker } from "./broker.ts";
+import { Presence } from "./bus/host-connection.ts";
+import { Standing } from "./bus/host-identity.ts";
 import { CommandDesk } from "./command-desk.ts";
 import { DataLock } from "./data-lock.ts";
 import { type HealthServer, openHealth } from "./health.ts";
@@ -17,12 +19,10 @@ import { pathFrom } from "./paths.ts";
 import { Bundler } from "./plan/bundle.ts";
 import type { Plan } from "./plan/plan.ts";
 import { survey } from "./plan/survey.ts";
-import { Presence } from "./presence.ts";
 import { LiveReload } from "./reload/live-reload.ts";
 import { logChange } from "./runners/records.ts";
 import { Supervisor } from "./runners/supervisor.ts";
 import { Safety } from "./safety.ts";
-import { Standing } from "./standing.ts";
 
 /** How long after the start the host gets ready for commands, if none comes before. */
 const LOAD_COMMANDS_MS = 1_000;

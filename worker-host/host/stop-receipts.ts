@@ -4,9 +4,9 @@ import { boundHeard, describeHeard, type Heard, isAllHeard } from "../contract/h
 import { parseReply } from "../contract/reply.ts";
 import { faultOfId, isPeer, type Topics } from "../contract/topics.ts";
 import type { Message } from "../mqtt/wire.ts";
-import type { Shown } from "./boards.ts";
+import type { Shown } from "./bus/boards.ts";
+import type { Presence } from "./bus/host-connection.ts";
 import { listen } from "./listening.ts";
-import type { Presence } from "./presence.ts";
 import type { Records, WorkerRecord } from "./runners/records.ts";
 
 export interface StopReceiptsOptions {

@@ -1,7 +1,7 @@
 import type { HomeAssistantTopics } from "../../contract/home-assistant.ts";
 import { jsonOf } from "../../contract/payload.ts";
 import type { Message } from "../../mqtt/wire.ts";
-import type { Presence } from "../presence.ts";
+import type { Presence } from "../bus/host-connection.ts";
 import type { Device } from "./devices.ts";
 import type { Component } from "./entities.ts";
 

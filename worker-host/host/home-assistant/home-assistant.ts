@@ -4,7 +4,7 @@ import { HomeAssistantTopics } from "../../contract/home-assistant.ts";
 import { decodeText } from "../../contract/payload.ts";
 import { faultOfId, Topics } from "../../contract/topics.ts";
 import type { Message } from "../../mqtt/wire.ts";
-import type { Presence } from "../presence.ts";
+import type { Presence } from "../bus/host-connection.ts";
 import { isOver, type WorkerRecord } from "../runners/records.ts";
 import { Announcer } from "./announcer.ts";
 import { type Described, readDescription } from "./described.ts";

@@ -1,13 +1,13 @@
 import type { Logger } from "pino";
-import type { Clock } from "../base/clock.ts";
-import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
-import { decodeText } from "../contract/payload.ts";
-import { isPeer, type Topics } from "../contract/topics.ts";
-import type { Connection } from "../mqtt/connection.ts";
-import type { Message } from "../mqtt/wire.ts";
+import type { Clock } from "../../base/clock.ts";
+import { COMMAND_EXPIRY_S, formatCommand } from "../../contract/command.ts";
+import { decodeText } from "../../contract/payload.ts";
+import { isPeer, type Topics } from "../../contract/topics.ts";
+import type { Connection } from "../../mqtt/connection.ts";
+import type { Message } from "../../mqtt/wire.ts";
+import { listen } from "../listening.ts";
+import { isOver, type WorkerRecord } from "../runners/records.ts";
 import { BrokerAge } from "./broker-age.ts";
-import { listen } from "./listening.ts";
-import { isOver, type WorkerRecord } from "./runners/records.ts";
 
 export interface RollCallOptions {
   /** The host's connection. */

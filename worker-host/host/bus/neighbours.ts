@@ -1,8 +1,8 @@
-import { type Clock, within } from "../base/clock.ts";
-import { formatClaim, parseClaim } from "../contract/claim.ts";
-import { parseRunstate } from "../contract/description.ts";
-import { faultOfId, faultOfName, Topics } from "../contract/topics.ts";
-import type { Message, Wire } from "../mqtt/wire.ts";
+import { type Clock, within } from "../../base/clock.ts";
+import { formatClaim, parseClaim } from "../../contract/claim.ts";
+import { parseRunstate } from "../../contract/description.ts";
+import { faultOfId, faultOfName, Topics } from "../../contract/topics.ts";
+import type { Message, Wire } from "../../mqtt/wire.ts";
 
 export interface NeighboursOptions {
   wire: Wire;

@@ -1,18 +1,18 @@
 import type { Logger } from "pino";
-import type { Clock } from "../base/clock.ts";
-import { Throttled } from "../base/rate-limiter.ts";
-import type { BoardState, BoardSummary } from "../contract/description.ts";
-import type { WorkerHostError } from "../contract/errors.ts";
-import { boardIdOf, propOfBoard, type Topics } from "../contract/topics.ts";
-import type { ConnectGate } from "../mqtt/connect-gate.ts";
-import type { BrokerOptions } from "../mqtt/wire.ts";
+import type { Clock } from "../../base/clock.ts";
+import { Throttled } from "../../base/rate-limiter.ts";
+import type { BoardState, BoardSummary } from "../../contract/description.ts";
+import type { WorkerHostError } from "../../contract/errors.ts";
+import { boardIdOf, propOfBoard, type Topics } from "../../contract/topics.ts";
+import type { ConnectGate } from "../../mqtt/connect-gate.ts";
+import type { BrokerOptions } from "../../mqtt/wire.ts";
+import type { Plan, Planned } from "../plan/plan.ts";
+import { isOver, type WorkerRecord } from "../runners/records.ts";
+import type { Supervisor } from "../runners/supervisor.ts";
 import { Boards, type Shown } from "./boards.ts";
 import { Claim } from "./claim.ts";
+import type { Presence } from "./host-connection.ts";
 import { Neighbours } from "./neighbours.ts";
-import type { Plan, Planned } from "./plan/plan.ts";
-import type { Presence } from "./presence.ts";
-import { isOver, type WorkerRecord } from "./runners/records.ts";
-import type { Supervisor } from "./runners/supervisor.ts";
 
 export interface StandingOptions {
   settings: { claimMs: number; standby: boolean };

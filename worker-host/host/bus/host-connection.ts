@@ -1,17 +1,17 @@
 import type { Logger } from "pino";
-import { type Clock, delay } from "../base/clock.ts";
-import type { Counts } from "../base/counts.ts";
-import { Throttled } from "../base/rate-limiter.ts";
-import { ALL_STOP, parseCommand } from "../contract/command.ts";
-import { type HostDescription, parseRunstate, type RunstatePayload } from "../contract/description.ts";
-import { decodeText } from "../contract/payload.ts";
-import { faultOfId, type Topics } from "../contract/topics.ts";
-import type { ConnectGate } from "../mqtt/connect-gate.ts";
-import { Connection } from "../mqtt/connection.ts";
-import { insistOn } from "../mqtt/reassert.ts";
-import type { BrokerOptions, Message, MessageHandler, PublishOptions } from "../mqtt/wire.ts";
+import { type Clock, delay } from "../../base/clock.ts";
+import type { Counts } from "../../base/counts.ts";
+import { Throttled } from "../../base/rate-limiter.ts";
+import { ALL_STOP, parseCommand } from "../../contract/command.ts";
+import { type HostDescription, parseRunstate, type RunstatePayload } from "../../contract/description.ts";
+import { decodeText } from "../../contract/payload.ts";
+import { faultOfId, type Topics } from "../../contract/topics.ts";
+import type { ConnectGate } from "../../mqtt/connect-gate.ts";
+import { Connection } from "../../mqtt/connection.ts";
+import { insistOn } from "../../mqtt/reassert.ts";
+import type { BrokerOptions, Message, MessageHandler, PublishOptions } from "../../mqtt/wire.ts";
+import type { WorkerRecord } from "../runners/records.ts";
 import { RollCall } from "./roll-call.ts";
-import type { WorkerRecord } from "./runners/records.ts";
 
 export interface PresenceOptions {
   broker: BrokerOptions;

@@ -1,13 +1,13 @@
 import type { Logger } from "pino";
-import type { Clock } from "../base/clock.ts";
-import { type ClaimMessage, formatClaim, parseClaim } from "../contract/claim.ts";
-import { WorkerHostError } from "../contract/errors.ts";
-import { decodeText } from "../contract/payload.ts";
-import type { Topics } from "../contract/topics.ts";
-import { ConnectGate } from "../mqtt/connect-gate.ts";
-import { Connection, type Told } from "../mqtt/connection.ts";
-import type { ConnectionProblem } from "../mqtt/mqtt-client.ts";
-import type { BrokerOptions, Message } from "../mqtt/wire.ts";
+import type { Clock } from "../../base/clock.ts";
+import { type ClaimMessage, formatClaim, parseClaim } from "../../contract/claim.ts";
+import { WorkerHostError } from "../../contract/errors.ts";
+import { decodeText } from "../../contract/payload.ts";
+import type { Topics } from "../../contract/topics.ts";
+import { ConnectGate } from "../../mqtt/connect-gate.ts";
+import { Connection, type Told } from "../../mqtt/connection.ts";
+import type { ConnectionProblem } from "../../mqtt/mqtt-client.ts";
+import type { BrokerOptions, Message } from "../../mqtt/wire.ts";
 
 export interface ClaimOptions {
   broker: BrokerOptions;
