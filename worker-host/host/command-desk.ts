@@ -8,12 +8,12 @@ import { ALL_STOP, parseCommand, quote, STOP } from "../contract/command.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import type { Topics } from "../contract/topics.ts";
 import type { Message } from "../mqtt/wire.ts";
-import type { AllStop, Who } from "./all-stop.ts";
 import type { Presence } from "./bus/host-connection.ts";
 import type { ConfigureOptions } from "./config/configure.ts";
 import type { AddCommand } from "./host-commands.ts";
-import type { OperatorWatch } from "./operator-watch.ts";
-import type { ShowNight } from "./show-night.ts";
+import type { AllStop, Who } from "./safety/all-stop.ts";
+import type { OperatorWatch } from "./safety/operator-watch.ts";
+import type { ShowNight } from "./safety/show-night.ts";
 
 export interface CommandDeskOptions extends ConfigureOptions {
   topics: Topics;

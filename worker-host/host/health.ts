@@ -5,7 +5,7 @@ import type { HostOptions } from "./host-options.ts";
 import type { Measured } from "./metrics.ts";
 import type { WorkerRecord } from "./runners/records.ts";
 import type { Supervisor } from "./runners/supervisor.ts";
-import type { Safety } from "./safety.ts";
+import type { Safety } from "./safety/safety.ts";
 
 /** What health is told from; what isn't there is still on its way up. */
 export interface HealthParts {

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import type { HomeAssistant, HomeAssistantOptions } from "./home-assistant/home-assistant.ts";
 import { trailFile } from "./home-assistant/trail.ts";
 import type { Supervisor } from "./runners/supervisor.ts";
-import type { ShowNight } from "./show-night.ts";
+import type { ShowNight } from "./safety/show-night.ts";
 
 export interface HomeAssistantLinkOptions extends Omit<HomeAssistantOptions, "workers" | "lockedOut"> {
   supervisor: Supervisor;

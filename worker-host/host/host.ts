@@ -4,7 +4,6 @@ import { describeError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
 import { ConnectGate } from "../mqtt/connect-gate.ts";
 import type { BrokerOptions } from "../mqtt/wire.ts";
-import type { AllStopState } from "./all-stop.ts";
 import type { EmbeddedBroker } from "./broker.ts";
 import { Presence } from "./bus/host-connection.ts";
 import { Standing } from "./bus/host-identity.ts";
@@ -22,7 +21,8 @@ import { survey } from "./plan/survey.ts";
 import { LiveReload } from "./reload/live-reload.ts";
 import { logChange } from "./runners/records.ts";
 import { Supervisor } from "./runners/supervisor.ts";
-import { Safety } from "./safety.ts";
+import type { AllStopState } from "./safety/all-stop.ts";
+import { Safety } from "./safety/safety.ts";
 
 /** How long after the start the host gets ready for commands, if none comes before. */
 const LOAD_COMMANDS_MS = 1_000;

@@ -1,9 +1,9 @@
 import type { Logger } from "pino";
-import type { Clock } from "../base/clock.ts";
-import { messageOf, WorkerHostError } from "../contract/errors.ts";
-import type { Heard } from "../contract/heard.ts";
-import { faultOfId } from "../contract/topics.ts";
-import { DurableValue } from "./durable-value.ts";
+import type { Clock } from "../../base/clock.ts";
+import { messageOf, WorkerHostError } from "../../contract/errors.ts";
+import type { Heard } from "../../contract/heard.ts";
+import { faultOfId } from "../../contract/topics.ts";
+import { DurableValue } from "../durable-value.ts";
 import { encodeNight, LONGEST_REASON, type LockOut, type Night, readNight } from "./night-file.ts";
 
 /** What is answered to who locks a prop out, or switches the show on or off; whether that prop has heard it. */

@@ -1,4 +1,4 @@
-import type { Clock } from "../base/clock.ts";
+import type { Clock } from "../../base/clock.ts";
 
 /** Wants a sign of the operator from time to time, as a dead man's switch does. */
 export class OperatorWatch {

@@ -1,13 +1,13 @@
-import { type Clock, delay, within } from "../base/clock.ts";
-import { COMMAND_EXPIRY_S, formatStop } from "../contract/command.ts";
-import { boundHeard, describeHeard, type Heard, isAllHeard } from "../contract/heard.ts";
-import { parseReply } from "../contract/reply.ts";
-import { faultOfId, isPeer, type Topics } from "../contract/topics.ts";
-import type { Message } from "../mqtt/wire.ts";
-import type { Shown } from "./bus/boards.ts";
-import type { Presence } from "./bus/host-connection.ts";
-import { listen } from "./listening.ts";
-import type { Records, WorkerRecord } from "./runners/records.ts";
+import { type Clock, delay, within } from "../../base/clock.ts";
+import { COMMAND_EXPIRY_S, formatStop } from "../../contract/command.ts";
+import { boundHeard, describeHeard, type Heard, isAllHeard } from "../../contract/heard.ts";
+import { parseReply } from "../../contract/reply.ts";
+import { faultOfId, isPeer, type Topics } from "../../contract/topics.ts";
+import type { Message } from "../../mqtt/wire.ts";
+import type { Shown } from "../bus/boards.ts";
+import type { Presence } from "../bus/host-connection.ts";
+import { listen } from "../listening.ts";
+import type { Records, WorkerRecord } from "../runners/records.ts";
 
 export interface StopReceiptsOptions {
   topics: Topics;

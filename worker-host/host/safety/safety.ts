@@ -1,13 +1,13 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
-import type { Clock } from "../base/clock.ts";
-import { decodeText } from "../contract/payload.ts";
-import type { Topics } from "../contract/topics.ts";
+import type { Clock } from "../../base/clock.ts";
+import { decodeText } from "../../contract/payload.ts";
+import type { Topics } from "../../contract/topics.ts";
+import type { Shown } from "../bus/boards.ts";
+import type { Presence } from "../bus/host-connection.ts";
+import type { Supervisor } from "../runners/supervisor.ts";
 import { AllStop } from "./all-stop.ts";
-import type { Shown } from "./bus/boards.ts";
-import type { Presence } from "./bus/host-connection.ts";
 import { OperatorWatch } from "./operator-watch.ts";
-import type { Supervisor } from "./runners/supervisor.ts";
 import { ShowNight } from "./show-night.ts";
 import { StopReceipts } from "./stop-receipts.ts";
 
