@@ -7,7 +7,6 @@ import type { BrokerOptions } from "../mqtt/wire.ts";
 import type { EmbeddedBroker } from "./broker.ts";
 import { Presence } from "./bus/host-connection.ts";
 import { Standing } from "./bus/host-identity.ts";
-import { CommandDesk } from "./command-desk.ts";
 import { DataLock } from "./data-lock.ts";
 import { type HealthServer, openHealth } from "./health.ts";
 import { HomeAssistantLink } from "./home-assistant.ts";
@@ -23,6 +22,7 @@ import { logChange } from "./runners/records.ts";
 import { Supervisor } from "./runners/supervisor.ts";
 import type { AllStopState } from "./safety/all-stop.ts";
 import { Safety } from "./safety/safety.ts";
+import { CommandDesk } from "./verbs/command-desk.ts";
 
 /** How long after the start the host gets ready for commands, if none comes before. */
 const LOAD_COMMANDS_MS = 1_000;

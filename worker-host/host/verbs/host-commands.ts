@@ -1,9 +1,9 @@
 import { z } from "zod";
-import type { CommandSpec } from "../commands/command-spec.ts";
-import { WorkerHostError } from "../contract/errors.ts";
-import { type ConfigureOptions, configure } from "./config/configure.ts";
-import type { WorkerRecord } from "./runners/records.ts";
-import type { ShowNight } from "./safety/show-night.ts";
+import type { CommandSpec } from "../../commands/command-spec.ts";
+import { WorkerHostError } from "../../contract/errors.ts";
+import { type ConfigureOptions, configure } from "../config/configure.ts";
+import type { WorkerRecord } from "../runners/records.ts";
+import type { ShowNight } from "../safety/show-night.ts";
 
 /** Adds a command that the host takes. */
 export type AddCommand = (action: string, spec: CommandSpec, handler: (args: unknown) => unknown) => void;

@@ -1,19 +1,19 @@
 import type { Logger } from "pino";
-import type { Clock } from "../base/clock.ts";
-import { Scope } from "../base/scope.ts";
-import { entryOf } from "../commands/command-table.ts";
-import { Commands } from "../commands/commands.ts";
-import { SeenIds } from "../commands/seen-ids.ts";
-import { ALL_STOP, parseCommand, quote, STOP } from "../contract/command.ts";
-import { describeError, WorkerHostError } from "../contract/errors.ts";
-import type { Topics } from "../contract/topics.ts";
-import type { Message } from "../mqtt/wire.ts";
-import type { Presence } from "./bus/host-connection.ts";
-import type { ConfigureOptions } from "./config/configure.ts";
+import type { Clock } from "../../base/clock.ts";
+import { Scope } from "../../base/scope.ts";
+import { entryOf } from "../../commands/command-table.ts";
+import { Commands } from "../../commands/commands.ts";
+import { SeenIds } from "../../commands/seen-ids.ts";
+import { ALL_STOP, parseCommand, quote, STOP } from "../../contract/command.ts";
+import { describeError, WorkerHostError } from "../../contract/errors.ts";
+import type { Topics } from "../../contract/topics.ts";
+import type { Message } from "../../mqtt/wire.ts";
+import type { Presence } from "../bus/host-connection.ts";
+import type { ConfigureOptions } from "../config/configure.ts";
+import type { AllStop, Who } from "../safety/all-stop.ts";
+import type { OperatorWatch } from "../safety/operator-watch.ts";
+import type { ShowNight } from "../safety/show-night.ts";
 import type { AddCommand } from "./host-commands.ts";
-import type { AllStop, Who } from "./safety/all-stop.ts";
-import type { OperatorWatch } from "./safety/operator-watch.ts";
-import type { ShowNight } from "./safety/show-night.ts";
 
 export interface CommandDeskOptions extends ConfigureOptions {
   topics: Topics;
