@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { systemClock } from "../worker-host/base/clock.ts";
 import { renameBoard } from "../worker-host/cli/board.ts";
 import type { WorkerSummary } from "../worker-host/contract/description.ts";
-import { resolveSettings } from "../worker-host/host/settings.ts";
+import { resolveSettings } from "../worker-host/host/settings/settings.ts";
 import { FakeBoard } from "./harness/board.ts";
 import { BROKER, startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";

@@ -13,7 +13,7 @@ import { freePort } from "../bench/ports.mjs";
 import { systemClock } from "../worker-host/base/clock.ts";
 import { send } from "../worker-host/cli/send.ts";
 import type { WorkerSummary } from "../worker-host/contract/description.ts";
-import { resolveSettings } from "../worker-host/host/settings.ts";
+import { resolveSettings } from "../worker-host/host/settings/settings.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { makeFolder, workerSource } from "./harness/folder.ts";

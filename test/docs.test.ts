@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { SETTINGS } from "../worker-host/host/settings.ts";
+import { SETTINGS } from "../worker-host/host/settings/settings.ts";
 import { ROOT } from "./harness/host.ts";
 
 const SETTINGS_ROW = /^\|.*`(MQTT|WORKER|LOG)_[A-Z_]+`.*\|$/;

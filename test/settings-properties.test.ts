@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { stringify } from "yaml";
 import { WorkerHostError } from "../worker-host/contract/errors.ts";
-import { resolveSettings, SETTINGS } from "../worker-host/host/settings.ts";
+import { resolveSettings, SETTINGS } from "../worker-host/host/settings/settings.ts";
 import { makeFolder } from "./harness/folder.ts";
 import { configKey, configText, configValue } from "./harness/odd-configs.ts";
 

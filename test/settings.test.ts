@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { WorkerHostError } from "../worker-host/contract/errors.ts";
-import { resolveSettings, SETTINGS, type Settings } from "../worker-host/host/settings.ts";
+import { resolveSettings, SETTINGS, type Settings } from "../worker-host/host/settings/settings.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { type Files, makeFolder, workerSource } from "./harness/folder.ts";

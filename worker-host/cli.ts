@@ -21,7 +21,7 @@ import { unknownCommand } from "./cli/unknown-command.ts";
 import { addWatch } from "./cli/watch.ts";
 import { describeError, WorkerHostError } from "./contract/errors.ts";
 import { pathFrom } from "./host/paths.ts";
-import { resolveSettings, type Settings } from "./host/settings.ts";
+import { resolveSettings, type Settings } from "./host/settings/settings.ts";
 
 const { version } = JSON.parse(readFileSync(packageFile("package.json"), "utf8")) as {
   version: string;

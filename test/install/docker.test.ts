@@ -4,7 +4,7 @@ import { delimiter, dirname, join, relative } from "node:path";
 import glob from "fast-glob";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
-import { SETTINGS } from "../../worker-host/host/settings.ts";
+import { SETTINGS } from "../../worker-host/host/settings/settings.ts";
 import { startBroker } from "../harness/broker.ts";
 import { TestClient } from "../harness/client.ts";
 import { compose, type Service } from "../harness/compose.ts";

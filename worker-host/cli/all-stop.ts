@@ -3,7 +3,7 @@ import { describeHeard, readHeard } from "../contract/heard.ts";
 import { decodeText } from "../contract/payload.ts";
 import { Topics } from "../contract/topics.ts";
 import type { AllStopAnswer, AllStopState } from "../host/safety/all-stop.ts";
-import type { Settings } from "../host/settings.ts";
+import type { Settings } from "../host/settings/settings.ts";
 import type { Connection } from "../mqtt/connection.ts";
 import type { ClientDependencies } from "./client.ts";
 import { lineFor } from "./options.ts";

@@ -1,6 +1,6 @@
 import type { WorkerSummary } from "../contract/description.ts";
 import { Topics } from "../contract/topics.ts";
-import type { Settings } from "../host/settings.ts";
+import type { Settings } from "../host/settings/settings.ts";
 import type { BrokerOptions } from "../mqtt/wire.ts";
 
 /** What a host has come to at the end of its start. */

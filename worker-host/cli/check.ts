@@ -11,7 +11,7 @@ import { type Bundle, Bundler } from "../host/plan/bundle.ts";
 import { noneOfThem, type Planned, specOf } from "../host/plan/plan.ts";
 import { survey } from "../host/plan/survey.ts";
 import { RunnerSlot } from "../host/runners/runner-slot.ts";
-import type { Settings } from "../host/settings.ts";
+import type { Settings } from "../host/settings/settings.ts";
 import { compiler, installedTypes, isInstalledFor } from "./types.ts";
 
 export interface CheckOptions {

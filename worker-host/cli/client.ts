@@ -1,6 +1,6 @@
 import { type Clock, within } from "../base/clock.ts";
 import { readCredentials } from "../host/lan-credentials.ts";
-import type { Settings } from "../host/settings.ts";
+import type { Settings } from "../host/settings/settings.ts";
 import { ConnectGate } from "../mqtt/connect-gate.ts";
 import type { Connection } from "../mqtt/connection.ts";
 import type { BrokerOptions } from "../mqtt/wire.ts";

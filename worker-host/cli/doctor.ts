@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { WorkerHostError } from "../contract/errors.ts";
-import type { Settings } from "../host/settings.ts";
+import type { Settings } from "../host/settings/settings.ts";
 import { type Finding, fail, ok } from "./doctor/finding.ts";
 import type { Edges } from "./edges.ts";
 import { type Flags, withSettings } from "./options.ts";

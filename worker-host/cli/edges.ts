@@ -1,6 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import type { OutputTarget } from "../base/output.ts";
-import type { Settings } from "../host/settings.ts";
+import type { Settings } from "../host/settings/settings.ts";
 import type { Flags } from "./options.ts";
 
 /** What a command line has to do with the world: `cli.ts` alone touches the process, and hands this on. */

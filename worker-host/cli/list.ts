@@ -5,7 +5,7 @@ import { Topics } from "../contract/topics.ts";
 import { pathFrom } from "../host/paths.ts";
 import { summaryOf } from "../host/plan/plan.ts";
 import { survey } from "../host/plan/survey.ts";
-import type { Settings } from "../host/settings.ts";
+import type { Settings } from "../host/settings/settings.ts";
 import { CallError, Calls } from "../mqtt/calls.ts";
 import type { Connection } from "../mqtt/connection.ts";
 import { type ClientDependencies, connect, retained } from "./client.ts";

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { WorkerHostError } from "../contract/errors.ts";
 import { faultOfId, Topics } from "../contract/topics.ts";
-import type { Settings } from "../host/settings.ts";
+import type { Settings } from "../host/settings/settings.ts";
 import { installedTypes, isInstalledFor } from "./types.ts";
 
 export interface NewOptions {

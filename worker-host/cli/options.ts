@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import { WorkerHostError } from "../contract/errors.ts";
-import { SETTINGS, type SettingDefinition } from "../host/settings.ts";
+import { SETTINGS, type SettingDefinition } from "../host/settings/settings.ts";
 
 /** What commander makes of the options that were given. */
 export type Flags = Record<string, string | boolean>;

@@ -4,7 +4,7 @@ import { fateOf, hostsSeenIn, maySendAgain, placeOf, topicAt } from "../contract
 import { COMMAND_EXPIRY_S, formatCommand, parseCommand } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
-import type { Settings } from "../host/settings.ts";
+import type { Settings } from "../host/settings/settings.ts";
 import type { PublishOptions, PublishResult } from "../mqtt/wire.ts";
 import { connect } from "./client.ts";
 import type { Edges } from "./edges.ts";

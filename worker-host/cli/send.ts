@@ -2,7 +2,7 @@ import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { jsonIn } from "../contract/payload.ts";
 import { assertTarget, Topics } from "../contract/topics.ts";
-import type { Settings } from "../host/settings.ts";
+import type { Settings } from "../host/settings/settings.ts";
 import { CallError, type CallRequest, Calls } from "../mqtt/calls.ts";
 import type { Connection } from "../mqtt/connection.ts";
 import type { Wire } from "../mqtt/wire.ts";

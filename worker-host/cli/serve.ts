@@ -6,7 +6,7 @@ import type { Output } from "../base/output.ts";
 import { Secrets } from "../base/secrets.ts";
 import { Host } from "../host/host.ts";
 import { LOGS_FOLDER, LogFiles } from "../host/log-files.ts";
-import type { Settings } from "../host/settings.ts";
+import type { Settings } from "../host/settings/settings.ts";
 import type { BrokerOptions } from "../mqtt/wire.ts";
 import { describeAllStop } from "./all-stop.ts";
 import { banner, lanHints } from "./banner.ts";

@@ -1,5 +1,5 @@
 import { Topics } from "../contract/topics.ts";
-import type { Settings } from "../host/settings.ts";
+import type { Settings } from "../host/settings/settings.ts";
 import { CallError, Calls } from "../mqtt/calls.ts";
 import type { Connection } from "../mqtt/connection.ts";
 import { type ClientDependencies, connect } from "./client.ts";

@@ -4,7 +4,7 @@ import type { LogOptions } from "../base/log.ts";
 import type { Output } from "../base/output.ts";
 import type { WorkerHostError } from "../contract/errors.ts";
 import type { LogFiles } from "./log-files.ts";
-import type { Settings } from "./settings.ts";
+import type { Settings } from "./settings/settings.ts";
 
 /** What a host is handed from the edge. */
 export interface HostOptions {

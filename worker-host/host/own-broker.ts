@@ -3,7 +3,7 @@ import type { Clock } from "../base/clock.ts";
 import { connectionsAllowed } from "./broker/descriptor-limit.ts";
 import type { EmbeddedBroker } from "./broker.ts";
 import { lanCredentials } from "./lan-credentials.ts";
-import type { Settings } from "./settings.ts";
+import type { Settings } from "./settings/settings.ts";
 
 /** Starts the embedded broker as the settings want it; with `lan`, every client has to show credentials. */
 export async function startOwnBroker(

@@ -1,7 +1,7 @@
 import { type Clock, within } from "../../base/clock.ts";
 import { decodeText } from "../../contract/payload.ts";
 import { Topics } from "../../contract/topics.ts";
-import type { Settings } from "../../host/settings.ts";
+import type { Settings } from "../../host/settings/settings.ts";
 import type { Connection } from "../../mqtt/connection.ts";
 import { brokerOf, type ClientDependencies, connect, retained } from "../client.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";

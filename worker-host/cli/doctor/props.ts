@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import { messageOf } from "../../contract/errors.ts";
 import { pathFrom } from "../../host/paths.ts";
 import { survey } from "../../host/plan/survey.ts";
-import type { Settings } from "../../host/settings.ts";
+import type { Settings } from "../../host/settings/settings.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 
 /** The folder of the props, and the configs in it; no worker's code is built or loaded. */

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { closestMatch } from "leven";
-import { parseConfigText } from "./config/config-file.ts";
-import { PACKAGES_KEY } from "./plan/packages.ts";
+import { parseConfigText } from "../config/config-file.ts";
+import { PACKAGES_KEY } from "../plan/packages.ts";
 import { SETTINGS, type SettingDefinition, type SettingKey } from "./settings-table.ts";
 
 /** Where settings come from. */

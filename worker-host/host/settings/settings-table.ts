@@ -1,4 +1,4 @@
-import type { LogLevel } from "../base/log.ts";
+import type { LogLevel } from "../../base/log.ts";
 
 /** One setting: a flag, an environment variable and a key of `worker-host.yaml`, in that order of precedence. */
 export interface SettingDefinition {

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import type { BrokerOptions } from "../mqtt/wire.ts";
+import type { BrokerOptions } from "../../mqtt/wire.ts";
 import type { GivenSettings } from "./settings-sources.ts";
 import type { SettingKey } from "./settings-table.ts";
 import { optional, portOf, textOf } from "./settings-values.ts";
