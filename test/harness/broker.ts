@@ -6,7 +6,7 @@ import { pino } from "pino";
 import { onTestFinished } from "vitest";
 import { canConnect, freePort } from "../../bench/ports.mjs";
 import { systemClock } from "../../worker-host/base/clock.ts";
-import { EmbeddedBroker } from "../../worker-host/host/broker.ts";
+import { EmbeddedBroker } from "../../worker-host/host/broker/broker.ts";
 import { makeFolder } from "./folder.ts";
 
 /** Which broker the suite runs against: the embedded one (aedes), or with `TEST_BROKER=mosquitto` a real mosquitto. */

@@ -11,7 +11,7 @@ import { parseCommand } from "../contract/command.ts";
 import type { WorkerDescription } from "../contract/description.ts";
 import { encodePayload, parsePayload } from "../contract/payload.ts";
 import { Topics } from "../contract/topics.ts";
-import { createAedes } from "../host/broker.ts";
+import { createAedes } from "../host/broker/broker.ts";
 import { Calls } from "../mqtt/calls.ts";
 import { ConnectGate } from "../mqtt/connect-gate.ts";
 import { Connection } from "../mqtt/connection.ts";

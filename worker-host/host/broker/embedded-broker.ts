@@ -1,9 +1,9 @@
 import type { Logger } from "pino";
-import type { Clock } from "../base/clock.ts";
-import { connectionsAllowed } from "./broker/descriptor-limit.ts";
+import type { Clock } from "../../base/clock.ts";
+import { lanCredentials } from "../lan-credentials.ts";
+import type { Settings } from "../settings/settings.ts";
 import type { EmbeddedBroker } from "./broker.ts";
-import { lanCredentials } from "./lan-credentials.ts";
-import type { Settings } from "./settings/settings.ts";
+import { connectionsAllowed } from "./descriptor-limit.ts";
 
 /** Starts the embedded broker as the settings want it; with `lan`, every client has to show credentials. */
 export async function startOwnBroker(

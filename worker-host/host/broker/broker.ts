@@ -2,17 +2,17 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { Aedes, type Client } from "aedes";
 import type { Logger } from "pino";
-import type { Clock } from "../base/clock.ts";
-import { WorkerHostError } from "../contract/errors.ts";
-import type { BrokerOptions } from "../mqtt/wire.ts";
-import { BrokerMemory } from "./broker/broker-memory.ts";
-import { ConnectionLimit } from "./broker/connection-limit.ts";
-import { createEmitter } from "./broker/emitter.ts";
-import { FilterLimit } from "./broker/filter-limit.ts";
-import { RefusalLog, type Refuse, shown } from "./broker/refusal-log.ts";
-import { RETAINED_LIMITS, RetainedMessages } from "./broker/retained-messages.ts";
-import { DRAIN_TIMEOUT_MS, SlowClients } from "./broker/slow-clients.ts";
-import { boundPackets } from "./bus/packet-bound.ts";
+import type { Clock } from "../../base/clock.ts";
+import { WorkerHostError } from "../../contract/errors.ts";
+import type { BrokerOptions } from "../../mqtt/wire.ts";
+import { boundPackets } from "../bus/packet-bound.ts";
+import { BrokerMemory } from "./broker-memory.ts";
+import { ConnectionLimit } from "./connection-limit.ts";
+import { createEmitter } from "./emitter.ts";
+import { FilterLimit } from "./filter-limit.ts";
+import { RefusalLog, type Refuse, shown } from "./refusal-log.ts";
+import { RETAINED_LIMITS, RetainedMessages } from "./retained-messages.ts";
+import { DRAIN_TIMEOUT_MS, SlowClients } from "./slow-clients.ts";
 
 export interface Credentials {
   username: string;
