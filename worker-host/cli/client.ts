@@ -1,5 +1,5 @@
 import { type Clock, within } from "../base/clock.ts";
-import { readCredentials } from "../host/lan-credentials.ts";
+import { readCredentials } from "../host/access/lan-credentials.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import { ConnectGate } from "../mqtt/connect-gate.ts";
 import type { Connection } from "../mqtt/connection.ts";

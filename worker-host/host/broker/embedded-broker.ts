@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
-import { lanCredentials } from "../lan-credentials.ts";
+import { lanCredentials } from "../access/lan-credentials.ts";
 import type { Settings } from "../settings/settings.ts";
 import type { EmbeddedBroker } from "./broker.ts";
 import { connectionsAllowed } from "./descriptor-limit.ts";

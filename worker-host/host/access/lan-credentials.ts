@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { WorkerHostError } from "../contract/errors.ts";
-import type { Credentials } from "./broker/broker.ts";
+import { WorkerHostError } from "../../contract/errors.ts";
+import type { Credentials } from "../broker/broker.ts";
 
 const CREDENTIALS_FILE = "broker-credentials.json";
 
