@@ -4,7 +4,7 @@ import { closestMatch } from "leven";
 import { delay } from "../base/clock.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { printable, printableJson } from "../contract/printable.ts";
-import { LOGS_FOLDER } from "../host/log-files.ts";
+import { LOGS_FOLDER } from "../host/data/log-files.ts";
 import { pathFrom } from "../host/paths.ts";
 import type { Edges } from "./edges.ts";
 import { LogTail, logsIn } from "./log-tail.ts";

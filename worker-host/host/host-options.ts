@@ -3,7 +3,7 @@ import type { Clock } from "../base/clock.ts";
 import type { LogOptions } from "../base/log.ts";
 import type { Output } from "../base/output.ts";
 import type { WorkerHostError } from "../contract/errors.ts";
-import type { LogFiles } from "./log-files.ts";
+import type { LogFiles } from "./data/log-files.ts";
 import type { Settings } from "./settings/settings.ts";
 
 /** What a host is handed from the edge. */

@@ -8,7 +8,7 @@ import type { EmbeddedBroker } from "./broker/broker.ts";
 import { startOwnBroker } from "./broker/embedded-broker.ts";
 import { Presence } from "./bus/host-connection.ts";
 import { Standing } from "./bus/host-identity.ts";
-import { DataLock } from "./data-lock.ts";
+import { DataLock } from "./data/data-lock.ts";
 import { type HealthServer, openHealth } from "./health.ts";
 import { HomeAssistantLink } from "./home-assistant.ts";
 import { HostCounts } from "./host-counts.ts";

@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, mkdtempSync, rmSync, statfsSync, sta
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { messageOf } from "../../contract/errors.ts";
-import { describeHolder, type LockState, lockFileOf, lockHolder } from "../../host/data-lock.ts";
+import { describeHolder, type LockState, lockFileOf, lockHolder } from "../../host/data/data-lock.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 
 /** Until when each Node is mended (github.com/nodejs/release). */

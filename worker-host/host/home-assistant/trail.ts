@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { describeError } from "../../contract/errors.ts";
-import { readJsonFile, writeJsonFile } from "../json-file.ts";
+import { readJsonFile, writeJsonFile } from "../data/json-file.ts";
 
 /** Under what this machine has told Home Assistant of devices. */
 export interface Trace {

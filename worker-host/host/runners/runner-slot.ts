@@ -3,8 +3,8 @@ import { type Clock, within } from "../../base/clock.ts";
 import { killGroup } from "../../base/kill-group.ts";
 import type { Output } from "../../base/output.ts";
 import type { FromRunner, RunnerSetup, StartOptions, ToRunner, WorkerSpec } from "../../worker/messages.ts";
+import type { LogFiles } from "../data/log-files.ts";
 import type { HostCounts } from "../host-counts.ts";
-import type { LogFiles } from "../log-files.ts";
 import type { Limits } from "./stall-guard.ts";
 import { type Offender, WatchedRunner } from "./watched-runner.ts";
 

@@ -2,8 +2,8 @@ import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
 import { describeError, messageOf, WorkerHostError } from "../../contract/errors.ts";
 import type { Heard } from "../../contract/heard.ts";
-import { DurableValue } from "../durable-value.ts";
-import { readJsonFile } from "../json-file.ts";
+import { DurableValue } from "../data/durable-value.ts";
+import { readJsonFile } from "../data/json-file.ts";
 
 /** What the latch's file holds. */
 export interface AllStopState {

@@ -3,7 +3,7 @@ import type { Clock } from "../../base/clock.ts";
 import { messageOf, WorkerHostError } from "../../contract/errors.ts";
 import type { Heard } from "../../contract/heard.ts";
 import { faultOfId } from "../../contract/topics.ts";
-import { DurableValue } from "../durable-value.ts";
+import { DurableValue } from "../data/durable-value.ts";
 import { encodeNight, LONGEST_REASON, type LockOut, type Night, readNight } from "./night-file.ts";
 
 /** What is answered to who locks a prop out, or switches the show on or off; whether that prop has heard it. */

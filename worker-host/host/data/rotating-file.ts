@@ -1,6 +1,6 @@
 import { appendFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { unlessMissing } from "../base/unless-missing.ts";
+import { unlessMissing } from "../../base/unless-missing.ts";
 
 export interface RotatingFileOptions {
   folder: string;

@@ -1,8 +1,8 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { writeDurably } from "../base/durable-file.ts";
-import { unlessMissing } from "../base/unless-missing.ts";
-import { jsonIn } from "../contract/payload.ts";
+import { writeDurably } from "../../base/durable-file.ts";
+import { unlessMissing } from "../../base/unless-missing.ts";
+import { jsonIn } from "../../contract/payload.ts";
 
 /**
  * What a JSON file of the host's own holds, as `parse` takes it; `undefined` where there is none.

@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
-import { type Clock, within } from "../base/clock.ts";
-import { Turns } from "../base/serial-queue.ts";
-import { describeError } from "../contract/errors.ts";
+import { type Clock, within } from "../../base/clock.ts";
+import { Turns } from "../../base/serial-queue.ts";
+import { describeError } from "../../contract/errors.ts";
 import { writeJsonFile } from "./json-file.ts";
 
 export interface DurableValueOptions<T> {

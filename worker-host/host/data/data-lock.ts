@@ -12,10 +12,10 @@ import {
 import { hostname, tmpdir, uptime } from "node:os";
 import { join, resolve } from "node:path";
 import type { Logger } from "pino";
-import type { Clock } from "../base/clock.ts";
-import { describeError, WorkerHostError } from "../contract/errors.ts";
-import { jsonIn } from "../contract/payload.ts";
-import { statOf } from "./runners/process-stat.ts";
+import type { Clock } from "../../base/clock.ts";
+import { describeError, WorkerHostError } from "../../contract/errors.ts";
+import { jsonIn } from "../../contract/payload.ts";
+import { statOf } from "../runners/process-stat.ts";
 
 const LOCK_FILE = "worker-host.lock";
 /** No worker has such an id, so that no folder of a worker has such a name. */

@@ -1,8 +1,8 @@
 import type { Readable } from "node:stream";
-import { type Clock, delay, within } from "../base/clock.ts";
-import { followLines } from "../base/lines.ts";
-import { Turns } from "../base/serial-queue.ts";
-import { describeError } from "../contract/errors.ts";
+import { type Clock, delay, within } from "../../base/clock.ts";
+import { followLines } from "../../base/lines.ts";
+import { Turns } from "../../base/serial-queue.ts";
+import { describeError } from "../../contract/errors.ts";
 import { RotatingFile } from "./rotating-file.ts";
 
 export interface LogFilesOptions {
