@@ -48,7 +48,7 @@ async function metricsOf(url: string): Promise<Map<string, number>> {
 test("is off unless its port is set, and loads nothing then", async () => {
   const host = await startHost({ args: ["--log-level", "debug"] });
   expect(host.log.all.filter(({ msg }) => msg.includes("health"))).toEqual([]);
-  const code = readFileSync(`${ROOT}worker-host/host/health.ts`, "utf8");
+  const code = readFileSync(`${ROOT}worker-host/host/http/health.ts`, "utf8");
   expect(code).not.toMatch(/^import (?!type ).*(health-server|metrics)/m);
 });
 

@@ -2,7 +2,7 @@ import type { Clock } from "../../base/clock.ts";
 import { decodeText } from "../../contract/payload.ts";
 import { BROKER_UPTIME } from "../../contract/topics.ts";
 import type { Wire } from "../../mqtt/wire.ts";
-import { listen } from "../listening.ts";
+import { listen } from "../http/listening.ts";
 
 const YOUNG_S = 60;
 const ANSWER_MS = 2_000;

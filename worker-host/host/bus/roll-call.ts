@@ -5,7 +5,7 @@ import { decodeText } from "../../contract/payload.ts";
 import { isPeer, type Topics } from "../../contract/topics.ts";
 import type { Connection } from "../../mqtt/connection.ts";
 import type { Message } from "../../mqtt/wire.ts";
-import { listen } from "../listening.ts";
+import { listen } from "../http/listening.ts";
 import { isOver, type WorkerRecord } from "../runners/records.ts";
 import { BrokerAge } from "./broker-age.ts";
 

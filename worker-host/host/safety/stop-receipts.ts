@@ -6,7 +6,7 @@ import { faultOfId, isPeer, type Topics } from "../../contract/topics.ts";
 import type { Message } from "../../mqtt/wire.ts";
 import type { Shown } from "../bus/boards.ts";
 import type { Presence } from "../bus/host-connection.ts";
-import { listen } from "../listening.ts";
+import { listen } from "../http/listening.ts";
 import type { Records, WorkerRecord } from "../runners/records.ts";
 
 export interface StopReceiptsOptions {

@@ -1,11 +1,11 @@
-import type { Presence } from "./bus/host-connection.ts";
-import type { Standing } from "./bus/host-identity.ts";
-import type { HostCounts } from "./host-counts.ts";
-import type { HostOptions } from "./host-options.ts";
+import type { Presence } from "../bus/host-connection.ts";
+import type { Standing } from "../bus/host-identity.ts";
+import type { HostCounts } from "../host-counts.ts";
+import type { HostOptions } from "../host-options.ts";
+import type { WorkerRecord } from "../runners/records.ts";
+import type { Supervisor } from "../runners/supervisor.ts";
+import type { Safety } from "../safety/safety.ts";
 import type { Measured } from "./metrics.ts";
-import type { WorkerRecord } from "./runners/records.ts";
-import type { Supervisor } from "./runners/supervisor.ts";
-import type { Safety } from "./safety/safety.ts";
 
 /** What health is told from; what isn't there is still on its way up. */
 export interface HealthParts {

@@ -1,4 +1,4 @@
-import type { MessageHandler, Wire } from "../mqtt/wire.ts";
+import type { MessageHandler, Wire } from "../../mqtt/wire.ts";
 
 /** Subscribes; the function that it gives ends that: at once, or when it is granted. */
 export function listen(wire: Pick<Wire, "subscribe">, filter: string, handler: MessageHandler): () => void {

@@ -1,7 +1,7 @@
 import type { AddressInfo, Socket } from "node:net";
 import { type FastifyInstance, fastify } from "fastify";
-import type { Clock } from "../base/clock.ts";
-import { WorkerHostError } from "../contract/errors.ts";
+import type { Clock } from "../../base/clock.ts";
+import { WorkerHostError } from "../../contract/errors.ts";
 
 /** What a path answers. */
 export interface Answer {
