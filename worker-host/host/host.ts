@@ -9,7 +9,7 @@ import { startOwnBroker } from "./broker/embedded-broker.ts";
 import { Presence } from "./bus/host-connection.ts";
 import { Standing } from "./bus/host-identity.ts";
 import { DataLock } from "./data/data-lock.ts";
-import { HomeAssistantLink } from "./home-assistant.ts";
+import { HomeAssistantLink } from "./home-assistant/link.ts";
 import { HostCounts } from "./host-counts.ts";
 import type { HostOptions } from "./host-options.ts";
 import { type HealthServer, openHealth } from "./http/health.ts";

@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
-import type { HomeAssistant, HomeAssistantOptions } from "./home-assistant/home-assistant.ts";
-import { trailFile } from "./home-assistant/trail.ts";
-import type { Supervisor } from "./runners/supervisor.ts";
-import type { ShowNight } from "./safety/show-night.ts";
+import type { Supervisor } from "../runners/supervisor.ts";
+import type { ShowNight } from "../safety/show-night.ts";
+import type { HomeAssistant, HomeAssistantOptions } from "./home-assistant.ts";
+import { trailFile } from "./trail.ts";
 
 export interface HomeAssistantLinkOptions extends Omit<HomeAssistantOptions, "workers" | "lockedOut"> {
   supervisor: Supervisor;
@@ -21,7 +21,7 @@ export class HomeAssistantLink {
     const { settings, supervisor, night, log } = this.options;
     if (!settings.homeAssistant.enabled && !existsSync(trailFile(settings))) return;
     try {
-      const { HomeAssistant } = await import("./home-assistant/home-assistant.ts");
+      const { HomeAssistant } = await import("./home-assistant.ts");
       if (this.#stopped) return;
       this.#homeAssistant = new HomeAssistant({
         ...this.options,
