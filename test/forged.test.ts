@@ -11,7 +11,7 @@ test("process.send and process.disconnect are not there, and whatever uses them 
     do_go() {
       this.telemetry("send", typeof process.send);
       this.telemetry("disconnect", typeof process.disconnect);
-      for (const message of [null, 5, { type: "stats" }, { type: "checked" }]) process.send?.(message);
+      for (const message of [null, 5, { type: "stats" }, { type: "answer" }]) process.send?.(message);
       this.telemetry("said", 1);
     }`);
   await client.command("bad", "go");
@@ -66,7 +66,7 @@ test.each([
   STATE,
   { ...STATE, detail: "x", hopeless: true },
   { type: "beat", debugged: false },
-  { type: "checked", request: 1, warnings: [] },
+  { type: "answer", request: 1, warnings: [] },
   { type: "stats", request: 1, bytes: 1, counts: [["a", COUNTS]] },
   { type: "group", pid: 4711, alive: true },
 ])("%j is a runner's", (message) => {
@@ -84,8 +84,8 @@ test.each([
   { ...STATE, run: "1" },
   { ...STATE, state: "flying" },
   { ...STATE, detail: {} },
-  { type: "checked", request: 1 },
-  { type: "checked", request: 1, warnings: [{}] },
+  { type: "answer", request: 1 },
+  { type: "answer", request: 1, warnings: [{}] },
   { type: "stats", request: 1, bytes: 1 },
   { type: "stats", request: 1, bytes: 1, counts: [null] },
   { type: "stats", request: 1, bytes: 1, counts: [["a", { ...COUNTS, commands: [] }]] },

@@ -10,13 +10,13 @@ import { allStop } from "./cli/all-stop.ts";
 import { renameBoard } from "./cli/board.ts";
 import { addDoctor } from "./cli/doctor.ts";
 import type { Edges } from "./cli/edges.ts";
+import { ALL_STOP_COMMANDS, HOST_VERBS } from "./cli/host-verbs.ts";
 import { addLogs } from "./cli/logs.ts";
 import { createNew } from "./cli/new.ts";
 import { type Flags, forConnecting, forOneHost, settingsIn, withSettings } from "./cli/options.ts";
 import { addReplay } from "./cli/replay.ts";
 import { type Outcome, send } from "./cli/send.ts";
 import { tellHost } from "./cli/tell-host.ts";
-import { ALL_STOP_COMMANDS, TELLINGS } from "./cli/tellings.ts";
 import { unknownCommand } from "./cli/unknown-command.ts";
 import { addWatch } from "./cli/watch.ts";
 import { describeError, WorkerHostError } from "./contract/errors.ts";
@@ -172,7 +172,7 @@ for (const { name, action, what } of ALL_STOP_COMMANDS) {
     });
 }
 
-for (const { line, what, example, tell } of TELLINGS) {
+for (const { line, what, example, tell } of HOST_VERBS) {
   withSettings(program.command(line), forOneHost)
     .description(what)
     .addHelpText("after", `\nExample:\n  worker-host ${example}`)

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { HomeAssistantTopics } from "../../worker-host/contract/home-assistant.ts";
+import { HomeAssistantTopics } from "../../worker-host/contract/home-assistant-topics.ts";
 import { Topics } from "../../worker-host/contract/topics.ts";
 import { ownerOf } from "../../worker-host/host/home-assistant/devices.ts";
 import { TestClient } from "./client.ts";

@@ -6,7 +6,7 @@ const BURST = 20;
 const EVERY_MS = 500;
 
 /** Passes on what is said, but no more than people can read: what is left out is counted, and that is said too. */
-export class Throttled {
+export class RateLimiter {
   #room = BURST;
   #since: number;
   #leftOut = 0;

@@ -1,5 +1,5 @@
 /** Does one thing after the other. Whoever asked hears of an error; whoever asks next doesn't. */
-export class Turns {
+export class SerialQueue {
   #last: Promise<unknown> = Promise.resolve();
 
   /** Calls `work` when all that was asked for before has been done, or has failed. */

@@ -31,7 +31,7 @@ export interface CheckOutcome {
 }
 
 /** What was found wrong with one worker. */
-interface Checked {
+interface CheckedWorker {
   planned: Planned;
   bundle?: Bundle;
   faults: string[];
@@ -72,12 +72,12 @@ function find(workers: Planned[], id: string): Planned {
   throw new WorkerHostError("invalid_settings", noneOfThem(id, workers));
 }
 
-function begin(planned: Planned): Checked {
+function begin(planned: Planned): CheckedWorker {
   const faults = [planned.fault, planned.unreadable].filter((fault) => fault !== undefined);
   return { planned, faults, warnings: planned.skipped === undefined ? [...planned.warnings] : [] };
 }
 
-async function build(workers: Checked[], bundler: Bundler): Promise<void> {
+async function build(workers: CheckedWorker[], bundler: Bundler): Promise<void> {
   await Promise.all(
     workers.map(async (worker) => {
       try {
@@ -93,7 +93,7 @@ async function build(workers: Checked[], bundler: Bundler): Promise<void> {
 
 /** Gives the errors that belong to no worker. */
 async function checkTypes(
-  workers: Checked[],
+  workers: CheckedWorker[],
   { props }: Settings,
   scratch: string,
   show: (path: string) => string,
@@ -119,7 +119,7 @@ async function checkTypes(
 }
 
 /** The settings of the author's own editor, where they have some, so that it and this agree. */
-function tsconfigFor(workers: Checked[], props: string): Record<string, unknown> {
+function tsconfigFor(workers: CheckedWorker[], props: string): Record<string, unknown> {
   const own = nearest(props);
   const { paths, typeRoots, ...others } = installedTypes();
   return {
@@ -160,7 +160,7 @@ function runCompiler(config: string, cwd: string): Promise<string> {
 }
 
 async function load(
-  workers: Checked[],
+  workers: CheckedWorker[],
   { data }: Settings,
   { clock }: CheckOptions,
   scratch: string,
@@ -195,7 +195,7 @@ async function load(
   await slot.close();
 }
 
-function report(checked: Checked[], elsewhere: string[], general: string[]): CheckOutcome {
+function report(checked: CheckedWorker[], elsewhere: string[], general: string[]): CheckOutcome {
   const lines = checked.map(({ planned: { id, skipped }, faults }) =>
     skipped !== undefined ? `skipped ${id}: ${skipped}` : faults.length > 0 ? `failed  ${id}` : `ok      ${id}`,
   );

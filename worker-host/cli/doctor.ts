@@ -33,7 +33,7 @@ async function examine(flags: Flags, edges: Edges): Promise<Finding[]> {
   const host = machine.runningHost(settings.data, now);
   const { health } = settings;
   const [broker, port, props] = await Promise.all([
-    lookAtBroker(settings, { ...edges, host }).catch(explain("credentials")),
+    lookAtBroker(settings, { ...edges, host }).catch(findingOf("credentials")),
     health ? [await lookAtPort("health", health.port, health.host, host)] : [],
     lookAtProps(settings, edges),
   ]);
@@ -47,12 +47,12 @@ function settingsOf(flags: Flags, { settingsFrom }: Edges): Settings | Finding[]
   try {
     return settingsFrom(flags);
   } catch (error) {
-    return explain("settings")(error);
+    return findingOf("settings")(error);
   }
 }
 
 /** What an error says that a person can mend, a line for each fault. */
-function explain(what: string): (error: unknown) => Finding[] {
+function findingOf(what: string): (error: unknown) => Finding[] {
   return (error) => {
     if (!(error instanceof WorkerHostError) || error.code !== "invalid_settings") throw error;
     return error.message.split("\n").map((text) => fail(what, text, "mend it; what needs it was not looked at"));

@@ -11,7 +11,7 @@ import type { Connection } from "../mqtt/connection.ts";
 import { type ClientDependencies, connect, retained } from "./client.ts";
 
 /** How long a host has to answer, where it has to. */
-const ANSWER_MS = 3_000;
+const HOST_ANSWER_MS = 3_000;
 
 export interface ListOptions extends ClientDependencies {
   cwd: string;
@@ -78,7 +78,7 @@ async function ask(
 async function answersNow(wire: Connection, topics: Topics, { clock, newId }: ListOptions): Promise<boolean> {
   const calls = new Calls({ id: "cli", topics, wire, clock, newId });
   try {
-    await calls.call({ target: topics.hostName, action: "list", args: undefined, timeoutMs: ANSWER_MS });
+    await calls.call({ target: topics.hostName, action: "list", args: undefined, timeoutMs: HOST_ANSWER_MS });
     return true;
   } catch (error) {
     if (error instanceof CallError) return error.code === "refused" || error.code === "failed";

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { delay } from "../base/clock.ts";
-import { fateOf, hostsSeenIn, maySendAgain, placeOf, topicAt } from "../contract/bus.ts";
+import { hostsSeenIn, maySendAgain, placeOf, replayFateOf, topicAt } from "../contract/bus.ts";
 import { COMMAND_EXPIRY_S, formatCommand, parseCommand } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
@@ -30,7 +30,7 @@ const NO_COMMANDS = "commands that can't be sent again";
 const HOSTS = "of hosts, availability, descriptions, replies and the like";
 const FOREIGN = "outside the recording's prefix";
 
-interface Plan {
+interface ReplayPlan {
   prefix: string;
   hosts: ReadonlySet<string>;
   commands: boolean;
@@ -103,11 +103,11 @@ async function lookAt(file: string, settings: Settings): Promise<{ prefix: strin
 /** Where to, and how, a message is published again; or why it isn't. */
 function playable(
   { topic, payload, qos, retain }: Recorded,
-  { prefix, hosts, commands, newId }: Plan,
+  { prefix, hosts, commands, newId }: ReplayPlan,
 ): [NonNullable<ReturnType<typeof placeOf>>, string | Uint8Array, PublishOptions] | string {
   const place = placeOf(prefix, topic);
   if (!place) return FOREIGN;
-  const fate = fateOf(place, hosts);
+  const fate = replayFateOf(place, hosts);
   if (fate === "never") return HOSTS;
   if (fate === "said") return [place, payload, { qos }];
   if (!commands) return COMMANDS;

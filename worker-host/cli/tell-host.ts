@@ -18,7 +18,7 @@ export interface TellHostOptions extends ClientDependencies {
 }
 
 /** How long the host has to say that it has done so; of a stop it says for 2 s who has heard it. */
-const ANSWER_MS = 5_000;
+const HOST_ANSWER_MS = 5_000;
 
 /** Tells the running host to do something, and waits until it has. */
 export async function tellHost(settings: Settings, options: TellHostOptions): Promise<Outcome> {
@@ -30,7 +30,7 @@ export async function tellHost(settings: Settings, options: TellHostOptions): Pr
   const calls = new Calls({ id: "cli", topics, wire, clock, newId });
   try {
     await options.before?.(wire);
-    const result = await calls.call({ target: topics.hostName, action, args, timeoutMs: ANSWER_MS });
+    const result = await calls.call({ target: topics.hostName, action, args, timeoutMs: HOST_ANSWER_MS });
     return { code: 0, text: describe(result) };
   } catch (error) {
     if (error instanceof CallError) return { code: 1, text: await otherwise(error, wire) };

@@ -68,10 +68,10 @@ export function maySendAgain(action: string): boolean {
 }
 
 /** What may become of a recorded message when it is played back: `command` only where that is asked for. */
-export type Fate = "said" | "command" | "never";
+export type ReplayFate = "said" | "command" | "never";
 
 /** @param hosts the ids that are hosts: what they say, and what they are told, is never repeated */
-export function fateOf({ id, key }: Place, hosts: ReadonlySet<string>): Fate {
+export function replayFateOf({ id, key }: Place, hosts: ReadonlySet<string>): ReplayFate {
   const [kind, first, ...more] = key.split("/");
   if (hosts.has(id)) return "never";
   if (key === "cmd") return "command";

@@ -5,9 +5,9 @@ import { Topics } from "../contract/topics.ts";
 import { ConnectGate } from "../mqtt/connect-gate.ts";
 import type { BrokerOptions } from "../mqtt/wire.ts";
 import type { EmbeddedBroker } from "./broker/broker.ts";
-import { startOwnBroker } from "./broker/embedded-broker.ts";
-import { Presence } from "./bus/host-connection.ts";
-import { Standing } from "./bus/host-identity.ts";
+import { startEmbeddedBroker } from "./broker/embedded-broker.ts";
+import { HostConnection } from "./bus/host-connection.ts";
+import { HostIdentity } from "./bus/host-identity.ts";
 import { DataLock } from "./data/data-lock.ts";
 import { HomeAssistantLink } from "./home-assistant/link.ts";
 import { HostCounts } from "./host-counts.ts";
@@ -29,9 +29,9 @@ const LOAD_COMMANDS_MS = 1_000;
 
 /** What is brought up in turn once there is a broker. */
 interface Parts {
-  standing: Standing;
+  identity: HostIdentity;
   safety: Safety;
-  presence: Presence;
+  hostConnection: HostConnection;
   supervisor: Supervisor;
 }
 
@@ -47,8 +47,8 @@ export class Host {
   readonly #lock: DataLock;
   readonly #counts = new HostCounts();
   #health: HealthServer | undefined;
-  #standing: Standing | undefined;
-  #presence: Presence | undefined;
+  #identity: HostIdentity | undefined;
+  #hostConnection: HostConnection | undefined;
   #live: LiveReload | undefined;
   #safety: Safety | undefined;
   #desk: CommandDesk | undefined;
@@ -86,8 +86,8 @@ export class Host {
     const { settings, log } = this.options;
     const scratch = this.#lock.acquire();
     this.#health = await openHealth(this.options, this.#counts, () => ({
-      presence: this.#presence,
-      standing: this.#standing,
+      hostConnection: this.#hostConnection,
+      identity: this.#identity,
       safety: this.#safety,
       supervisor: this.#supervisor,
     }));
@@ -95,7 +95,7 @@ export class Host {
     this.#supervisor = supervisor;
     supervisor.open();
     const survey = this.#survey();
-    const own = settings.external ? undefined : startOwnBroker(settings, this.options);
+    const own = settings.external ? undefined : startEmbeddedBroker(settings, this.options);
     const [embedded] = await Promise.all([own, survey]);
     this.#embedded = embedded;
     const broker = settings.external ?? (embedded as EmbeddedBroker).options;
@@ -104,21 +104,27 @@ export class Host {
       { port: this.#embedded?.port },
       this.#embedded ? `the embedded broker listens at ${broker.url}` : `using the broker at ${broker.url}`,
     );
-    const presence = this.#createPresence(broker, supervisor);
-    this.#presence = presence;
-    const standing = this.#createStanding(broker, presence, supervisor);
-    this.#standing = standing;
-    const live = this.#createLiveReload(presence, supervisor);
+    const hostConnection = this.#createHostConnection(broker, supervisor);
+    this.#hostConnection = hostConnection;
+    const identity = this.#createIdentity(broker, hostConnection, supervisor);
+    this.#identity = identity;
+    const live = this.#createLiveReload(hostConnection, supervisor);
     this.#live = live;
-    const safety = await this.#openSafety(presence, supervisor, live);
+    const safety = await this.#openSafety(hostConnection, supervisor, live);
     this.#safety = safety;
     const { night } = safety;
-    this.#homeAssistant = new HomeAssistantLink({ ...this.options, topics: this.#topics, presence, supervisor, night });
-    this.#desk = this.#createDesk(safety, presence, supervisor, live);
-    await presence.takeCommands((message) => this.#desk?.receive(message));
-    const parts = { standing, safety, presence, supervisor };
+    this.#homeAssistant = new HomeAssistantLink({
+      ...this.options,
+      topics: this.#topics,
+      hostConnection,
+      supervisor,
+      night,
+    });
+    this.#desk = this.#createDesk(safety, hostConnection, supervisor, live);
+    await hostConnection.takeCommands((message) => this.#desk?.receive(message));
+    const parts = { identity, safety, hostConnection, supervisor };
     await Promise.all([this.#connect(broker, parts), this.#begin(live, await survey)]);
-    if (!this.#stopped) await presence.clearRemoved();
+    if (!this.#stopped) await hostConnection.clearRemoved();
   }
 
   /** Fulfils when each worker is running, or has failed. From then on the host sees edits. */
@@ -133,20 +139,20 @@ export class Host {
     });
   }
 
-  async #connect(broker: BrokerOptions, { standing, safety, presence, supervisor }: Parts): Promise<void> {
+  async #connect(broker: BrokerOptions, { identity, safety, hostConnection, supervisor }: Parts): Promise<void> {
     const { settings, logOptions } = this.options;
-    await standing.start();
+    await identity.start();
     if (this.#stopped) return;
     safety.begin();
-    await presence.start(standing.protocolVersion);
+    await hostConnection.start(identity.protocolVersion);
     if (this.#stopped) return;
     supervisor.start({
-      broker: { ...broker, protocolVersion: presence.protocolVersion },
+      broker: { ...broker, protocolVersion: hostConnection.protocolVersion },
       prefix: settings.prefix,
       hostName: this.#topics.hostName,
       log: logOptions,
       allStop: safety.allStop.engaged,
-      gateOpen: standing.active,
+      gateOpen: identity.active,
     });
   }
 
@@ -155,16 +161,16 @@ export class Host {
     this.#stopped = true;
     // Before whoever is asking for an id is told to give up.
     this.#supervisor?.startNoMore();
-    this.#standing?.giveUp();
+    this.#identity?.giveUp();
     this.#cancelLoading();
     this.#safety?.stop();
     this.#homeAssistant?.stop();
     await Promise.all([this.#watching, this.#live?.stop()]);
     await this.#supervisor?.stop();
-    this.#presence?.describeNow();
+    this.#hostConnection?.describeNow();
     // Before it is shown offline, which is when another one claims the name.
-    await this.#standing?.stop();
-    await this.#presence?.stop();
+    await this.#identity?.stop();
+    await this.#hostConnection?.stop();
     await this.#safety?.close();
     await this.#embedded?.stop();
     await this.#leave();
@@ -173,7 +179,7 @@ export class Host {
   /** Tells people of an error that nothing has caught. */
   report(error: unknown): void {
     this.options.log.error({ err: error }, "an error of the host itself");
-    this.#presence?.say(this.#topics.hostName, "error", `an error of the host itself: ${describeError(error)}`);
+    this.#hostConnection?.say(this.#topics.hostName, "error", `an error of the host itself: ${describeError(error)}`);
   }
 
   /** Ends the workers' processes at once. */
@@ -197,26 +203,26 @@ export class Host {
       scratch,
       show: this.#show,
       inTurn: async (work) => this.#live?.inTurn(work),
-      elsewhere: async (planned) => this.#standing?.elsewhere(planned),
+      idTakenBy: async (planned) => this.#identity?.idTakenBy(planned),
       onChange: (worker) => {
         logChange(this.options.log, worker);
-        this.#presence?.tell(worker);
+        this.#hostConnection?.tell(worker);
         this.#homeAssistant?.update();
       },
       say: (id, key, text) => this.#say(id, key, text),
       warn: (text) => this.#say(this.#topics.hostName, "warn", text),
       lockedOut: (id) => this.#safety?.night.lockedOut(id),
-      boardOf: (planned) => this.#standing?.boardOf(planned),
+      boardOf: (planned) => this.#identity?.boardOf(planned),
     });
   }
 
   #say(id: string, key: "warn" | "error", text: string): void {
     this.options.log[key]({ worker: id }, text);
-    this.#presence?.say(id, key, text);
+    this.#hostConnection?.say(id, key, text);
   }
 
-  #createPresence(broker: BrokerOptions, supervisor: Supervisor): Presence {
-    return new Presence({
+  #createHostConnection(broker: BrokerOptions, supervisor: Supervisor): HostConnection {
+    return new HostConnection({
       ...this.options,
       broker,
       topics: this.#topics,
@@ -226,64 +232,64 @@ export class Host {
       worker: (id) => supervisor.records.get(id),
       describe: () => ({
         workers: supervisor.records.summaries(),
-        ...(this.#standing?.boards.length ? { boards: this.#standing.boards } : {}),
+        ...(this.#identity?.boards.length ? { boards: this.#identity.boards } : {}),
         ...(this.#safety?.night.show ? { show: true } : {}),
         ...(this.#desk ? { commands: this.#desk.commands.describe() } : {}),
       }),
     });
   }
 
-  #createStanding(broker: BrokerOptions, presence: Presence, supervisor: Supervisor): Standing {
-    return new Standing({
+  #createIdentity(broker: BrokerOptions, hostConnection: HostConnection, supervisor: Supervisor): HostIdentity {
+    return new HostIdentity({
       ...this.options,
       broker,
       sole: this.#embedded !== undefined,
       topics: this.#topics,
       gate: this.#gate,
-      presence,
+      hostConnection,
       supervisor,
       fail: (text) => this.#say(this.#topics.hostName, "error", text),
     });
   }
 
-  #openSafety(presence: Presence, supervisor: Supervisor, live: LiveReload): Promise<Safety> {
+  #openSafety(hostConnection: HostConnection, supervisor: Supervisor, live: LiveReload): Promise<Safety> {
     return Safety.open({
       ...this.options,
       ...this.options.settings,
       topics: this.#topics,
-      presence,
+      hostConnection,
       supervisor,
       onShowOver: () => live.resume(),
       onLockOut: () => this.#homeAssistant?.update(),
-      isOurs: (id) => this.#standing?.owns(id) === true,
-      shown: () => this.#standing?.shown ?? new Map(),
+      isOurs: (id) => this.#identity?.owns(id) === true,
+      shown: () => this.#identity?.shown ?? new Map(),
       fail: (text) => this.#say(this.#topics.hostName, "error", text),
     });
   }
 
-  #createLiveReload(presence: Presence, supervisor: Supervisor): LiveReload {
+  #createLiveReload(hostConnection: HostConnection, supervisor: Supervisor): LiveReload {
     const { settings, log, clock } = this.options;
     return new LiveReload({
       supervisor,
       watched: [settings.props, settings.builtins, settings.settingsFile, join(settings.props, "../package.json")],
       survey: () => this.#survey(),
-      onPlan: (plan) => this.#standing?.take(plan),
+      onPlan: (plan) => this.#identity?.take(plan),
       log,
       clock,
       show: this.#show,
       waits: () => this.#safety?.night.show === true,
       say: (id, key, text) => this.#say(id, key, text),
       warn: (text) => this.#say(this.#topics.hostName, "warn", text),
-      onGone: (id) => void presence.clear(id).then(() => this.#homeAssistant?.update()),
+      onGone: (id) => void hostConnection.clear(id).then(() => this.#homeAssistant?.update()),
     });
   }
 
-  #createDesk(safety: Safety, presence: Presence, supervisor: Supervisor, live: LiveReload): CommandDesk {
+  #createDesk(safety: Safety, hostConnection: HostConnection, supervisor: Supervisor, live: LiveReload): CommandDesk {
     return new CommandDesk({
       ...this.options,
       ...safety,
       topics: this.#topics,
-      presence,
+      hostConnection,
       supervisor,
       live,
       show: this.#show,
@@ -294,7 +300,7 @@ export class Host {
   async #begin(live: LiveReload, first: Plan): Promise<void> {
     const { props, builtins } = this.options.settings;
     await live.begin(first);
-    this.#presence?.describe();
+    this.#hostConnection?.describe();
     if (first.workers.every(({ skipped }) => skipped !== undefined)) {
       const text = `no worker found: expected ${props}/<id>/backend/worker.ts or ${builtins}/<name>.ts`;
       this.#say(this.#topics.hostName, "warn", text);

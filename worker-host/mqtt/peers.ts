@@ -11,7 +11,7 @@ export interface PeersOptions {
 }
 
 /** How long the broker has to send what it retains. */
-const ANSWER_MS = 200;
+const DESCRIPTION_MS = 200;
 const WARN_EVERY_MS = 5_000;
 const MAX_DESCRIPTION_BYTES = 1_048_576;
 
@@ -40,7 +40,7 @@ export class Peers {
   async takesInStandstill(target: string, action: string): Promise<boolean> {
     const { topics, clock } = this.options;
     const description = this.#watch(topics.description(target));
-    await within(clock, ANSWER_MS, description.first);
+    await within(clock, DESCRIPTION_MS, description.first);
     const said = jsonIn(description.value ?? "") as Partial<WorkerDescription & HostDescription> | null | undefined;
     if (Array.isArray(said?.workers)) return true;
     return commandIn(said, action)?.safe === true;
@@ -57,7 +57,7 @@ export class Peers {
     const availability = this.#watch(topics.availability(target));
     const result = await sent;
     if (result === "dropped") return;
-    if (result === "sent") await within(clock, ANSWER_MS, availability.first);
+    if (result === "sent") await within(clock, DESCRIPTION_MS, availability.first);
     if (result === "sent" && availability.value !== "offline") return;
     const now = clock.now();
     if (now - (this.#warnedAt.get(target) ?? Number.NEGATIVE_INFINITY) < WARN_EVERY_MS) return;

@@ -2,7 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import { decodeText } from "../contract/payload.ts";
 import type { Connection } from "./connection.ts";
 
-export interface InsistOptions {
+export interface ReassertOptions {
   /** The topic of the connection's availability. */
   availability: string;
   /** What else it retains that is cleared by who clears its availability. */
@@ -19,7 +19,7 @@ const CLEARING_MS = 1_000;
  * broker finds out late that a connection is dead, and then publishes the will of one that has long been replaced. A
  * board that had the same id clears the topic, and others, when it takes another id: then all are said again.
  */
-export async function insistOn({ availability, beside, connection, clock }: InsistOptions): Promise<void> {
+export async function reassert({ availability, beside, connection, clock }: ReassertOptions): Promise<void> {
   // A broker may hand out the same message twice, where subscriptions overlap.
   let saying = false;
   let clearing = false;

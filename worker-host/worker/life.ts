@@ -18,14 +18,14 @@ import { Description, type Telemetry } from "./description.ts";
 import { HaltGuard } from "./halt-guard.ts";
 import type { Configured, LifeOptions } from "./life-options.ts";
 import { LiveConfig } from "./live-config.ts";
-import { explain, isLasting, type WorkerClass } from "./load.ts";
+import { explainStart, isLasting, type WorkerClass } from "./load.ts";
 import { locate } from "./locate.ts";
 import { Loop } from "./loop.ts";
 import type { About, ConfigSpec, StartOptions, WorkerSpec } from "./messages.ts";
 import { type LifeParts, reclaim } from "./reclaim.ts";
-import { Voice } from "./status-reporter.ts";
+import { StatusReporter } from "./status-reporter.ts";
 import { Store } from "./store.ts";
-import { WorkerWire } from "./worker-connection.ts";
+import { WorkerConnection } from "./worker-connection.ts";
 
 const START_MS = 10_000;
 const QUIET_MS = 1_000;
@@ -39,9 +39,9 @@ export class Life implements ScopeOwner {
   readonly log: Logger;
   readonly standstill: HaltGuard;
   readonly stops = { count: 0, reason: new AbortError("stopped") };
-  readonly #voice: Voice;
+  readonly #reporter: StatusReporter;
   readonly #scope: Scope;
-  readonly #wire: WorkerWire;
+  readonly #wire: WorkerConnection;
   readonly #commands: Commands;
   readonly #description: Description;
   readonly #parts: LifeParts;
@@ -71,17 +71,17 @@ export class Life implements ScopeOwner {
     this.log = options.log.child({ worker: spec.id });
     this.#scope = new Scope(this, clock);
     this.#shielded = new Scope(this, clock, undefined, "shield");
-    this.#voice = new Voice({
+    this.#reporter = new StatusReporter({
       clock,
       log: this.log,
       publish: (key, text) => void this.#wire.publish(topics.status(spec.id, key), text),
     });
-    this.#wire = new WorkerWire({
+    this.#wire = new WorkerConnection({
       ...options,
       id: spec.id,
       log: this.log,
-      warn: (text) => this.#voice.warn(text),
-      fail: (text) => this.#voice.fail(text, undefined),
+      warn: (text) => this.#reporter.warn(text),
+      fail: (text) => this.#reporter.fail(text, undefined),
     });
     this.#commands = new Commands({
       ...options,
@@ -89,7 +89,7 @@ export class Life implements ScopeOwner {
       scope: this.#scope,
       now: () => clock.now(),
       state: () => this.#worker?.state,
-      warn: (text) => this.#voice.warn(text),
+      warn: (text) => this.#reporter.warn(text),
       publish: (topic, payload, how) => void this.#wire.publish(topic, payload, how),
       onChange: () => this.#description.changed(),
       stop: (reason, path, command) => this.#switching.stop(reason, path, command),
@@ -111,7 +111,7 @@ export class Life implements ScopeOwner {
       moved: () => this.#moved,
       switchOff: (scope, reason, command) => this.#commands.switchOff(scope, reason, command),
       onAllStop: () => this.#worker?.onAllStop?.(),
-      warn: (text) => this.#voice.warn(text),
+      warn: (text) => this.#reporter.warn(text),
     });
     this.#parts = {
       owner: this,
@@ -122,7 +122,7 @@ export class Life implements ScopeOwner {
       shielded: this.#shielded,
       wire: this.#wire,
       description: this.#description,
-      warn: (text) => this.#voice.warn(text),
+      warn: (text) => this.#reporter.warn(text),
     };
   }
 
@@ -140,7 +140,7 @@ export class Life implements ScopeOwner {
     this.#scope.endRuns(this.stops.reason, (where, moved) => {
       if (this.#warnedOf.has(where)) return;
       this.#warnedOf.add(where);
-      this.#voice.warn(
+      this.#reporter.warn(
         `${where} was ended by a stop, since it moves (${moved}): begin what moves in a command or a handler`,
       );
     });
@@ -191,11 +191,11 @@ export class Life implements ScopeOwner {
         if (!worker.onConfig) return "restart";
         await this.#scope.track(() => live.change(worker, checked, this.options.clock));
       }
-      for (const warning of checked.warnings) this.#voice.warn(warning);
+      for (const warning of checked.warnings) this.#reporter.warn(warning);
       this.#describe(checked, config, about);
       return "applied";
     } catch (error) {
-      this.#voice.fail(`${explain(error, this.spec)}; the old config stays`, error);
+      this.#reporter.fail(`${explainStart(error, this.spec)}; the old config stays`, error);
       throw error;
     }
   }
@@ -219,7 +219,11 @@ export class Life implements ScopeOwner {
   async #fail(error: unknown): Promise<void> {
     const hopeless = this.#class === undefined || isLasting(error);
     await this.#reclaim("end");
-    this.options.onState({ state: "failed", detail: explain(error, this.spec), ...(hopeless ? { hopeless } : {}) });
+    this.options.onState({
+      state: "failed",
+      detail: explainStart(error, this.spec),
+      ...(hopeless ? { hopeless } : {}),
+    });
   }
 
   async #reclaim(reason: "reload" | "end"): Promise<void> {
@@ -234,7 +238,7 @@ export class Life implements ScopeOwner {
 
   /** Tells people of something. */
   warn(text: string): void {
-    this.#voice.warn(text);
+    this.#reporter.warn(text);
   }
 
   entered(where: string): void {
@@ -247,7 +251,7 @@ export class Life implements ScopeOwner {
 
   report(error: unknown, where: string): void {
     if (this.options.counts) this.options.counts.errors++;
-    this.#voice.report(error, where);
+    this.#reporter.report(error, where);
   }
 
   async #bringUp(recover: boolean): Promise<void> {
@@ -279,11 +283,11 @@ export class Life implements ScopeOwner {
 
   #openStore(): Promise<Store> {
     const { clock } = this.options;
-    return Store.open(this.spec.dataDir, { warn: (text) => this.#voice.warn(text), now: () => clock.now() });
+    return Store.open(this.spec.dataDir, { warn: (text) => this.#reporter.warn(text), now: () => clock.now() });
   }
 
   #construct(Class: WorkerClass, store: Store, live: LiveConfig, checked: CheckedConfig): BaseWorker {
-    for (const warning of checked.warnings) this.#voice.warn(warning);
+    for (const warning of checked.warnings) this.#reporter.warn(warning);
     live.begin(checked);
     this.#config = live;
     this.#describe(checked, this.spec.config, this.spec.about);
@@ -308,7 +312,7 @@ export class Life implements ScopeOwner {
       standstill: this.standstill,
       stops: this.stops,
       place: () => locate(new Error(), this.spec.file, this.spec.dir),
-      warn: (text) => this.#voice.warn(text),
+      warn: (text) => this.#reporter.warn(text),
     });
     return this.#scope.run(() => new Class(context), "its constructor");
   }
@@ -348,7 +352,7 @@ export class Life implements ScopeOwner {
         topics.broadcast,
         this.#whileRunning((message) => this.#commands.receiveBroadcast(message)),
       ),
-      this.#wire.insist(),
+      this.#wire.reassertAvailability(),
     ]);
   }
 

@@ -67,7 +67,7 @@ export async function inspect(spec: WorkerSpec): Promise<string[]> {
     return (await checkConfig(Class.config, spec.config, spec.file)).warnings;
   } catch (cause) {
     if (isLasting(cause)) throw cause;
-    throw new WorkerHostError("load_failed", explain(cause, spec), { cause });
+    throw new WorkerHostError("load_failed", explainStart(cause, spec), { cause });
   }
 }
 
@@ -77,6 +77,6 @@ export function isLasting(error: unknown): boolean {
 }
 
 /** What went wrong with a worker, and where. */
-export function explain(error: unknown, { file, dir }: Pick<WorkerSpec, "file" | "dir">): string {
+export function explainStart(error: unknown, { file, dir }: Pick<WorkerSpec, "file" | "dir">): string {
   return isLasting(error) ? describeError(error) : `${locate(error, file, dir)}: ${describeError(error)}`;
 }

@@ -101,7 +101,7 @@ export type FromRunner =
   /** It is not held up; said every `BEAT_MS`. `debugged`: somebody may have it at a breakpoint. */
   | { type: "beat"; debugged: boolean }
   /** What a worker's class and config are worth, in words for people. */
-  | { type: "checked"; request: number; fault?: string; warnings: string[] }
+  | { type: "answer"; request: number; fault?: string; warnings: string[] }
   /** What its workers have done since it was last asked, by their ids, and how many bytes of memory it takes. */
   | { type: "stats"; request: number; counts: [id: string, counts: Counts][]; bytes: number }
   /** A worker started a process group, or it has ended. */

@@ -7,7 +7,7 @@ import type { Topics } from "../contract/topics.ts";
 import type { BaseWorker } from "./base-worker.ts";
 import type { Description } from "./description.ts";
 import type { Store } from "./store.ts";
-import type { WorkerWire } from "./worker-connection.ts";
+import type { WorkerConnection } from "./worker-connection.ts";
 
 const SETTLE_MS = 1_000;
 
@@ -20,7 +20,7 @@ export interface LifeParts {
   stopping: Stopping;
   /** What no stop may cut. */
   shielded: Scope;
-  wire: WorkerWire;
+  wire: WorkerConnection;
   description: Description;
   warn: (text: string) => void;
 }

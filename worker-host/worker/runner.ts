@@ -21,7 +21,7 @@ import { CHANNEL_FD, Channel } from "./channel.ts";
 import { HostWatch } from "./host-watch.ts";
 import { Latch } from "./latch.ts";
 import { Life } from "./life.ts";
-import { Seats } from "./lives.ts";
+import { Lives } from "./lives.ts";
 import { inspect, loadWorker } from "./load.ts";
 import { BEAT_MS, type FromRunner, type RunnerSetup, type ToRunner, type WorkerSpec } from "./messages.ts";
 
@@ -38,7 +38,7 @@ const CONSOLE_LEVELS = [
 
 /** The process that runs workers' code: lifecycle messages in, states out. */
 class Runner {
-  readonly seats = new Seats((spec, run, seen) => this.#create(spec, run, seen));
+  readonly lives = new Lives((spec, run, seen) => this.#create(spec, run, seen));
   readonly #gate = new ConnectGate();
   readonly latch = new Latch();
   readonly #counts = new Map<string, Counts>();
@@ -124,7 +124,7 @@ class Runner {
 }
 
 let runner: Promise<Runner> | undefined;
-const hostWatch = new HostWatch((text) => void runner?.then(({ seats }) => seats.warnAll(text)));
+const hostWatch = new HostWatch((text) => void runner?.then(({ lives }) => lives.warnAll(text)));
 
 function receive(message: ToRunner): void {
   switch (message.type) {
@@ -133,11 +133,11 @@ function receive(message: ToRunner): void {
       return;
     case "start": {
       const { spec, run, ...options } = message;
-      void runner?.then(({ seats }) => seats.start(spec, run, options));
+      void runner?.then(({ lives }) => lives.start(spec, run, options));
       return;
     }
     case "stop":
-      void runner?.then(({ seats }) => seats.stop(message.id, message.quiet));
+      void runner?.then(({ lives }) => lives.stop(message.id, message.quiet));
       return;
     case "gate":
       void runner?.then((it) => it.gate(message.open));
@@ -146,7 +146,7 @@ function receive(message: ToRunner): void {
       void answer(message.request, allStop(message.engaged));
       return;
     case "lock_out":
-      void runner?.then(({ seats }) => seats.lockOut(message.id, message.reason));
+      void runner?.then(({ lives }) => lives.lockOut(message.id, message.reason));
       return;
     case "configure":
       void answer(message.request, configure(message));
@@ -170,7 +170,7 @@ const channel = new Channel(new Socket({ fd: CHANNEL_FD }), {
 });
 
 async function configure({ id, config, about }: Extract<ToRunner, { type: "configure" }>): Promise<string[]> {
-  await (await runner)?.seats.configure(id, config, about);
+  await (await runner)?.lives.configure(id, config, about);
   return [];
 }
 
@@ -187,9 +187,9 @@ async function stats(request: number): Promise<void> {
 /** Tells the host what came of its request. */
 async function answer(request: number, work: Promise<string[]>): Promise<void> {
   try {
-    send({ type: "checked", request, warnings: await work });
+    send({ type: "answer", request, warnings: await work });
   } catch (error) {
-    send({ type: "checked", request, fault: describeError(error), warnings: [] });
+    send({ type: "answer", request, fault: describeError(error), warnings: [] });
   }
 }
 
@@ -226,7 +226,7 @@ async function giveUp(cause: unknown): Promise<never> {
 async function end(): Promise<void> {
   try {
     const it = await runner;
-    await within(systemClock, ORPHANED_MS, Promise.resolve(it?.seats.stopAll()));
+    await within(systemClock, ORPHANED_MS, Promise.resolve(it?.lives.stopAll()));
     it?.killGroups();
     await it?.output.flush();
   } finally {

@@ -1,9 +1,9 @@
 import type { Logger } from "pino";
 import type { Clock } from "../base/clock.ts";
-import { Throttled } from "../base/rate-limiter.ts";
+import { RateLimiter } from "../base/rate-limiter.ts";
 import { describeError } from "../contract/errors.ts";
 
-export interface VoiceOptions {
+export interface StatusReporterOptions {
   clock: Clock;
   log: Logger;
   /** Publishes something for people on the worker's status topics. */
@@ -11,16 +11,16 @@ export interface VoiceOptions {
 }
 
 /** What is said of a worker for people: to the log, and on its status topics, no more than they can read. */
-export class Voice {
-  readonly #warnings: Throttled;
-  readonly #errors: Throttled;
+export class StatusReporter {
+  readonly #warnings: RateLimiter;
+  readonly #errors: RateLimiter;
 
-  constructor({ clock, log, publish }: VoiceOptions) {
-    this.#warnings = new Throttled(clock, (text) => {
+  constructor({ clock, log, publish }: StatusReporterOptions) {
+    this.#warnings = new RateLimiter(clock, (text) => {
       log.warn(text);
       publish("warn", text);
     });
-    this.#errors = new Throttled(clock, (text, error) => {
+    this.#errors = new RateLimiter(clock, (text, error) => {
       log.error(error === undefined ? {} : { err: error }, text);
       publish("error", text);
     });

@@ -45,7 +45,7 @@ export class Store {
     await removeLeftOvers(path);
     const bytes = await unlessMissing(readFile(path));
     if (bytes === undefined) return new Store(path, new Map(), options);
-    const values = parse(bytes);
+    const values = parseEntries(bytes);
     if (values) return new Store(path, values, options);
     const aside = `${path}.broken-${new Date(options.now()).toISOString().replaceAll(":", "-")}`;
     await rename(path, aside);
@@ -185,7 +185,7 @@ function encode(key: string, value: unknown): string {
 }
 
 /** `undefined` where it is not JSON with keys. */
-function parse(bytes: Buffer): Map<string, string> | undefined {
+function parseEntries(bytes: Buffer): Map<string, string> | undefined {
   // `toString` would put a mark in the place of each broken letter, and the next write would keep that.
   if (!isUtf8(bytes)) return undefined;
   const values = jsonIn(new TextDecoder().decode(bytes));

@@ -1,10 +1,10 @@
 import { matchesFilter, type Topics } from "../contract/topics.ts";
 import { Connection, type ConnectionOptions } from "../mqtt/connection.ts";
-import { insistOn } from "../mqtt/reassert.ts";
+import { reassert } from "../mqtt/reassert.ts";
 import type { SubscribeOptions } from "../mqtt/subscriptions.ts";
 import type { MessageHandler, PublishOptions, PublishResult, Wire } from "../mqtt/wire.ts";
 
-export interface WorkerWireOptions
+export interface WorkerConnectionOptions
   extends Omit<ConnectionOptions, "clientId" | "will" | "onUp" | "onDown" | "onTooLarge"> {
   id: string;
   topics: Topics;
@@ -15,12 +15,12 @@ export interface WorkerWireOptions
 }
 
 /** A worker's connection, and a second one for what it subscribes to that has its own commands, or availability, in it. */
-export class WorkerWire implements Wire {
+export class WorkerConnection implements Wire {
   readonly #connection: Connection;
   /** On one connection, overlapping subscriptions could bring a message twice. */
   #listener: { connection: Connection; connected: Promise<void> } | undefined;
 
-  constructor(private readonly options: WorkerWireOptions) {
+  constructor(private readonly options: WorkerConnectionOptions) {
     const { id, topics } = options;
     this.#connection = this.#create(id, { will: { topic: topics.availability(id), payload: "offline" } });
   }
@@ -54,10 +54,10 @@ export class WorkerWire implements Wire {
   }
 
   /** Lets nobody else's `offline` stand for this worker's, nor that somebody cleared what it retains. */
-  async insist(): Promise<void> {
+  async reassertAvailability(): Promise<void> {
     const { id, topics, clock } = this.options;
     const beside = [topics.state(id), topics.description(id)];
-    await insistOn({ availability: topics.availability(id), beside, connection: this.#connection, clock });
+    await reassert({ availability: topics.availability(id), beside, connection: this.#connection, clock });
   }
 
   #listen(): { connection: Connection; connected: Promise<void> } {

@@ -7,7 +7,7 @@ import { brokerOf, type ClientDependencies, connect, retained } from "../client.
 import { type Finding, fail, ok, warn } from "./finding.ts";
 import { holderOf, tryPort } from "./ports.ts";
 
-export interface BrokerOptions extends ClientDependencies {
+export interface BrokerCheckOptions extends ClientDependencies {
   newId: () => string;
   /** The process of the host that runs on our data folder. */
   host: number | undefined;
@@ -17,7 +17,7 @@ const ECHO_MS = 2_000;
 const SLOW_MS = 200;
 
 /** Tries the broker as a host would use it. What is published is our own, comes back to us, and is obeyed by nobody. */
-export async function lookAtBroker(settings: Settings, options: BrokerOptions): Promise<Finding[]> {
+export async function lookAtBroker(settings: Settings, options: BrokerCheckOptions): Promise<Finding[]> {
   const { clock, host } = options;
   const own = settings.external === undefined;
   if (own && host === undefined)
@@ -63,7 +63,7 @@ async function lookAtRights(
   connection: Connection,
   { prefix, name }: Settings,
   who: string,
-  { clock, newId }: BrokerOptions,
+  { clock, newId }: BrokerCheckOptions,
 ): Promise<Finding[]> {
   const topics = new Topics(prefix, name);
   // Neither is listened to by anybody who would do something for it.
@@ -111,7 +111,7 @@ async function echo(
 async function lookAtName(
   connection: Connection,
   { prefix, name, standby }: Settings,
-  { clock, host }: BrokerOptions,
+  { clock, host }: BrokerCheckOptions,
 ): Promise<Finding> {
   const topics = new Topics(prefix, name);
   const availability = await retained(connection, clock, topics.availability(name));

@@ -84,7 +84,7 @@ export class EmbeddedBroker {
     // Without a host, Node listens on all addresses, IPv6 included.
     const address = lan ? { port } : { port, host: "127.0.0.1" };
     return new Promise((resolve, reject) => {
-      this.server.once("error", (error: NodeJS.ErrnoException) => reject(explain(error, port)));
+      this.server.once("error", (error: NodeJS.ErrnoException) => reject(explainListen(error, port)));
       this.server.listen(address, resolve);
     });
   }
@@ -165,7 +165,7 @@ export async function createAedes({ credentials, log, refuse, addressOf }: Aedes
   return aedes;
 }
 
-function explain(error: NodeJS.ErrnoException, port: number): Error {
+function explainListen(error: NodeJS.ErrnoException, port: number): Error {
   if (error.code === "EACCES") {
     const text = `port ${port} may not be opened by this user: take one above 1023, such as --broker-port 1883`;
     return new WorkerHostError("port_refused", text, { cause: error });

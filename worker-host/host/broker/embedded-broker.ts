@@ -6,7 +6,7 @@ import type { EmbeddedBroker } from "./broker.ts";
 import { connectionsAllowed } from "./descriptor-limit.ts";
 
 /** Starts the embedded broker as the settings want it; with `lan`, every client has to show credentials. */
-export async function startOwnBroker(
+export async function startEmbeddedBroker(
   { data, embedded: { port, lan, ...given } }: Pick<Settings, "data" | "embedded">,
   { log, clock }: { log: Logger; clock: Clock },
 ): Promise<EmbeddedBroker> {

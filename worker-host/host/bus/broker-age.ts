@@ -5,7 +5,7 @@ import type { Wire } from "../../mqtt/wire.ts";
 import { listen } from "../http/listening.ts";
 
 const YOUNG_S = 60;
-const ANSWER_MS = 2_000;
+const UPTIME_MS = 2_000;
 /** How much older than it says the broker may be: mosquitto tells its whole seconds every 11 s (`sys_interval 10`). */
 const STALE_MS = 12_000;
 
@@ -33,7 +33,7 @@ export class BrokerAge {
       end();
       tell(this.#isYoung(uptimeS));
     };
-    const cancel = clock.after(ANSWER_MS, () => answer(undefined));
+    const cancel = clock.after(UPTIME_MS, () => answer(undefined));
     const unsubscribe = listen(wire, BROKER_UPTIME, ({ payload }) => answer(secondsIn(payload)));
     return end;
   }

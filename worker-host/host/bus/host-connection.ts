@@ -1,19 +1,19 @@
 import type { Logger } from "pino";
 import { type Clock, delay } from "../../base/clock.ts";
 import type { Counts } from "../../base/counts.ts";
-import { Throttled } from "../../base/rate-limiter.ts";
+import { RateLimiter } from "../../base/rate-limiter.ts";
 import { ALL_STOP, parseCommand } from "../../contract/command.ts";
 import { type HostDescription, parseRunstate, type RunstatePayload } from "../../contract/description.ts";
 import { decodeText } from "../../contract/payload.ts";
 import { faultOfId, type Topics } from "../../contract/topics.ts";
 import type { ConnectGate } from "../../mqtt/connect-gate.ts";
 import { Connection } from "../../mqtt/connection.ts";
-import { insistOn } from "../../mqtt/reassert.ts";
+import { reassert } from "../../mqtt/reassert.ts";
 import type { BrokerOptions, Message, MessageHandler, PublishOptions } from "../../mqtt/wire.ts";
 import type { WorkerRecord } from "../runners/records.ts";
 import { RollCall } from "./roll-call.ts";
 
-export interface PresenceOptions {
+export interface HostConnectionOptions {
   broker: BrokerOptions;
   topics: Topics;
   version: string;
@@ -39,12 +39,12 @@ const COLLECT_MS = 1_000;
 const RETAINED = { qos: 1, retain: true } as const;
 
 /** The host's own connection: what it says of itself and of its workers' lives. */
-export class Presence {
+export class HostConnection {
   readonly #connection: Connection;
   readonly #rollCall: RollCall;
   readonly #startedAt: number;
-  readonly #warnings: Throttled;
-  readonly #errors: Throttled;
+  readonly #warnings: RateLimiter;
+  readonly #errors: RateLimiter;
   readonly #gone = new Set<string>();
   readonly #connected: Promise<void>;
   #connect = () => {};
@@ -54,14 +54,14 @@ export class Presence {
   /** We are taking a retained command off the topic of all props: one empty message is to come. */
   #clearing = false;
 
-  constructor(private readonly options: PresenceOptions) {
+  constructor(private readonly options: HostConnectionOptions) {
     const { broker, topics, clock, random, gate, log, counts } = options;
     this.#startedAt = clock.now();
-    this.#warnings = new Throttled(clock, (text) => {
+    this.#warnings = new RateLimiter(clock, (text) => {
       log.warn(text);
       this.say(topics.hostName, "warn", text);
     });
-    this.#errors = new Throttled(clock, (text) => {
+    this.#errors = new RateLimiter(clock, (text) => {
       log.error(text);
       this.say(topics.hostName, "error", text);
     });
@@ -115,7 +115,7 @@ export class Presence {
     const connection = this.#connection;
     await connection.subscribe(topics.broadcast, (message) => this.#sawBroadcast(message));
     const beside = [topics.description(hostName)];
-    await insistOn({ availability: topics.availability(hostName), beside, connection, clock });
+    await reassert({ availability: topics.availability(hostName), beside, connection, clock });
     this.#publish(topics.runstate(hostName), this.#runstate("running", this.#startedAt));
     this.#publish(topics.availability(hostName), "online");
     await connection.start(protocolVersion);
@@ -165,10 +165,10 @@ export class Presence {
   }
 
   /** Publishes a worker's runstate, and why it failed. */
-  tell({ planned: { id }, state, since, detail, elsewhere }: WorkerRecord): void {
+  tell({ planned: { id }, state, since, detail, idTaken }: WorkerRecord): void {
     const { topics } = this.options;
     this.describe();
-    if (elsewhere || faultOfId(id, topics.hostName) !== undefined) {
+    if (idTaken || faultOfId(id, topics.hostName) !== undefined) {
       // It has no topics of its own, or somebody else's.
       if (detail) this.say(topics.hostName, "error", detail);
       return;

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
-import { Throttled } from "../../base/rate-limiter.ts";
+import { RateLimiter } from "../../base/rate-limiter.ts";
 import type { BoardState, BoardSummary } from "../../contract/description.ts";
 import type { WorkerHostError } from "../../contract/errors.ts";
 import { boardIdOf, propOfBoard, type Topics } from "../../contract/topics.ts";
@@ -11,10 +11,10 @@ import { isOver, type WorkerRecord } from "../runners/records.ts";
 import type { Supervisor } from "../runners/supervisor.ts";
 import { Boards, type Shown } from "./boards.ts";
 import { Claim } from "./claim.ts";
-import type { Presence } from "./host-connection.ts";
+import type { HostConnection } from "./host-connection.ts";
 import { Neighbours } from "./neighbours.ts";
 
-export interface StandingOptions {
+export interface HostIdentityOptions {
   settings: { claimMs: number; standby: boolean };
   broker: BrokerOptions;
   /** The broker is this host's own. */
@@ -26,7 +26,7 @@ export interface StandingOptions {
   newId: () => string;
   /** What the host's own connection enters by. */
   gate: ConnectGate;
-  presence: Presence;
+  hostConnection: HostConnection;
   supervisor: Supervisor;
   /** Called where another host took the name over, when the workers are ended. */
   onOusted: (error: WorkerHostError) => void;
@@ -38,19 +38,19 @@ export interface StandingOptions {
  * Where a host stands among the others on its broker: whether its name is its own, and which id is another host's, or a
  * board's.
  */
-export class Standing {
+export class HostIdentity {
   readonly #claim: Claim;
   readonly #neighbours: Neighbours;
   readonly #boards: Boards;
-  readonly #errors: Throttled;
+  readonly #errors: RateLimiter;
   /** The props that are a board alone. */
   #alone: ReadonlySet<string> = new Set();
   readonly #givenUp: Promise<void>;
   #giveUp = () => {};
 
-  constructor(private readonly options: StandingOptions) {
-    const { settings, gate, presence, supervisor, onOusted, clock, fail } = options;
-    this.#errors = new Throttled(clock, fail);
+  constructor(private readonly options: HostIdentityOptions) {
+    const { settings, gate, hostConnection, supervisor, onOusted, clock, fail } = options;
+    this.#errors = new RateLimiter(clock, fail);
     this.#givenUp = new Promise((resolve) => {
       this.#giveUp = resolve;
     });
@@ -68,7 +68,7 @@ export class Standing {
       },
       onOusted: (error) => {
         supervisor.kill();
-        void presence.leave().then(() => onOusted(error));
+        void hostConnection.leave().then(() => onOusted(error));
       },
     });
     this.#neighbours = new Neighbours({
@@ -77,11 +77,11 @@ export class Standing {
       wire: this.#claim.connection,
       onGiveWay: (id, name) => {
         const record = this.#running(id);
-        if (record) void supervisor.giveWay(record, explain(record.planned, name));
+        if (record) void supervisor.giveWay(record, runsElsewhere(record.planned, name));
       },
       onStay: (id) => {
         const record = this.#running(id);
-        if (record) presence.tell(record);
+        if (record) hostConnection.tell(record);
       },
     });
     this.#boards = new Boards({
@@ -93,7 +93,7 @@ export class Standing {
       },
       onFree: (id) => supervisor.retry(id),
       onChange: (id) => {
-        if (this.#alone.has(id) || supervisor.records.get(propOfBoard(id) ?? "")) presence.describe();
+        if (this.#alone.has(id) || supervisor.records.get(propOfBoard(id) ?? "")) hostConnection.describe();
       },
     });
   }
@@ -120,18 +120,18 @@ export class Standing {
   }
 
   /** Why a worker can't run here, where its id is another host's or a board's; not known before this host has its name. */
-  async elsewhere(planned: Planned): Promise<string | undefined> {
+  async idTakenBy(planned: Planned): Promise<string | undefined> {
     const { id } = planned;
     await Promise.race([this.#claim.won, this.#givenUp]);
     const name = await this.#neighbours.hostOf(id);
-    if (name !== undefined) return explain(planned, name);
+    if (name !== undefined) return runsElsewhere(planned, name);
     // While it runs here, it is the one that is online.
     if (this.options.supervisor.records.get(id)?.ended === false) return undefined;
     const taken = await Promise.race([this.#boards.has(id), this.#givenUp]);
     if (!taken) return undefined;
     // Where two hosts start it in one moment, the other one may only now have said that it runs it.
     const since = await this.#neighbours.hostOf(id);
-    if (since !== undefined) return explain(planned, since);
+    if (since !== undefined) return runsElsewhere(planned, since);
     if (this.#boards.isBoard(id)) return `a board has the id "${id}": ${rename(id)}, then this worker starts`;
     return `something answers under the id "${id}" that doesn't say it is a board: give it another id, such as ${boardIdOf(id)}, then this worker starts`;
   }
@@ -158,7 +158,7 @@ export class Standing {
     const { records } = this.options.supervisor;
     const runsHere = (each: string | undefined) => {
       const record = records.get(each ?? "");
-      return record !== undefined && record.state !== "skipped" && !record.elsewhere;
+      return record !== undefined && record.state !== "skipped" && !record.idTaken;
     };
     return this.#alone.has(id) || runsHere(id) || runsHere(propOfBoard(id));
   }
@@ -166,7 +166,7 @@ export class Standing {
   /** Takes in what is on disk. */
   take({ boards }: Plan): void {
     this.#alone = new Set(boards);
-    this.options.presence.describe();
+    this.options.hostConnection.describe();
   }
 
   /** Nobody waits for the name any more. */
@@ -189,6 +189,6 @@ function rename(id: string): string {
   return `rename it with "worker-host board rename ${id} ${boardIdOf(id)}"`;
 }
 
-function explain({ id, kind }: Planned, name: string): string {
+function runsElsewhere({ id, kind }: Planned, name: string): string {
   return `${id} runs under the host "${name}": disable it here or there (WORKER_${kind.toUpperCase()}_DISABLE=${id})`;
 }

@@ -38,7 +38,7 @@ interface Doubt {
 /** Whoever has said nothing for so long is asked, */
 const ASK_AFTER_MS = 30_000;
 /** and has so long to answer. */
-const ANSWER_MS = 30_000;
+const SILENT_AFTER_ASK_MS = 30_000;
 const MOST_DOUBTS = 1_000;
 
 const SILENT = "the broker shows it online, but it has been silent for 60 s and answers no ping";
@@ -114,7 +114,7 @@ export class RollCall {
       this.#stage = "asking";
       for (const [id] of this.#suspects()) this.#ask(id);
     });
-    const cancelEnd = clock.after(ASK_AFTER_MS + ANSWER_MS, () => this.#judge());
+    const cancelEnd = clock.after(ASK_AFTER_MS + SILENT_AFTER_ASK_MS, () => this.#judge());
     this.#stopCall = () => {
       cancelAsk();
       cancelEnd();

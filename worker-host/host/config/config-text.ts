@@ -40,7 +40,7 @@ export function meaningOf(text: string, json: boolean): unknown {
   if (text.trim() === "") return {};
   try {
     if (json) return JSON.parse(text) ?? {};
-    const document = parse(text, json);
+    const document = parseText(text, json);
     return document.errors.length > 0 ? undefined : (document.toJS() ?? {});
   } catch {
     // Not JSON, an alias to nowhere, or a merge key with what can't be merged.
@@ -48,7 +48,7 @@ export function meaningOf(text: string, json: boolean): unknown {
   }
 }
 
-function parse(text: string, json: boolean): Document.Parsed {
+function parseText(text: string, json: boolean): Document.Parsed {
   // compat: a new "on" or "12:30" in quotes, for what reads YAML 1.1.
   return parseDocument(text, {
     ...PLAIN_YAML,
@@ -62,7 +62,7 @@ function parse(text: string, json: boolean): Document.Parsed {
 function rewriteOnce(text: string, json: boolean, next: Values, most: number): string {
   // A comment would keep its "\r".
   const source = text.replaceAll("\r\n", "\n");
-  const document = parse(source, json);
+  const document = parseText(source, json);
   const print = json ? jsonPrinter(source) : yamlPrinter(source, document);
   const before = print(document);
   reshape(document, source, next, most);

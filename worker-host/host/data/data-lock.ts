@@ -142,9 +142,9 @@ export class DataLock {
     const { data } = this.options.settings;
     const found = read(file);
     if (found === undefined) return;
-    const holder = parse(found);
+    const holder = parseHolder(found);
     const stale = holder ? whyStale(holder, clock.now()) : "it can't be read";
-    if (stale === undefined && holder) throw new WorkerHostError("data_held", explain(holder, data));
+    if (stale === undefined && holder) throw new WorkerHostError("data_held", explainHeld(holder, data));
     const aside = `${file}.${randomUUID()}`;
     if (!unlessRaced(() => renameSync(file, aside))) return;
     // Somebody else may have replaced it since it was read.
@@ -170,7 +170,7 @@ export interface LockState {
 export function lockHolder(data: string, now: number): LockState | undefined {
   const text = read(lockFileOf(data));
   if (text === undefined) return undefined;
-  const holder = parse(text);
+  const holder = parseHolder(text);
   if (!holder) return { stale: "it can't be read" };
   const stale = whyStale(holder, now);
   return { holder, ...(stale === undefined ? {} : { stale }) };
@@ -185,7 +185,7 @@ export function describeHolder({ pid, since, machine }: LockHolder): string {
   return `process ${pid}${where}, since ${since}`;
 }
 
-function explain(holder: LockHolder, data: string): string {
+function explainHeld(holder: LockHolder, data: string): string {
   return `another host uses the folder ${data} (${describeHolder(holder)}): stop it, or give this one a folder of its own (--data). If that process is no worker-host, remove ${lockFileOf(data)}`;
 }
 
@@ -263,7 +263,7 @@ function bootId(): string | undefined {
   return read(BOOT_ID)?.trim();
 }
 
-function parse(text: string): LockHolder | undefined {
+function parseHolder(text: string): LockHolder | undefined {
   const { pid, since, machine, started, boot } = (jsonIn(text) ?? {}) as Partial<Record<string, unknown>>;
   if (typeof pid !== "number" || !Number.isSafeInteger(pid) || pid < 1) return undefined;
   if (typeof since !== "string" || Number.isNaN(Date.parse(since)) || typeof machine !== "string") return undefined;

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import { type Clock, within } from "../../base/clock.ts";
-import { Turns } from "../../base/serial-queue.ts";
+import { SerialQueue } from "../../base/serial-queue.ts";
 import { describeError } from "../../contract/errors.ts";
 import { writeJsonFile } from "./json-file.ts";
 
@@ -24,7 +24,7 @@ const RETRY_MS = 1_000;
  * meanwhile wins.
  */
 export class DurableValue<T> {
-  readonly #turns = new Turns();
+  readonly #queue = new SerialQueue();
   #version = 0;
   #written = 0;
   #fault: string | undefined;
@@ -52,7 +52,7 @@ export class DurableValue<T> {
     if (value === this.current && !this.#replacing) return;
     this.current = value;
     this.#version++;
-    void this.#turns.take(() => this.#save());
+    void this.#queue.take(() => this.#save());
   }
 
   /**
@@ -62,7 +62,7 @@ export class DurableValue<T> {
    * @throws Error where it can't be written: what holds stays
    */
   replace(next: (value: T) => T | undefined): Promise<boolean> {
-    return this.#turns.take(async () => {
+    return this.#queue.take(async () => {
       this.#replacing = true;
       try {
         return await this.#replace(next);
@@ -88,7 +88,7 @@ export class DurableValue<T> {
     await within(
       this.options.clock,
       ms,
-      this.#turns.take(async () => {}),
+      this.#queue.take(async () => {}),
     );
   }
 
@@ -96,7 +96,7 @@ export class DurableValue<T> {
   async close(ms: number): Promise<void> {
     this.#closed = true;
     this.#cancelRetry();
-    void this.#turns.take(() => this.#save());
+    void this.#queue.take(() => this.#save());
     await this.settled(ms);
   }
 
@@ -137,7 +137,7 @@ export class DurableValue<T> {
     const { what, clock, fail } = this.options;
     const isNew = this.#fault === undefined;
     this.#fault = this.#cannot(error);
-    if (!this.#closed) this.#cancelRetry = clock.after(RETRY_MS, () => void this.#turns.take(() => this.#save()));
+    if (!this.#closed) this.#cancelRetry = clock.after(RETRY_MS, () => void this.#queue.take(() => this.#save()));
     if (isNew) {
       const again = `it is tried again every ${RETRY_MS / 1000} s until it is there`;
       fail(`${what} would not outlive a restart of the host: ${this.#fault}; ${again}`);

@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
 import { type Clock, delay, within } from "../../base/clock.ts";
 import { followLines } from "../../base/lines.ts";
-import { Turns } from "../../base/serial-queue.ts";
+import { SerialQueue } from "../../base/serial-queue.ts";
 import { describeError } from "../../contract/errors.ts";
 import { RotatingFile } from "./rotating-file.ts";
 
@@ -51,7 +51,7 @@ export class LogFiles {
   #failed = false;
   #soon = false;
   /** Two that rotate the same files at once would lose some. */
-  readonly #turns = new Turns();
+  readonly #queue = new SerialQueue();
   #tell: (text: string) => void = () => {};
 
   constructor(private readonly options: LogFilesOptions) {}
@@ -107,7 +107,7 @@ export class LogFiles {
   }
 
   #write(): Promise<void> {
-    return this.#turns.take(() => this.#writeAll());
+    return this.#queue.take(() => this.#writeAll());
   }
 
   async #writeAll(): Promise<void> {

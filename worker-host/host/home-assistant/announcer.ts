@@ -1,12 +1,12 @@
-import type { HomeAssistantTopics } from "../../contract/home-assistant.ts";
+import type { HomeAssistantTopics } from "../../contract/home-assistant-topics.ts";
 import { jsonOf } from "../../contract/payload.ts";
 import type { Message } from "../../mqtt/wire.ts";
-import type { Presence } from "../bus/host-connection.ts";
+import type { HostConnection } from "../bus/host-connection.ts";
 import type { Device } from "./devices.ts";
 import type { Component } from "./entities.ts";
 
 export interface AnnouncerOptions {
-  presence: Pick<Presence, "subscribe" | "publish" | "takeOff">;
+  hostConnection: Pick<HostConnection, "subscribe" | "publish" | "takeOff">;
   discovery: HomeAssistantTopics;
   /** What all object ids of ours begin with. */
   owner: string;
@@ -36,8 +36,8 @@ export class Announcer {
 
   /** Begins to see what an earlier start has left on the broker. */
   async start(): Promise<void> {
-    const { presence, discovery } = this.options;
-    await presence.subscribe(discovery.configs, (message) => this.#found(message));
+    const { hostConnection, discovery } = this.options;
+    await hostConnection.subscribe(discovery.configs, (message) => this.#found(message));
   }
 
   /** Publishes what is new or changed, and takes off what isn't among `devices`. */
@@ -59,16 +59,16 @@ export class Announcer {
   }
 
   #publish(objectId: string, text: string): void {
-    const { presence, discovery } = this.options;
-    presence.publish(discovery.config(objectId), text, RETAINED);
+    const { hostConnection, discovery } = this.options;
+    hostConnection.publish(discovery.config(objectId), text, RETAINED);
   }
 
   #remove(objectId: string): void {
-    const { presence, discovery } = this.options;
+    const { hostConnection, discovery } = this.options;
     this.#told.delete(objectId);
     this.#platforms.delete(objectId);
     // While the connection is away, it is found once more with the next one.
-    void presence.takeOff(discovery.config(objectId));
+    void hostConnection.takeOff(discovery.config(objectId));
   }
 
   /** A device's entities, and those that it had: left out, they would stay. */

@@ -1,10 +1,10 @@
 import type { Logger } from "pino";
 import { type Clock, delay } from "../../base/clock.ts";
-import { HomeAssistantTopics } from "../../contract/home-assistant.ts";
+import { HomeAssistantTopics } from "../../contract/home-assistant-topics.ts";
 import { decodeText } from "../../contract/payload.ts";
 import { faultOfId, Topics } from "../../contract/topics.ts";
 import type { Message } from "../../mqtt/wire.ts";
-import type { Presence } from "../bus/host-connection.ts";
+import type { HostConnection } from "../bus/host-connection.ts";
 import { isOver, type WorkerRecord } from "../runners/records.ts";
 import { Announcer } from "./announcer.ts";
 import { type Described, readDescription } from "./described.ts";
@@ -17,7 +17,7 @@ export interface HomeAssistantOptions {
   version: string;
   log: Logger;
   clock: Clock;
-  presence: Presence;
+  hostConnection: HostConnection;
   /** All that this host has, as they are now. */
   workers: () => WorkerRecord[];
   lockedOut: () => string[];
@@ -80,13 +80,13 @@ export class HomeAssistant {
   }
 
   async #open(): Promise<void> {
-    const { presence, topics, clock } = this.options;
+    const { hostConnection, topics, clock } = this.options;
     const discovery = new HomeAssistantTopics(this.#ours.discovery);
-    const announcer = new Announcer({ presence, discovery, owner: this.#devices.owner });
+    const announcer = new Announcer({ hostConnection, discovery, owner: this.#devices.owner });
     await announcer.start();
-    await presence.subscribe(topics.descriptions, (message) => this.#hear(message));
+    await hostConnection.subscribe(topics.descriptions, (message) => this.#hear(message));
     let greeting = false;
-    await presence.subscribe(discovery.birth, ({ payload, retain }) => {
+    await hostConnection.subscribe(discovery.birth, ({ payload, retain }) => {
       if (retain || greeting || decodeText(payload) !== "online") return;
       greeting = true;
       clock.after(GATHER_MS, () => {
@@ -109,20 +109,20 @@ export class HomeAssistant {
   }
 
   #take(id: string, payload: Uint8Array): void {
-    const { workers, presence } = this.options;
+    const { workers, hostConnection } = this.options;
     const isMore = !this.#described.has(id) && this.#described.size >= MOST_BOARDS + workers().length;
     const { described, fault } = isMore ? { fault: `there are ${MOST_BOARDS} already` } : readDescription(payload);
     if (described) this.#described.set(id, described);
-    if (fault !== undefined) presence.warn(`the description of ${id} is not shown in Home Assistant: ${fault}`);
+    if (fault !== undefined) hostConnection.warn(`the description of ${id} is not shown in Home Assistant: ${fault}`);
     if (described?.leftOut)
-      presence.warn(`${described.leftOut} of what ${id} describes is not shown in Home Assistant`);
+      hostConnection.warn(`${described.leftOut} of what ${id} describes is not shown in Home Assistant`);
   }
 
   #tell(): void {
-    const { presence, topics, lockedOut } = this.options;
+    const { hostConnection, topics, lockedOut } = this.options;
     if (this.#stopped) return;
     const lockOuts = JSON.stringify(lockedOut());
-    if (lockOuts !== this.#lockOuts) presence.publish(topics.lockOuts, lockOuts, { qos: 1, retain: true });
+    if (lockOuts !== this.#lockOuts) hostConnection.publish(topics.lockOuts, lockOuts, { qos: 1, retain: true });
     this.#lockOuts = lockOuts;
     this.#announcer?.announce(this.#wanted());
   }
@@ -137,7 +137,7 @@ export class HomeAssistant {
       const described = this.#described.get(id);
       // One that has just come is shown once it has said what it can do.
       const isNew = described === undefined && !isOver(record);
-      if (record.state === "skipped" || record.elsewhere || isNew || faultOfId(id, hostName) !== undefined) continue;
+      if (record.state === "skipped" || record.idTaken || isNew || faultOfId(id, hostName) !== undefined) continue;
       wanted.set(devices.objectId(id), devices.prop({ id, about, described }));
     }
     for (const [id, described] of this.#described) {
@@ -150,18 +150,18 @@ export class HomeAssistant {
 
   /** Takes all off the broker that was told under other settings; gives whether that is done. */
   async #takeBack({ discovery, prefix, name }: Trace): Promise<boolean> {
-    const { presence, clock } = this.options;
+    const { hostConnection, clock } = this.options;
     const topics = new Topics(prefix, name);
     const there = new HomeAssistantTopics(discovery);
     const owner = ownerOf(topics);
     const found = new Set<string>();
     // Another one than the announcer's, since a broker sends what it retains once for each filter.
-    const unsubscribe = await presence.subscribe(there.everyConfig, ({ topic, payload, retain }) => {
+    const unsubscribe = await hostConnection.subscribe(there.everyConfig, ({ topic, payload, retain }) => {
       if (retain && payload.length > 0 && there.objectIdOf(topic)?.startsWith(owner)) found.add(topic);
     });
     await delay(clock, COLLECT_MS);
     unsubscribe();
-    const done = await Promise.all([...found, topics.lockOuts].map((topic) => presence.takeOff(topic)));
+    const done = await Promise.all([...found, topics.lockOuts].map((topic) => hostConnection.takeOff(topic)));
     return done.every(Boolean);
   }
 }

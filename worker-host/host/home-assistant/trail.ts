@@ -28,7 +28,7 @@ export class Trail {
 
   async read(): Promise<Trace[]> {
     try {
-      return (await readJsonFile(this.file, parse)) ?? [];
+      return (await readJsonFile(this.file, parseTraces)) ?? [];
     } catch (error) {
       this.log.error(
         `${this.file} can't be read (${describeError(error)}): what an earlier start told Home Assistant stays there`,
@@ -47,7 +47,7 @@ export function isSame(one: Trace, other: Trace): boolean {
   return one.discovery === other.discovery && one.prefix === other.prefix && one.name === other.name;
 }
 
-function parse(value: unknown): Trace[] {
+function parseTraces(value: unknown): Trace[] {
   const { traces } = (value ?? {}) as { traces?: unknown };
   if (!Array.isArray(traces) || !traces.every(isTrace)) throw new Error("it is not what the host wrote");
   return traces;

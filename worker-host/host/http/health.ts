@@ -1,5 +1,5 @@
-import type { Presence } from "../bus/host-connection.ts";
-import type { Standing } from "../bus/host-identity.ts";
+import type { HostConnection } from "../bus/host-connection.ts";
+import type { HostIdentity } from "../bus/host-identity.ts";
 import type { HostCounts } from "../host-counts.ts";
 import type { HostOptions } from "../host-options.ts";
 import type { WorkerRecord } from "../runners/records.ts";
@@ -9,8 +9,8 @@ import type { Measured } from "./metrics.ts";
 
 /** What health is told from; what isn't there is still on its way up. */
 export interface HealthParts {
-  presence: Presence | undefined;
-  standing: Standing | undefined;
+  hostConnection: HostConnection | undefined;
+  identity: HostIdentity | undefined;
   safety: Safety | undefined;
   supervisor: Supervisor | undefined;
 }
@@ -34,7 +34,7 @@ export async function openHealth(
 ): Promise<HealthServer | undefined> {
   if (!health) return undefined;
   // Loaded only where they are needed: they take a fifth of a second.
-  const [{ HealthHttp }, { Metrics }] = await Promise.all([import("./health-server.ts"), import("./metrics.ts")]);
+  const [{ HealthHttp }, { Metrics }] = await Promise.all([import("./http-server.ts"), import("./metrics.ts")]);
   const startedAt = clock.now();
   const uptimeS = () => Math.max(0, (clock.now() - startedAt) / 1000);
   let memory: Measured["memory"] = [];
@@ -74,23 +74,23 @@ export async function openHealth(
 }
 
 function measure({
-  presence,
-  standing,
+  hostConnection,
+  identity,
   safety,
   supervisor,
 }: HealthParts): Omit<Measured, "counts" | "memory" | "uptimeS"> {
   return {
-    connected: presence?.connected === true,
-    active: standing?.active === true,
+    connected: hostConnection?.connected === true,
+    active: identity?.active === true,
     allStop: safety?.allStop.engaged === true,
     workers: (supervisor?.records.all ?? []).map(({ planned: { id }, state }) => ({ id, state })),
   };
 }
 
 /** Ready: connected, active, and every worker runs that is meant to. */
-function readiness({ presence, standing, supervisor }: HealthParts) {
-  const broker = presence?.connected ? "connected" : "away";
-  const active = standing?.active === true;
+function readiness({ hostConnection, identity, supervisor }: HealthParts) {
+  const broker = hostConnection?.connected ? "connected" : "away";
+  const active = identity?.active === true;
   const missing = (supervisor?.records.all ?? []).filter(isMissing).map(({ planned: { id }, state, detail }) => ({
     id,
     state,

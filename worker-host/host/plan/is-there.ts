@@ -14,7 +14,7 @@ export interface IsThereOptions {
 }
 
 /** A board whose radio sleeps to save power takes 300 ms and more. */
-const ANSWER_MS = 2_000;
+const PING_MS = 2_000;
 
 /**
  * Whether anybody is there under an id that is shown online: it is sent a `ping`, and a reply counts, or any live word
@@ -39,7 +39,7 @@ export async function isThere(id: string, options: IsThereOptions): Promise<bool
   ]);
   const ping = formatCommand("ping", undefined, commandId, replyTo);
   const sent = await wire.publish(topics.command(id), ping, { qos: 1, expiryS: COMMAND_EXPIRY_S });
-  const answer = sent === "dropped" ? undefined : ((await within(clock, ANSWER_MS, heard))?.value ?? false);
+  const answer = sent === "dropped" ? undefined : ((await within(clock, PING_MS, heard))?.value ?? false);
   for (const end of ends) end();
   return answer;
 }

@@ -2,7 +2,7 @@ import { statSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
-import { Turns } from "../../base/serial-queue.ts";
+import { SerialQueue } from "../../base/serial-queue.ts";
 import type { Plan } from "../plan/plan.ts";
 import { type Changes, type Look, type ReconcileOptions, reconcile } from "./reconcile.ts";
 import { Watcher } from "./watcher.ts";
@@ -37,8 +37,8 @@ export class LiveReload {
   #unread: readonly string[] = [];
   /** What was edited while edits were to wait. */
   #waiting = new Set<string>();
-  readonly #turns = new Turns();
-  readonly #watches = new Turns();
+  readonly #queue = new SerialQueue();
+  readonly #watches = new SerialQueue();
   #cancelRest = () => {};
   #stopped = false;
   readonly #since: number;
@@ -84,7 +84,7 @@ export class LiveReload {
     this.#stopped = true;
     this.#cancelRest();
     await this.#watcher.stop();
-    await this.#turns.take(async () => {});
+    await this.#queue.take(async () => {});
   }
 
   /** Looks at all files anew; what has failed gets another try. */
@@ -101,7 +101,7 @@ export class LiveReload {
 
   /** Calls `work` when all that was asked for before has been done. */
   inTurn<T>(work: () => Promise<T>): Promise<T> {
-    return this.#turns.take(async () => {
+    return this.#queue.take(async () => {
       this.#cancelRest();
       try {
         return await work();
@@ -116,7 +116,7 @@ export class LiveReload {
     const { supervisor, clock, log } = this.options;
     if (this.#stopped) return;
     this.#cancelRest = clock.after(REST_AFTER_MS, () => {
-      this.#turns
+      this.#queue
         .take(() => supervisor.rest())
         .catch((error: unknown) => log.warn({ err: error }, "the builder was not put to rest"));
     });

@@ -20,7 +20,7 @@ const IS_WHOLE = new Map<unknown, (message: Fields) => boolean>([
       (hopeless === undefined || hopeless === true),
   ],
   [
-    "checked",
+    "answer",
     ({ request, fault, warnings }) =>
       Number.isSafeInteger(request) &&
       isTextOrNone(fault) &&

@@ -23,11 +23,11 @@ export interface WorkerRecord {
   /** The plan whose config it did not take; it runs on with the one before. */
   refused?: Planned;
   /** It held up or ended the process that it shared: it has one of its own until its code changes. */
-  secluded: boolean;
+  quarantined: boolean;
   /** Its process died under it: what it switched on may still be on, until a start of it has run its `do_stop`. */
   unclean: boolean;
   /** Its id is another host's, or a board's: its topics are that one's. */
-  elsewhere?: boolean;
+  idTaken?: boolean;
   /** Somebody stopped it: it starts when somebody says so. */
   held: boolean;
   bundle?: Bundle;
@@ -76,7 +76,7 @@ export class Records {
       run: 0,
       settled: true,
       ended: true,
-      secluded: false,
+      quarantined: false,
       unclean: false,
       held: false,
     };

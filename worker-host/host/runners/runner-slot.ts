@@ -9,7 +9,7 @@ import type { Limits } from "./stall-guard.ts";
 import { type Offender, WatchedRunner } from "./watched-runner.ts";
 
 /** What came of asking a runner for something. */
-export interface Checked {
+export interface RunnerAnswer {
   fault?: string;
   warnings: string[];
   /** The fault is that its process died. */
@@ -57,7 +57,7 @@ const STATS_MS = 500;
 /** A place for one runner process: when it dies, the next one takes it, and starts the same workers. */
 export class RunnerSlot {
   readonly #workers = new Map<string, { spec: WorkerSpec; run: number }>();
-  readonly #requests = new Map<number, (checked: Checked) => void>();
+  readonly #requests = new Map<number, (checked: RunnerAnswer) => void>();
   /** The process groups that its workers started. */
   readonly #groups = new Set<number>();
   #setup: RunnerSetup | undefined;
@@ -188,7 +188,7 @@ export class RunnerSlot {
   }
 
   /** Gives a worker its new config; where its process dies meanwhile, it has that one in the next. */
-  async configure(id: string, next: Pick<WorkerSpec, "config" | "about">): Promise<Checked> {
+  async configure(id: string, next: Pick<WorkerSpec, "config" | "about">): Promise<RunnerAnswer> {
     this.open();
     const before = this.#workers.get(id)?.spec;
     this.#respec(id, next);
@@ -205,7 +205,7 @@ export class RunnerSlot {
   }
 
   /** Loads a worker and checks its config, without starting it. */
-  inspect(spec: WorkerSpec): Promise<Checked> {
+  inspect(spec: WorkerSpec): Promise<RunnerAnswer> {
     this.open();
     return this.#ask((request) => ({ type: "inspect", request, spec }));
   }
@@ -236,7 +236,7 @@ export class RunnerSlot {
     this.#process?.send(message);
   }
 
-  #ask(message: (request: number) => ToRunner): Promise<Checked> {
+  #ask(message: (request: number) => ToRunner): Promise<RunnerAnswer> {
     const request = ++this.#lastRequest;
     return new Promise((resolve) => {
       this.#requests.set(request, resolve);
@@ -264,7 +264,7 @@ export class RunnerSlot {
       case "state":
         this.options.onState(message);
         return;
-      case "checked": {
+      case "answer": {
         const { request, ...checked } = message;
         this.#requests.get(request)?.(checked);
         this.#requests.delete(request);
@@ -342,7 +342,7 @@ export class RunnerSlot {
     );
   }
 
-  #failRequests(why: Omit<Checked, "warnings">): void {
+  #failRequests(why: Omit<RunnerAnswer, "warnings">): void {
     for (const resolve of this.#requests.values()) resolve({ ...why, warnings: [] });
     this.#requests.clear();
   }

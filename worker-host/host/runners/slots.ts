@@ -87,8 +87,8 @@ export class Slots {
   }
 
   /** Where a worker is to run; `undefined` where it needs a process of its own, and there are as many as there may be. */
-  of({ planned: { id, isolation, maxMemoryMb }, secluded }: WorkerRecord): RunnerSlot | undefined {
-    if (isolation === "shared" && !secluded) return this.#moved.get(id) ?? this.shared;
+  of({ planned: { id, isolation, maxMemoryMb }, quarantined }: WorkerRecord): RunnerSlot | undefined {
+    if (isolation === "shared" && !quarantined) return this.#moved.get(id) ?? this.shared;
     const limits = { ...this.options.limits, ...(maxMemoryMb === undefined ? {} : { maxMemoryMb }) };
     const own = this.#own.get(id);
     if (own?.limits?.maxMemoryMb === limits.maxMemoryMb) return own;

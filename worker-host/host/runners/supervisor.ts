@@ -6,7 +6,7 @@ import type { Bundle, Bundler } from "../plan/bundle.ts";
 import { noneOfThem, type Planned, specOf } from "../plan/plan.ts";
 import { isOver, Records, type RecordsOptions, type WorkerRecord } from "./records.ts";
 import { type Intensity, Restarts } from "./restarts.ts";
-import type { Checked, RunnerSlot } from "./runner-slot.ts";
+import type { RunnerAnswer, RunnerSlot } from "./runner-slot.ts";
 import { Slots, type SlotsOptions } from "./slots.ts";
 import type { Offender } from "./watched-runner.ts";
 
@@ -15,7 +15,7 @@ export interface SupervisorOptions extends RecordsOptions, Omit<SlotsOptions, "o
   /** The folder for what has to outlive a restart. */
   data: string;
   /** Why a worker can't run here, where its id is another host's or a board's. */
-  elsewhere: (planned: Planned) => Promise<string | undefined>;
+  idTakenBy: (planned: Planned) => Promise<string | undefined>;
   intensity: Intensity;
   random: () => number;
   /** Calls `work` when all that was asked for before has been done. */
@@ -94,7 +94,7 @@ export class Supervisor {
   retry(id: string): void {
     void this.options.inTurn(async () => {
       const record = this.records.get(id);
-      if (record?.state !== "failed" || !record.elsewhere) return;
+      if (record?.state !== "failed" || !record.idTaken) return;
       await this.#begin(record, record.planned.fault ?? (record.bundle ? undefined : await this.build(record)));
     });
   }
@@ -122,7 +122,7 @@ export class Supervisor {
         await bundler.discard(built);
       } else {
         record.bundle = built;
-        record.secluded = false;
+        record.quarantined = false;
         if (old) await bundler.discard(old);
       }
       return undefined;
@@ -162,13 +162,13 @@ export class Supervisor {
   }
 
   /** Gives a running worker what its config file says now. */
-  async configure(record: WorkerRecord): Promise<Checked> {
+  async configure(record: WorkerRecord): Promise<RunnerAnswer> {
     const { config, about } = record.planned;
     return (await record.slot?.configure(record.planned.id, { config, about })) ?? { warnings: [] };
   }
 
   /** Says whether a worker, as it would be planned, could start. */
-  async inspect(record: WorkerRecord, planned: Planned): Promise<Checked> {
+  async inspect(record: WorkerRecord, planned: Planned): Promise<RunnerAnswer> {
     const fault = planned.fault ?? (record.bundle && isThere(record.bundle) ? undefined : await this.build(record));
     if (fault !== undefined) return { fault, warnings: [] };
     if (!record.bundle) return { warnings: [] };
@@ -177,7 +177,7 @@ export class Supervisor {
 
   /** Ends a worker whose id is another's too, without a word on its topics; `detail` says so. */
   async giveWay(record: WorkerRecord, detail: string): Promise<void> {
-    record.elsewhere = true;
+    record.idTaken = true;
     if (!record.ended) await this.halt(record, true);
     this.#fail(record, detail);
   }
@@ -215,7 +215,7 @@ export class Supervisor {
   /** Starts a worker that ended its process, so that what it had switched on goes off, even where it was given up. */
   #switchOff(record: WorkerRecord): void {
     void this.options.inTurn(async () => {
-      if (!record.unclean || record.state !== "failed" || record.held || record.elsewhere) return;
+      if (!record.unclean || record.state !== "failed" || record.held || record.idTaken) return;
       this.#restarts.cancel(record);
       await this.#launch(record, {});
     });
@@ -254,9 +254,9 @@ export class Supervisor {
 
   /** Whether its id is another's: then it has failed here. */
   async #isElsewhere(record: WorkerRecord): Promise<boolean> {
-    const detail = await this.options.elsewhere(record.planned);
+    const detail = await this.options.idTakenBy(record.planned);
     if (this.#stopping) return true;
-    record.elsewhere = false;
+    record.idTaken = false;
     if (detail !== undefined) await this.giveWay(record, detail);
     return detail !== undefined;
   }
@@ -290,7 +290,7 @@ export class Supervisor {
 
   /** It ended its process: it gets one of its own, so that it can't do so to others again. */
   #offended(record: WorkerRecord, text: string): void {
-    record.secluded = true;
+    record.quarantined = true;
     delete record.slot;
     this.records.end(record, "failed", `${text}; ${this.#startAgain(record)}`);
   }

@@ -6,9 +6,9 @@ import { journalOf, readSeen } from "../../commands/seen-journal.ts";
 import type { FromRunner, RunnerSetup, ToRunner } from "../../worker/messages.ts";
 import type { LogFiles } from "../data/log-files.ts";
 import type { HostCounts } from "../host-counts.ts";
-import { type Culprit, findCulprit, lastNoted } from "./culprit.ts";
 import { RunnerProcess } from "./runner-process.ts";
 import { type Limits, StallGuard } from "./stall-guard.ts";
+import { findStuckCode, lastNoted, type StuckCode } from "./stuck-code.ts";
 
 /** Who ended a process, and how, in words. */
 export interface Offender {
@@ -65,7 +65,7 @@ export class WatchedRunner {
   #awake = false;
   #beats = 0;
   /** Why it is being ended. */
-  #offence: { culprit: Culprit | undefined; tell: (culprit: Culprit) => string } | undefined;
+  #offence: { culprit: StuckCode | undefined; tell: (culprit: StuckCode) => string } | undefined;
 
   constructor(private readonly options: WatchedRunnerOptions) {
     const { log, logFiles, output, limits, onMessage, onExit, onUnborn, onSeen } = options;
@@ -100,7 +100,7 @@ export class WatchedRunner {
   }
 
   /** Kills it unless it answers in time; one that is still coming up has its time. */
-  async demand(answer: Promise<unknown>, ms: number, tell: (culprit: Culprit) => string): Promise<void> {
+  async demand(answer: Promise<unknown>, ms: number, tell: (culprit: StuckCode) => string): Promise<void> {
     if (!this.#awake || (await within(this.options.clock, ms, answer))) return;
     this.#offence = { culprit: lastNoted(this.options.blackBox), tell };
     this.process.kill();
@@ -177,8 +177,8 @@ export class WatchedRunner {
   }
 
   /** Finds out who is to blame, and ends the process, unless somebody debugs it; gives whether it did. */
-  async #condemn(lookMs: number, tell: (culprit: Culprit) => string): Promise<boolean> {
-    const culprit = await findCulprit(this.process, this.options.blackBox, { ...this.options, lookMs });
+  async #condemn(lookMs: number, tell: (culprit: StuckCode) => string): Promise<boolean> {
+    const culprit = await findStuckCode(this.process, this.options.blackBox, { ...this.options, lookMs });
     if (culprit === "debugged") {
       this.#guard?.beat(true);
       this.#guard?.resume();

@@ -149,7 +149,7 @@ export class AllStop {
 async function read({ file, clock, log }: Pick<AllStopOptions, "file" | "clock" | "log">): Promise<AllStopState> {
   const since = new Date(clock.now()).toISOString();
   try {
-    const kept = await readJsonFile(file, (value) => parse(value, since));
+    const kept = await readJsonFile(file, (value) => parseAllStop(value, since));
     return kept ?? { engaged: false, by: "nobody", since };
   } catch (error) {
     log.error(`${file} can't be read (${describeError(error)}): all-stop counts as engaged; all_clear writes it anew`);
@@ -157,7 +157,7 @@ async function read({ file, clock, log }: Pick<AllStopOptions, "file" | "clock" 
   }
 }
 
-function parse(value: unknown, now: string): AllStopState {
+function parseAllStop(value: unknown, now: string): AllStopState {
   const { engaged, by, reason, since } = (value ?? {}) as Partial<Record<keyof AllStopState, unknown>>;
   if (typeof engaged !== "boolean") throw new Error('it is no JSON with "engaged": true or false');
   return {

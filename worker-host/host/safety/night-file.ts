@@ -51,13 +51,13 @@ export async function readNight(file: string, now: number): Promise<{ night: Nig
 
 async function read(file: string): Promise<Read> {
   try {
-    return (await readJsonFile(file, parse)) ?? { night: NOTHING, faults: [] };
+    return (await readJsonFile(file, parseNight)) ?? { night: NOTHING, faults: [] };
   } catch (error) {
     return { night: { ...NOTHING, show: true }, faults: [describeError(error)] };
   }
 }
 
-function parse(value: unknown): Read {
+function parseNight(value: unknown): Read {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     return { night: { ...NOTHING, show: true }, faults: ["it is no JSON object"] };
   }

@@ -4,7 +4,7 @@ import type { Clock } from "../../base/clock.ts";
 import { decodeText } from "../../contract/payload.ts";
 import type { Topics } from "../../contract/topics.ts";
 import type { Shown } from "../bus/boards.ts";
-import type { Presence } from "../bus/host-connection.ts";
+import type { HostConnection } from "../bus/host-connection.ts";
 import type { Supervisor } from "../runners/supervisor.ts";
 import { AllStop } from "./all-stop.ts";
 import { OperatorWatch } from "./operator-watch.ts";
@@ -19,7 +19,7 @@ export interface SafetyOptions {
   log: Logger;
   clock: Clock;
   newId: () => string;
-  presence: Presence;
+  hostConnection: HostConnection;
   supervisor: Supervisor;
   /** Edits are taken in again. */
   onShowOver: () => void;
@@ -47,16 +47,18 @@ export class Safety {
 
   /** Takes up what holds, and listens to the topics of all-stop and of lock-outs. */
   static async open(options: SafetyOptions): Promise<Safety> {
-    const { topics, presence, operatorTimeoutMs, clock } = options;
+    const { topics, hostConnection, operatorTimeoutMs, clock } = options;
     const receipts = new StopReceipts({ ...options, records: options.supervisor.records });
     await receipts.start();
     const allStop = await openAllStop(options, receipts);
-    await presence.subscribe(topics.allStop, ({ payload, retain }) => allStop.heard(decodeText(payload), { retain }));
+    await hostConnection.subscribe(topics.allStop, ({ payload, retain }) =>
+      allStop.heard(decodeText(payload), { retain }),
+    );
     const operator = new OperatorWatch(operatorTimeoutMs, clock, (reason) => {
       void allStop.engage({ by: "operator_timeout", reason });
     });
     const night = await openNight(options, receipts);
-    await presence.subscribe(topics.lockOut("+"), ({ topic, payload, retain }) => {
+    await hostConnection.subscribe(topics.lockOut("+"), ({ topic, payload, retain }) => {
       night.heard(topics.idOf(topic) ?? "", decodeText(payload) ?? "no text", { retain });
     });
     return new Safety(allStop, night, operator);
@@ -92,7 +94,7 @@ export class Safety {
 }
 
 function openAllStop(
-  { data, topics, log, clock, presence, supervisor, fail }: SafetyOptions,
+  { data, topics, log, clock, hostConnection, supervisor, fail }: SafetyOptions,
   receipts: StopReceipts,
 ): Promise<AllStop> {
   return AllStop.open({
@@ -100,14 +102,14 @@ function openAllStop(
     log,
     clock,
     tell: (engaged) => supervisor.allStop(engaged),
-    publish: (engaged) => presence.publish(topics.allStop, engaged ? "engaged" : "clear", RETAINED),
+    publish: (engaged) => hostConnection.publish(topics.allStop, engaged ? "engaged" : "clear", RETAINED),
     stopAll: () => receipts.stopAll(),
     fail,
   });
 }
 
 function openNight(
-  { data, topics, log, clock, presence, supervisor, onShowOver, onLockOut, isOurs, fail }: SafetyOptions,
+  { data, topics, log, clock, hostConnection, supervisor, onShowOver, onLockOut, isOurs, fail }: SafetyOptions,
   receipts: StopReceipts,
 ): Promise<ShowNight> {
   return ShowNight.open({
@@ -120,7 +122,7 @@ function openNight(
     stop: (id) => receipts.stopOne(id),
     tell: (id, reason) => supervisor.lockOut(id, reason),
     publish: (id, reason) => {
-      presence.publish(topics.lockOut(id), reason ?? "", RETAINED);
+      hostConnection.publish(topics.lockOut(id), reason ?? "", RETAINED);
       onLockOut();
     },
   });

@@ -5,7 +5,7 @@ import { parseReply } from "../../contract/reply.ts";
 import { faultOfId, isPeer, type Topics } from "../../contract/topics.ts";
 import type { Message } from "../../mqtt/wire.ts";
 import type { Shown } from "../bus/boards.ts";
-import type { Presence } from "../bus/host-connection.ts";
+import type { HostConnection } from "../bus/host-connection.ts";
 import { listen } from "../http/listening.ts";
 import type { Records, WorkerRecord } from "../runners/records.ts";
 
@@ -13,7 +13,7 @@ export interface StopReceiptsOptions {
   topics: Topics;
   clock: Clock;
   newId: () => string;
-  presence: Pick<Presence, "subscribe" | "publish" | "warn">;
+  hostConnection: Pick<HostConnection, "subscribe" | "publish" | "warn">;
   /** The workers of this host. */
   records: Pick<Records, "all" | "get">;
   /** What the broker shows of all ids, workers and boards. */
@@ -50,25 +50,25 @@ export class StopReceipts {
   constructor(private readonly options: StopReceiptsOptions) {}
 
   async start(): Promise<void> {
-    const { presence } = this.options;
-    await presence.subscribe(this.#replyTo("+"), (message) => this.#sawReply(message));
+    const { hostConnection } = this.options;
+    await hostConnection.subscribe(this.#replyTo("+"), (message) => this.#sawReply(message));
   }
 
   /** Tells everything to stop at once; gives after 2 s at most who has heard. What is told meanwhile is counted together. */
   stopAll(): Promise<Heard> {
-    const { topics, newId, presence } = this.options;
+    const { topics, newId, hostConnection } = this.options;
     const replyTo = this.#all?.replyTo ?? this.#replyTo(newId());
-    presence.publish(topics.broadcast, formatStop("all_stop", newId(), replyTo), { qos: 1 });
+    hostConnection.publish(topics.broadcast, formatStop("all_stop", newId(), replyTo), { qos: 1 });
     this.#all ??= { replyTo, heard: this.#collectAll(replyTo) };
     return this.#all.heard;
   }
 
   /** Tells one of them to stop; gives after 2 s at most whether it has heard. */
   async stopOne(id: string): Promise<Heard> {
-    const { topics, newId, presence } = this.options;
+    const { topics, newId, hostConnection } = this.options;
     const replyTo = this.#replyTo(newId());
     const payload = formatStop("lock_out", newId(), replyTo);
-    presence.publish(topics.command(id), payload, { qos: 1, expiryS: COMMAND_EXPIRY_S });
+    hostConnection.publish(topics.command(id), payload, { qos: 1, expiryS: COMMAND_EXPIRY_S });
     const unheld = this.#whyNotHeld(id);
     const absent = unheld === undefined ? this.#whyAbsent(id) : undefined;
     const isExpected = unheld === undefined && absent === undefined;
@@ -83,10 +83,10 @@ export class StopReceipts {
   }
 
   async #collectAll(replyTo: string): Promise<Heard> {
-    const { topics, presence } = this.options;
+    const { topics, hostConnection } = this.options;
     const ids = new Set(this.options.shown().keys());
     const others = new Set<string>();
-    const end = listen(presence, topics.state("+"), ({ topic, payload, retain }) => {
+    const end = listen(hostConnection, topics.state("+"), ({ topic, payload, retain }) => {
       const id = topics.idOf(topic) ?? "";
       const isOne = retain && payload.length > 0 && !ids.has(id) && faultOfId(id, topics.hostName) === undefined;
       if (isOne && others.size < MOST_OTHERS) others.add(id);
@@ -99,8 +99,8 @@ export class StopReceipts {
       return why === undefined ? [] : [{ id, why }];
     });
     const heard = boundHeard(this.#resultOf(told, unheld));
-    presence.publish(topics.allStopHeard, JSON.stringify(heard), { qos: 1, retain: true });
-    if (!isAllHeard(heard)) presence.warn(`all-stop: ${describeHeard(heard).join("; ")}`);
+    hostConnection.publish(topics.allStopHeard, JSON.stringify(heard), { qos: 1, retain: true });
+    if (!isAllHeard(heard)) hostConnection.warn(`all-stop: ${describeHeard(heard).join("; ")}`);
     return heard;
   }
 
@@ -169,7 +169,7 @@ export class StopReceipts {
 
   #worker(id: string): WorkerRecord | undefined {
     const record = this.options.records.get(id);
-    return record === undefined || record.elsewhere || record.state === "skipped" ? undefined : record;
+    return record === undefined || record.idTaken || record.state === "skipped" ? undefined : record;
   }
 
   /** Why a stop, a latch or a lock-out can't be counted on; `undefined` where they can. */

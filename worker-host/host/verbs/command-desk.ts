@@ -8,7 +8,7 @@ import { ALL_STOP, parseCommand, quote, STOP } from "../../contract/command.ts";
 import { describeError, WorkerHostError } from "../../contract/errors.ts";
 import type { Topics } from "../../contract/topics.ts";
 import type { Message } from "../../mqtt/wire.ts";
-import type { Presence } from "../bus/host-connection.ts";
+import type { HostConnection } from "../bus/host-connection.ts";
 import type { ConfigureOptions } from "../config/configure.ts";
 import type { AllStop, Who } from "../safety/all-stop.ts";
 import type { OperatorWatch } from "../safety/operator-watch.ts";
@@ -19,7 +19,7 @@ export interface CommandDeskOptions extends ConfigureOptions {
   topics: Topics;
   log: Logger;
   clock: Clock;
-  presence: Presence;
+  hostConnection: HostConnection;
   allStop: AllStop;
   operator: OperatorWatch;
   night: ShowNight;
@@ -33,19 +33,19 @@ export class CommandDesk {
   #loading: Promise<void> | undefined;
 
   constructor(private readonly options: CommandDeskOptions) {
-    const { topics, log, clock, presence } = options;
+    const { topics, log, clock, hostConnection } = options;
     const report = (error: unknown, where: string) => {
       const text = `${where}: ${describeError(error)}`;
       // What we say ourselves needs no stack.
       if (error instanceof WorkerHostError) log.error(text);
       else log.error({ err: error }, text);
-      presence.say(topics.hostName, "error", text);
+      hostConnection.say(topics.hostName, "error", text);
     };
     this.commands = new Commands({
       from: topics.hostName,
       topics,
-      warn: (text) => presence.warn(text),
-      publish: (topic, payload, how) => presence.publish(topic, payload, how),
+      warn: (text) => hostConnection.warn(text),
+      publish: (topic, payload, how) => hostConnection.publish(topic, payload, how),
       scope: new Scope({ id: topics.hostName, log, report }, clock),
       now: () => clock.now(),
       urgent: URGENT,
@@ -61,10 +61,10 @@ export class CommandDesk {
   }
 
   async #load(): Promise<void> {
-    const { presence } = this.options;
+    const { hostConnection } = this.options;
     const { addHostCommands } = await import("./host-commands.ts");
-    addHostCommands(this.#add, { ...this.options, describe: () => presence.describeNow() });
-    presence.describe();
+    addHostCommands(this.#add, { ...this.options, describe: () => hostConnection.describeNow() });
+    hostConnection.describe();
   }
 
   receive(message: Message): void {

@@ -76,7 +76,7 @@ export class HealthHttp {
     try {
       await app.listen({ port, host });
     } catch (error) {
-      throw explain(error as NodeJS.ErrnoException, this.options);
+      throw explainListen(error as NodeJS.ErrnoException, this.options);
     }
     const { address, family, port: given } = app.server.address() as AddressInfo;
     return `http://${family === "IPv6" ? `[${address}]` : address}:${given}`;
@@ -91,7 +91,7 @@ export class HealthHttp {
   }
 }
 
-function explain(error: NodeJS.ErrnoException, { port, host }: HttpOptions): Error {
+function explainListen(error: NodeJS.ErrnoException, { port, host }: HttpOptions): Error {
   const where = `the health port ${port} at ${host}`;
   const setting = "set WORKER_HEALTH_PORT to another one, or leave it out";
   if (error.code === "EADDRINUSE")

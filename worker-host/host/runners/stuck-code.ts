@@ -10,7 +10,7 @@ import { type Call, callsOf } from "./inspector.ts";
 import type { RunnerProcess } from "./runner-process.ts";
 
 /** Whose code a process is in. */
-export interface Culprit {
+export interface StuckCode {
   id: string;
   /** For people: `at props/coffin_jumper/backend/worker.ts:42 (do_fire)`, or `in do_fire`. */
   where: string;
@@ -33,11 +33,11 @@ const INLINE_MAP = /\/\/# sourceMappingURL=data:application\/json;base64,(\S+)\s
  * Looks into a process that is held up: by its inspector, else by what it noted last. `debugged`: somebody has it at a
  * breakpoint.
  */
-export async function findCulprit(
+export async function findStuckCode(
   runner: RunnerProcess,
   blackBox: string,
   { clock, show, log, has, lookMs }: LookOptions,
-): Promise<Culprit | "debugged" | undefined> {
+): Promise<StuckCode | "debugged" | undefined> {
   const over = new AbortController();
   const isTheirs = (script: string) => has(workerOf(script) ?? "");
   const looking = runner.inspect().then((url) => callsOf(url, isTheirs, over.signal));
@@ -58,7 +58,7 @@ export async function findCulprit(
 }
 
 /** Whose code a process entered last, as it noted itself; `undefined` also where that can't be read. */
-export function lastNoted(blackBox: string): Culprit | undefined {
+export function lastNoted(blackBox: string): StuckCode | undefined {
   const noted = readBlackBox(blackBox);
   if (!noted) return undefined;
   const { id, where, place } = noted;

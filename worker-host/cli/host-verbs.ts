@@ -3,7 +3,7 @@ import { describeUnsaved } from "./all-stop.ts";
 import { lineFor } from "./options.ts";
 
 /** What the host is told, and what is said when it has done so. */
-export interface Telling {
+export interface Told {
   action: string;
   args: unknown;
   /** What is said of what the host answered. */
@@ -11,15 +11,15 @@ export interface Telling {
 }
 
 /** A command line that tells the host to do something. */
-export interface TellingCommand {
+export interface HostVerb {
   line: string;
   what: string;
   example: string;
   /** @param name the host's */
-  tell: (args: string[], name: string) => Telling;
+  tell: (args: string[], name: string) => Told;
 }
 
-export const TELLINGS: TellingCommand[] = [
+export const HOST_VERBS: HostVerb[] = [
   {
     line: "show <on|off>",
     what: "while the show is on, edits wait and nothing is reloaded",
