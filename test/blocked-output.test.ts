@@ -73,7 +73,10 @@ test.runIf(process.platform === "linux")("a terminal that was stopped with Ctrl-
   const said = new Happenings<string>();
   const { child, client, exited } = await startLamp((line, options) => {
     const words = line.map((word) => `'${word}'`).join(" ");
-    const terminal = spawn("script", ["-qfec", `exec ${words}`, "/dev/null"], { ...options, stdio: ["pipe", "pipe", "inherit"] });
+    const terminal = spawn("script", ["-qfec", `exec ${words}`, "/dev/null"], {
+      ...options,
+      stdio: ["pipe", "pipe", "inherit"],
+    });
     createInterface({ input: terminal.stdout }).on("line", (text) => said.add(text));
     return terminal;
   });
