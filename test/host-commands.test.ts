@@ -228,7 +228,7 @@ const checking = (check: string) =>
 
 test("an edit by hand while `configure` is at work is kept, and so is what that changes", async () => {
   const worker = checking(
-    "console.log(`checking ${level}`); if (level === 2) await new Promise((resolve) => setTimeout(resolve, 300));",
+    "console.log('checking', level); if (level === 2) await new Promise((resolve) => setTimeout(resolve, 300));",
   );
   const { host, props, tell } = await run({
     "lab/backend/worker.ts": worker,
