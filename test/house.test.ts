@@ -13,6 +13,9 @@ const MOST_LINES = 450;
 /** From the ground up: each may import of ours what is below it, or beside it. */
 const FLOORS = ["contract", "base", "mqtt", "commands", "worker", "host", "testing", "cli"];
 
+/** What stands at the top of `host/` beside its rooms. */
+const HALL = ["host-counts.ts", "host-options.ts", "host.ts", "paths.ts"];
+
 interface Source {
   path: string;
   text: string;
@@ -166,6 +169,17 @@ describe("imports", () => {
 });
 
 describe("worker-host", () => {
+  test("has the floors and rooms that CONTRIBUTING names, and CONTRIBUTING names files that are there", () => {
+    const contributing = readFileSync(join(ROOT, "CONTRIBUTING.md"), "utf8");
+    const [, tables = ""] = /## How it is cut\n([\s\S]*?)\n- A constructor/.exec(contributing) ?? [];
+    const rooms = [...tables.matchAll(/^\| `([\w-]+)\/` \|/gm)].map(([, room]) => room);
+    expect(readdirSync(join(ROOT, "worker-host/host")).toSorted()).toEqual([...rooms, ...HALL].toSorted());
+    expect(tables).toContain(FLOORS.toReversed().join(" → "));
+    const files = [...tables.matchAll(/^\|.*\| `([\w/-]+\.ts)` \|$/gm)].map(([, file]) => file ?? "");
+    expect(files.length).toBeGreaterThanOrEqual(10);
+    expect(files.filter((file) => !existsSync(join(ROOT, "worker-host", file)))).toEqual([]);
+  });
+
   test("has no topic of the wire contract outside contract/", () => {
     const literals = HOUSE.filter(({ path }) => !path.startsWith("worker-host/contract/")).flatMap(({ path, text }) =>
       [

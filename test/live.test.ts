@@ -183,7 +183,7 @@ test("the builder rests a while after the last look, and never during one", asyn
   const live = new LiveReload({
     supervisor,
     watched: [],
-    survey: () => new Promise((resolve) => (answer = resolve)),
+    readPlan: () => new Promise((resolve) => (answer = resolve)),
     onPlan: () => {},
     onGone: () => {},
     say: () => {},

@@ -8,8 +8,7 @@ import { silentLog } from "../base/log.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { pathFrom } from "../host/paths.ts";
 import { type Bundle, Bundler } from "../host/plan/bundle.ts";
-import { noneOfThem, type Planned, specOf } from "../host/plan/plan.ts";
-import { survey } from "../host/plan/survey.ts";
+import { noneOfThem, type Planned, readPlan, specOf } from "../host/plan/plan.ts";
 import { RunnerSlot } from "../host/runners/runner-slot.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import { compiler, installedTypes, isInstalledFor } from "./types.ts";
@@ -51,7 +50,7 @@ const TYPE_ERROR = /^(.+?)\((\d+),(\d+)\): error (TS\d+: .*)$/;
 export async function check(settings: Settings, options: CheckOptions): Promise<CheckOutcome> {
   const { ids, cwd, env } = options;
   const show = pathFrom(cwd);
-  const { workers, warnings } = await survey({ ...settings, env, show });
+  const { workers, warnings } = await readPlan({ ...settings, env, show });
   const chosen = ids.length === 0 ? workers : ids.map((id) => find(workers, id));
   const scratch = await mkdtemp(join(tmpdir(), "worker-host-check-"));
   try {

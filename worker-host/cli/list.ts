@@ -3,8 +3,7 @@ import { describeHeard, readHeard } from "../contract/heard.ts";
 import { decodeText, jsonIn } from "../contract/payload.ts";
 import { Topics } from "../contract/topics.ts";
 import { pathFrom } from "../host/paths.ts";
-import { summaryOf } from "../host/plan/plan.ts";
-import { survey } from "../host/plan/survey.ts";
+import { readPlan, summaryOf } from "../host/plan/plan.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import { CallError, Calls } from "../mqtt/calls.ts";
 import type { Connection } from "../mqtt/connection.ts";
@@ -105,7 +104,7 @@ function asRow({ id, availability }: BoardSummary): Row {
 
 async function look(settings: Settings, { cwd, env }: ListOptions): Promise<{ workers: Row[]; warnings: string[] }> {
   const show = pathFrom(cwd);
-  const { workers, warnings } = await survey({ ...settings, env, show });
+  const { workers, warnings } = await readPlan({ ...settings, env, show });
   const rows = workers.map((planned): Row => {
     const { fault, skipped } = planned;
     const detail = fault ?? skipped;

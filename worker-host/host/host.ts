@@ -15,8 +15,7 @@ import type { HostOptions } from "./host-options.ts";
 import { type HealthServer, openHealth } from "./http/health.ts";
 import { pathFrom } from "./paths.ts";
 import { Bundler } from "./plan/bundle.ts";
-import type { Plan } from "./plan/plan.ts";
-import { survey } from "./plan/survey.ts";
+import { type Plan, readPlan } from "./plan/plan.ts";
 import { LiveReload } from "./reload/live-reload.ts";
 import { logChange } from "./runners/records.ts";
 import { Supervisor } from "./runners/supervisor.ts";
@@ -94,9 +93,9 @@ export class Host {
     const supervisor = this.#createSupervisor(scratch);
     this.#supervisor = supervisor;
     supervisor.open();
-    const survey = this.#survey();
+    const readPlan = this.#readPlan();
     const own = settings.external ? undefined : startEmbeddedBroker(settings, this.options);
-    const [embedded] = await Promise.all([own, survey]);
+    const [embedded] = await Promise.all([own, readPlan]);
     this.#embedded = embedded;
     const broker = settings.external ?? (embedded as EmbeddedBroker).options;
     this.#broker = broker;
@@ -123,7 +122,7 @@ export class Host {
     this.#desk = this.#createDesk(safety, hostConnection, supervisor, live);
     await hostConnection.takeCommands((message) => this.#desk?.receive(message));
     const parts = { identity, safety, hostConnection, supervisor };
-    await Promise.all([this.#connect(broker, parts), this.#begin(live, await survey)]);
+    await Promise.all([this.#connect(broker, parts), this.#begin(live, await readPlan)]);
     if (!this.#stopped) await hostConnection.clearRemoved();
   }
 
@@ -189,9 +188,9 @@ export class Host {
   }
 
   /** Looks at what is on disk; `overlay` has texts that stand in for files'. */
-  async #survey(overlay: ReadonlyMap<string, string> = new Map()): Promise<Plan> {
+  async #readPlan(overlay: ReadonlyMap<string, string> = new Map()): Promise<Plan> {
     const { settings, env } = this.options;
-    return survey({ ...settings, env, show: this.#show, overlay });
+    return readPlan({ ...settings, env, show: this.#show, overlay });
   }
 
   #createSupervisor(scratch: string): Supervisor {
@@ -272,7 +271,7 @@ export class Host {
     return new LiveReload({
       supervisor,
       watched: [settings.props, settings.builtins, settings.settingsFile, join(settings.props, "../package.json")],
-      survey: () => this.#survey(),
+      readPlan: () => this.#readPlan(),
       onPlan: (plan) => this.#identity?.take(plan),
       log,
       clock,
@@ -293,7 +292,7 @@ export class Host {
       supervisor,
       live,
       show: this.#show,
-      survey: (overlay) => this.#survey(overlay),
+      readPlan: (overlay) => this.#readPlan(overlay),
     });
   }
 

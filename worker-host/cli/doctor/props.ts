@@ -1,7 +1,7 @@
 import { readdirSync } from "node:fs";
 import { messageOf } from "../../contract/errors.ts";
 import { pathFrom } from "../../host/paths.ts";
-import { survey } from "../../host/plan/survey.ts";
+import { readPlan } from "../../host/plan/plan.ts";
 import type { Settings } from "../../host/settings/settings.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 
@@ -13,7 +13,7 @@ export async function lookAtProps(
   const { props, selectProps } = settings;
   const folder = selectProps.disableAll ? [] : lookAtFolder(props);
   if (folder.some(({ status }) => status === "fail")) return folder;
-  const { workers, warnings } = await survey({ ...settings, env, show: pathFrom(cwd) });
+  const { workers, warnings } = await readPlan({ ...settings, env, show: pathFrom(cwd) });
   const chosen = workers.filter(({ skipped }) => skipped === undefined);
   const faults = chosen.flatMap(({ id, fault, unreadable }) =>
     [fault, unreadable].flatMap((text) => (text === undefined ? [] : [{ id, text }])),

@@ -10,7 +10,7 @@ export interface ConfigureOptions {
   /** How a path is shown to people. */
   show: (path: string) => string;
   /** Looks at what is on disk, with these texts in the place of files'. */
-  survey: (overlay: ReadonlyMap<string, string>) => Promise<Plan>;
+  readPlan: (overlay: ReadonlyMap<string, string>) => Promise<Plan>;
 }
 
 /** How often a file is edited anew that a person edits at the same time. */
@@ -36,7 +36,7 @@ export async function configure(
 async function edit(
   id: string,
   patch: Record<string, unknown>,
-  { supervisor, show, survey }: Omit<ConfigureOptions, "live">,
+  { supervisor, show, readPlan }: Omit<ConfigureOptions, "live">,
 ): Promise<string> {
   const record = supervisor.find(id);
   const { path, at } = record.planned.place;
@@ -45,7 +45,7 @@ async function edit(
     const before = await readConfigText(path, name);
     const text = editConfigText(name, before, at, patch);
     if (text === before) return path;
-    const { workers } = await survey(new Map([[path, text]]));
+    const { workers } = await readPlan(new Map([[path, text]]));
     const next = workers.find((planned) => planned.id === id);
     // One that is switched off, or out, by this has nothing to say about it.
     const { fault } = next && next.skipped === undefined ? await supervisor.inspect(record, next) : {};

@@ -7,7 +7,8 @@ import type { About, ConfigSpec, WorkerSpec } from "../../worker/messages.ts";
 import { findConfigFile, linesBelow, type ReadOptions, readConfigFile } from "../config/config-file.ts";
 import type { ConfigPlace } from "../config/edit-config.ts";
 import type { Bundle } from "./bundle.ts";
-import type { Found } from "./discover.ts";
+import { discover, type Found } from "./discover.ts";
+import { discoverPackages } from "./packages.ts";
 import { type SelectOptions, select } from "./select.ts";
 import type { Instance, WorkerKey } from "./worker-key.ts";
 
@@ -42,7 +43,7 @@ export interface Planned {
   firmware?: true;
 }
 
-export interface PlanOptions extends SelectOptions, ReadOptions {
+interface PlanOptions extends SelectOptions, ReadOptions {
   /** The host's own, which no worker can have. */
   name: string;
 }
@@ -57,8 +58,29 @@ export interface Plan {
   warnings: string[];
 }
 
+export interface ReadPlanOptions extends PlanOptions {
+  props: string;
+  builtins: string;
+  settingsFile: string;
+}
+
+/** Looks at what is on disk, and says what should run; runs and loads nothing. */
+export async function readPlan(options: ReadPlanOptions): Promise<Plan> {
+  const { found: beside, boards, unread, warnings: unreadable } = await discover(options);
+  const { found, warnings } = discoverPackages(options);
+  const planned = await planWorkers([...beside, ...found], options);
+  return {
+    ...planned,
+    boards: boards.filter(
+      (id) => faultOfId(id, options.name) === undefined && planned.workers.every((worker) => worker.id !== id),
+    ),
+    unread,
+    warnings: [...planned.warnings, ...unreadable, ...warnings],
+  };
+}
+
 /** Reads the config of each worker that was found, and says which workers come of it. */
-export async function plan(found: Found[], options: PlanOptions): Promise<Pick<Plan, "workers" | "warnings">> {
+async function planWorkers(found: Found[], options: PlanOptions): Promise<Pick<Plan, "workers" | "warnings">> {
   const expanded = (await Promise.all(found.map((one) => expand(one, options)))).flat();
   const named = expanded.map((one) => notTheHost(one, options.name));
   const { chosen, warnings } = select(named, options);

@@ -11,7 +11,7 @@ export interface LiveReloadOptions extends ReconcileOptions {
   /** The folders and files that are watched. */
   watched: readonly string[];
   /** Looks at what is on disk. */
-  survey: () => Promise<Plan>;
+  readPlan: () => Promise<Plan>;
   /** Called with each plan before it is taken in. */
   onPlan: (plan: Plan) => void;
   log: Logger;
@@ -146,8 +146,8 @@ export class LiveReload {
 
   async #reconcile(look: Look): Promise<Changes> {
     if (this.#stopped) return { added: [], removed: [], changed: [], refused: [] };
-    const { survey, onPlan, log } = this.options;
-    const plan = await survey();
+    const { readPlan, onPlan, log } = this.options;
+    const plan = await readPlan();
     this.#warn(plan);
     onPlan(plan);
     const changes = await reconcile(plan, look, this.options);
