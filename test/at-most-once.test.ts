@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { SeenJournal } from "../worker-host/commands/seen-journal.ts";
+import { SeenJournal } from "../worker-host/commands/seen-ids.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { makeFolder, workerSource } from "./harness/folder.ts";

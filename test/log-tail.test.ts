@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { LogTail } from "../worker-host/cli/log-tail.ts";
-import { RotatingFile } from "../worker-host/host/data/rotating-file.ts";
+import { RotatingFile } from "../worker-host/host/data/log-files.ts";
 import { makeFolder } from "./harness/folder.ts";
 
 const LINES = Array.from({ length: 20 }, (_, index) => index);

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { jsonIn } from "../contract/payload.ts";
 
 /** What the name of a file that is being written ends with. */
 const TEMPORARY = ".tmp";
@@ -51,4 +52,35 @@ export async function writeDurably(
 /** Whether `name` is that of a file that somebody began to write as `path`, and never ended. */
 export function isLeftOver(name: string, path: string): boolean {
   return name.startsWith(`.${basename(path)}.`) && name.endsWith(TEMPORARY);
+}
+
+/** What reading something on disk gives; `undefined` where it isn't there. */
+export async function unlessMissing<Found>(reading: Promise<Found>): Promise<Found | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/**
+ * What a JSON file of the host's own holds, as `parse` takes it; `undefined` where there is none.
+ *
+ * @throws Error where it can't be read; whatever `parse` throws
+ */
+export async function readJsonFile<T>(file: string, parse: (value: unknown) => T): Promise<T | undefined> {
+  const text = await unlessMissing(readFile(file, "utf8"));
+  return text === undefined ? undefined : parse(jsonIn(text));
+}
+
+/**
+ * Writes one so that it survives a power cut once this fulfils.
+ *
+ * @param isWanted as in `writeDurably`
+ * @returns whether it was written
+ */
+export async function writeJsonFile(file: string, value: unknown, isWanted?: () => boolean): Promise<boolean> {
+  await mkdir(dirname(file), { recursive: true });
+  return writeDurably(file, `${JSON.stringify(value)}\n`, undefined, isWanted);
 }

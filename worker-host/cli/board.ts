@@ -5,7 +5,7 @@ import { WorkerHostError } from "../contract/errors.ts";
 import { decodeText } from "../contract/payload.ts";
 import { parseReply } from "../contract/reply.ts";
 import { assertTarget, faultOfId, Topics } from "../contract/topics.ts";
-import { isThere } from "../host/plan/is-there.ts";
+import { isThere } from "../host/bus/is-there.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import type { Connection } from "../mqtt/connection.ts";
 import type { Message } from "../mqtt/wire.ts";

@@ -1,7 +1,7 @@
 import { type FileHandle, open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { unlessMissing } from "../base/unless-missing.ts";
-import { logFileName } from "../host/data/rotating-file.ts";
+import { unlessMissing } from "../base/durable-file.ts";
+import { logFileName } from "../host/data/log-files.ts";
 
 const LOG_FILE = /^([A-Za-z0-9_-]{1,200})(?:\.\d+)?\.log$/;
 const LINE_END = 0x0a;

@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import { closestMatch } from "leven";
 import { WorkerHostError } from "../contract/errors.ts";
 import { SETTINGS, type SettingDefinition } from "../host/settings/settings.ts";
 
@@ -47,4 +48,19 @@ export function forOneHost(setting: SettingDefinition): boolean {
 export function lineFor(line: string, name: string): string {
   const usual = SETTINGS.some((setting) => setting.key === "name" && setting.fallback === name);
   return `"worker-host ${line}${usual ? "" : ` --name ${name}`}"`;
+}
+
+/** What is to be said of a word that came where the name of a command is expected, or before the command. */
+export function unknownCommand(word: string, names: string[]): WorkerHostError {
+  if (names.includes(word)) {
+    return new WorkerHostError(
+      "invalid_settings",
+      `the command comes first, then its options: worker-host ${word} --…`,
+    );
+  }
+  const meant = closestMatch(word, names, { maxDistance: 2 });
+  return new WorkerHostError(
+    "invalid_settings",
+    `there is no command "${word}"; ${meant ? `did you mean "worker-host ${meant}"?` : `there are: ${names.join(", ")}`}`,
+  );
 }

@@ -1,9 +1,11 @@
+import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Logger } from "pino";
 import { createLogger, type LogOptions } from "../base/log.ts";
 import type { Output } from "../base/output.ts";
 import { Secrets } from "../base/secrets.ts";
+import { describeError } from "../contract/errors.ts";
 import { LOGS_FOLDER, LogFiles } from "../host/data/log-files.ts";
 import { Host } from "../host/host.ts";
 import type { Settings } from "../host/settings/settings.ts";
@@ -13,7 +15,6 @@ import { banner, lanHints } from "./banner.ts";
 import type { Edges } from "./edges.ts";
 import { send } from "./send.ts";
 import { Simulation } from "./simulation.ts";
-import { feedWatchdog } from "./watchdog.ts";
 
 /** More than a worker may take to stop, which is 30 s at most. */
 const FORCE_AFTER_MS = 40_000;
@@ -148,4 +149,22 @@ function stopOnSignals({ host, close, edges, say }: Stopping): () => boolean {
       .then(() => exit(0), fail);
   });
   return () => stoppingSince !== undefined;
+}
+
+/**
+ * Tells systemd again and again that this event loop goes round, where the unit asks for that by `WatchdogSec`
+ * (sd_watchdog_enabled(3)); by its own program, since Node opens no such socket.
+ */
+function feedWatchdog({ env, clock }: Pick<Edges, "env" | "clock">, warn: (text: string) => void): void {
+  const everyMs = Number(env.WATCHDOG_USEC) / 1000 / 3;
+  if (!env.NOTIFY_SOCKET || !(everyMs > 0)) return;
+  let told = false;
+  const feed = () => {
+    execFile("systemd-notify", ["WATCHDOG=1"], { env }, (error) => {
+      if (error && !told) warn(`systemd's watchdog can't be fed, and will end this host: ${describeError(error)}`);
+      told = error !== null;
+    });
+    clock.after(everyMs, feed);
+  };
+  feed();
 }

@@ -1,5 +1,5 @@
-import { isDeeperThan, MOST_LEVELS } from "./depth.ts";
 import { alternatives, type JsonSchema } from "./json-schema.ts";
+import { isDeeperThan, MOST_LEVELS } from "./payload.ts";
 
 /** What a text means under a schema, or why it means nothing, in words for its sender. */
 export type Coerced = { value: unknown; refusal?: never } | { value?: never; refusal: string };

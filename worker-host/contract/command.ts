@@ -1,6 +1,5 @@
-import { isDeeperThan, MOST_LEVELS } from "./depth.ts";
 import { textOf } from "./errors.ts";
-import { decodeText, encodePayload } from "./payload.ts";
+import { decodeText, encodePayload, isDeeperThan, MOST_LEVELS } from "./payload.ts";
 
 /** A longer command is refused. */
 export const MAX_COMMAND_BYTES = 65_536;

@@ -7,8 +7,52 @@ import mqtt, {
   type MqttClient,
 } from "mqtt";
 import type { Clock } from "../base/clock.ts";
-import { REASONS, SHUTTING_DOWN } from "./reason-codes.ts";
 import type { BrokerOptions, Message, PublishOptions } from "./wire.ts";
+
+/** MQTT 3.1.1, 3.2.2.3, and MQTT 5, 2.4: why a broker takes no connection, or ends one. */
+const REASONS: ReadonlyMap<unknown, string> = new Map([
+  [1, "it does not speak this version of MQTT"],
+  [2, "it takes no client id such as ours"],
+  [3, "it is not available at the moment"],
+  [4, "wrong or missing credentials"],
+  [5, "not authorized"],
+  [128, "it does not say why"],
+  [129, "it takes a packet of ours for malformed"],
+  [130, "it takes a packet of ours for a breach of the protocol"],
+  [131, "a reason of its own"],
+  [132, "it does not speak this version of MQTT"],
+  [133, "it takes no client id such as ours"],
+  [134, "wrong or missing credentials"],
+  [135, "not authorized"],
+  [136, "it is not available at the moment"],
+  [137, "it is too busy at the moment"],
+  [138, "this client is banned"],
+  [139, "it is shutting down"],
+  [140, "it knows no such way to authenticate"],
+  [141, "nothing came from here for too long"],
+  [142, "another client took over the session: it has the same client id"],
+  [143, "it takes no subscription such as ours"],
+  [144, "it takes no topic such as ours"],
+  [147, "more came at once than it takes"],
+  [148, "it takes no topic alias such as ours"],
+  [149, "a packet was too large for it"],
+  [150, "messages came faster than it takes them"],
+  [151, "a quota was exceeded"],
+  [152, "an administrator ended it"],
+  [153, "a payload was not in the format that it was said to be in"],
+  [154, "it retains no messages"],
+  [155, "it does not support the QoS"],
+  [156, "another server is to be used"],
+  [157, "the server has moved"],
+  [158, "it has no shared subscriptions"],
+  [159, "connections came faster than it takes them"],
+  [160, "the connection had its longest time"],
+  [161, "it has no subscription identifiers"],
+  [162, "it has no subscriptions with wildcards"],
+]);
+
+/** The broker ends all its connections. */
+const SHUTTING_DOWN = 139;
 
 /** Why there is no connection, for people. */
 export interface ConnectionProblem {

@@ -55,3 +55,17 @@ export interface Wire {
   publish(topic: string, payload: string | Uint8Array, options?: PublishOptions): Promise<PublishResult>;
   subscribe(filter: string, handler: MessageHandler): Promise<() => void>;
 }
+
+/** Subscribes; the function that it gives ends that: at once, or when it is granted. */
+export function listen(wire: Pick<Wire, "subscribe">, filter: string, handler: MessageHandler): () => void {
+  let over = false;
+  let unsubscribe: (() => void) | undefined;
+  void wire.subscribe(filter, handler).then((end) => {
+    if (over) end();
+    else unsubscribe = end;
+  });
+  return () => {
+    over = true;
+    unsubscribe?.();
+  };
+}

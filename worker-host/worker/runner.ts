@@ -11,7 +11,7 @@ import { LogPipe } from "../base/log-pipe.ts";
 import { type Output, withoutWaiting } from "../base/output.ts";
 import { isAbort, Scope } from "../base/scope.ts";
 import { Secrets } from "../base/secrets.ts";
-import { journalOf, SeenJournal } from "../commands/seen-journal.ts";
+import { journalOf, SeenJournal } from "../commands/seen-ids.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
 import { ConnectGate } from "../mqtt/connect-gate.ts";

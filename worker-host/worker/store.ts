@@ -1,8 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { isLeftOver, writeDurably } from "../base/durable-file.ts";
-import { unlessMissing } from "../base/unless-missing.ts";
+import { isLeftOver, unlessMissing, writeDurably } from "../base/durable-file.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { jsonIn } from "../contract/payload.ts";
 

@@ -5,7 +5,7 @@ import type { Settings } from "../../host/settings/settings.ts";
 import type { Connection } from "../../mqtt/connection.ts";
 import { brokerOf, type ClientDependencies, connect, retained } from "../client.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
-import { holderOf, tryPort } from "./ports.ts";
+import { holderOf, tryPort } from "./machine.ts";
 
 export interface BrokerCheckOptions extends ClientDependencies {
   newId: () => string;

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { unlessMissing } from "../../base/unless-missing.ts";
+import { unlessMissing } from "../../base/durable-file.ts";
 
 /** A usual limit, for systems that don't tell theirs. */
 const USUAL_DESCRIPTORS = 1024;

@@ -1,5 +1,5 @@
 import { type CST, LineCounter, Parser } from "yaml";
-import { MOST_LEVELS } from "../../contract/depth.ts";
+import { MOST_LEVELS } from "../../contract/payload.ts";
 
 export const TOO_DEEP = `nested more than ${MOST_LEVELS} levels deep`;
 

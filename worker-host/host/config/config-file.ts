@@ -2,7 +2,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type TransformFailure, transformSync } from "esbuild";
 import { isCollection, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, visit } from "yaml";
-import { isDeeperThan, MOST_LEVELS } from "../../contract/depth.ts";
+import { isDeeperThan, MOST_LEVELS } from "../../contract/payload.ts";
 import { TOO_DEEP, tooDeepAt } from "./config-depth.ts";
 
 /** Keys and values, as JSON and YAML have them. */

@@ -3,8 +3,7 @@ import { access, type FileHandle, lstat, readFile, readlink, realpath, stat } fr
 import { dirname, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { isNode, LineCounter, parseDocument } from "yaml";
-import { writeDurably } from "../../base/durable-file.ts";
-import { unlessMissing } from "../../base/unless-missing.ts";
+import { unlessMissing, writeDurably } from "../../base/durable-file.ts";
 import { WorkerHostError } from "../../contract/errors.ts";
 import { tooDeepAt } from "./config-depth.ts";
 import { LONGEST_CONFIG, parseConfigText, tooLong, type Values } from "./config-file.ts";

@@ -2,7 +2,7 @@ import type { Logger } from "pino";
 import { type Clock, within } from "../../base/clock.ts";
 import { SerialQueue } from "../../base/serial-queue.ts";
 import { describeError } from "../../contract/errors.ts";
-import { writeJsonFile } from "./json-file.ts";
+import { writeJsonFile } from "../../base/durable-file.ts";
 
 export interface DurableValueOptions<T> {
   file: string;

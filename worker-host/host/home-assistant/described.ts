@@ -1,6 +1,5 @@
-import { isDeeperThan, MOST_LEVELS } from "../../contract/depth.ts";
 import { LONGEST_DESCRIPTION } from "../../contract/description.ts";
-import { jsonOf } from "../../contract/payload.ts";
+import { isDeeperThan, jsonOf, MOST_LEVELS } from "../../contract/payload.ts";
 import { assertKey } from "../../contract/topics.ts";
 import { type Args, argsOf, type Fields, fieldsOf } from "./args.ts";
 

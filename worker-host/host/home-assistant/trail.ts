@@ -1,8 +1,8 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
+import { readJsonFile, writeJsonFile } from "../../base/durable-file.ts";
 import { describeError } from "../../contract/errors.ts";
-import { readJsonFile, writeJsonFile } from "../data/json-file.ts";
 
 /** Under what this machine has told Home Assistant of devices. */
 export interface Trace {

@@ -3,7 +3,7 @@ import { basename, join, sep } from "node:path";
 import { type FSWatcher, watch } from "chokidar";
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
-import { Links } from "../plan/links.ts";
+import { Links } from "./links.ts";
 
 export interface WatcherOptions {
   /** What is watched, with all that is in it. */

@@ -2,7 +2,7 @@ import { rmSync } from "node:fs";
 import type { Logger } from "pino";
 import { type Clock, within } from "../../base/clock.ts";
 import type { Output } from "../../base/output.ts";
-import { journalOf, readSeen } from "../../commands/seen-journal.ts";
+import { journalOf, readSeen } from "../../commands/seen-ids.ts";
 import type { FromRunner, RunnerSetup, ToRunner } from "../../worker/messages.ts";
 import type { LogFiles } from "../data/log-files.ts";
 import type { HostCounts } from "../host-counts.ts";

@@ -1,9 +1,9 @@
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
+import { readJsonFile } from "../../base/durable-file.ts";
 import { describeError, messageOf, WorkerHostError } from "../../contract/errors.ts";
 import type { Heard } from "../../contract/heard.ts";
 import { DurableValue } from "../data/durable-value.ts";
-import { readJsonFile } from "../data/json-file.ts";
 
 /** What the latch's file holds. */
 export interface AllStopState {

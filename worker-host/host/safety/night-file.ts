@@ -1,8 +1,8 @@
 import { rename } from "node:fs/promises";
+import { readJsonFile } from "../../base/durable-file.ts";
 import { quote } from "../../contract/command.ts";
 import { describeError } from "../../contract/errors.ts";
 import { faultOfId } from "../../contract/topics.ts";
-import { readJsonFile } from "../data/json-file.ts";
 
 /** One prop's lock-out; a second one of the same prop is another. */
 export interface LockOut {

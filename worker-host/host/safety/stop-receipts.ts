@@ -4,9 +4,9 @@ import { boundHeard, describeHeard, type Heard, isAllHeard } from "../../contrac
 import { parseReply } from "../../contract/reply.ts";
 import { faultOfId, isPeer, type Topics } from "../../contract/topics.ts";
 import type { Message } from "../../mqtt/wire.ts";
+import { listen } from "../../mqtt/wire.ts";
 import type { Shown } from "../bus/boards.ts";
 import type { HostConnection } from "../bus/host-connection.ts";
-import { listen } from "../http/listening.ts";
 import type { Records, WorkerRecord } from "../runners/records.ts";
 
 export interface StopReceiptsOptions {

@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { BrokerOptions } from "../../mqtt/wire.ts";
 import type { GivenSettings } from "./settings-sources.ts";
+import { optional, portOf, textOf } from "./settings-sources.ts";
 import type { SettingKey } from "./settings-table.ts";
-import { optional, portOf, textOf } from "./settings-values.ts";
 
 /** The PEM files of a TLS connection, absolute. */
 export interface TlsFiles {

@@ -7,9 +7,17 @@ import type { Selection } from "../plan/select.ts";
 import type { Intensity } from "../runners/restarts.ts";
 import type { Limits } from "../runners/stall-guard.ts";
 import { externalBroker, type TlsFiles } from "./external-broker.ts";
-import { GivenSettings, type SettingsSources } from "./settings-sources.ts";
+import {
+  GivenSettings,
+  namesOf,
+  numberOf,
+  optional,
+  portOf,
+  type SettingsSources,
+  switchOf,
+  textOf,
+} from "./settings-sources.ts";
 import { LOG_LEVELS } from "./settings-table.ts";
-import { namesOf, numberOf, optional, portOf, switchOf, textOf } from "./settings-values.ts";
 
 export { SETTINGS, type SettingDefinition } from "./settings-table.ts";
 
