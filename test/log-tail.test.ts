@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { LogTail } from "../worker-host/cli/log-tail.ts";
+import { LogTail } from "../worker-host/cli/logs.ts";
 import { RotatingFile } from "../worker-host/host/data/log-files.ts";
 import { makeFolder } from "./harness/folder.ts";
 

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { LogTail } from "../worker-host/cli/log-tail.ts";
+import { LogTail } from "../worker-host/cli/logs.ts";
 import { LogFiles } from "../worker-host/host/data/log-files.ts";
 import { TestClock } from "../worker-host/testing/test-clock.ts";
 import { startBroker } from "./harness/broker.ts";

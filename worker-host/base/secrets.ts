@@ -1,7 +1,8 @@
-import { HIDDEN } from "../contract/bus.ts";
 import { jsonIn } from "../contract/payload.ts";
 import { LINE_BEGIN } from "./log-pipe.ts";
 
+/** What stands where a secret was. */
+export const HIDDEN = "[hidden]";
 /** A shorter text is too likely to stand in a line by itself. */
 const SHORTEST = 4;
 /** How often JSON may stand in a text of JSON. */

@@ -26,16 +26,13 @@ async function examine(flags: Flags, edges: Edges): Promise<Finding[]> {
   const first = [machine.lookAtNode(now), machine.lookAtClock(now)];
   const settings = settingsOf(flags, edges);
   if (Array.isArray(settings)) return [...first, ...settings];
-  const [{ lookAtBroker, lookAtPort }, { lookAtProps }] = await Promise.all([
-    import("./doctor/broker.ts"),
-    import("./doctor/props.ts"),
-  ]);
+  const { lookAtBroker, lookAtPort } = await import("./doctor/broker.ts");
   const host = machine.runningHost(settings.data, now);
   const { health } = settings;
   const [broker, port, props] = await Promise.all([
     lookAtBroker(settings, { ...edges, host }).catch(findingOf("credentials")),
     health ? [await lookAtPort("health", health.port, health.host, host)] : [],
-    lookAtProps(settings, edges),
+    machine.lookAtProps(settings, edges),
   ]);
   const data = machine.lookAtData(settings.data, now);
   const settled = ok("settings", `they are valid; the prefix is "${settings.prefix}", the name "${settings.name}"`);

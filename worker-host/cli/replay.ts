@@ -1,11 +1,11 @@
 import type { Command } from "commander";
 import { delay } from "../base/clock.ts";
-import { hostsSeenIn, maySendAgain, placeOf, replayFateOf, topicAt } from "../contract/bus.ts";
 import { COMMAND_EXPIRY_S, formatCommand, parseCommand } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import type { PublishOptions, PublishResult } from "../mqtt/wire.ts";
+import { hostsSeenIn, maySendAgain, placeOf, replayFateOf, topicAt } from "./bus-message.ts";
 import { connect } from "./client.ts";
 import type { Edges } from "./edges.ts";
 import { type Flags, forOneHost, withSettings } from "./options.ts";

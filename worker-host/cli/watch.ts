@@ -1,12 +1,11 @@
 import type { Command } from "commander";
-import { Secrets } from "../base/secrets.ts";
-import { filterMeant, HIDDEN, withoutConfig } from "../contract/bus.ts";
+import { HIDDEN, Secrets } from "../base/secrets.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { decodeText } from "../contract/payload.ts";
 import { printable, printableJson } from "../contract/printable.ts";
 import { Topics } from "../contract/topics.ts";
 import type { Message } from "../mqtt/wire.ts";
-import { busLine } from "./bus-line.ts";
+import { busLine, filterMeant, withoutConfig } from "./bus-message.ts";
 import { brokerOf, connect } from "./client.ts";
 import type { Edges } from "./edges.ts";
 import { asUsage, type Flags, forConnecting, withSettings } from "./options.ts";

@@ -9,7 +9,6 @@ import type { ConfigPlace } from "../config/edit-config.ts";
 import type { Bundle } from "./bundle.ts";
 import { discover, type Found } from "./discover.ts";
 import { discoverPackages } from "./packages.ts";
-import { type SelectOptions, select } from "./select.ts";
 import type { Instance, WorkerKey } from "./worker-key.ts";
 
 /** A worker as its file and its config file would have it. */
@@ -58,7 +57,7 @@ export interface Plan {
   warnings: string[];
 }
 
-export interface ReadPlanOptions extends PlanOptions {
+interface ReadPlanOptions extends PlanOptions {
   props: string;
   builtins: string;
   settingsFile: string;
@@ -214,4 +213,62 @@ function mergeById(all: Planned[], show: (path: string) => string): Planned[] {
     const files = wanted.map(({ file }) => show(file)).join(" and ");
     return { ...first, fault: `two workers have the id "${first.id}": ${files}; rename or remove one` };
   });
+}
+
+/** Which workers of one kind run: none, else those allowed, else all but the disabled. */
+export interface Selection {
+  disableAll: boolean;
+  allow: readonly string[];
+  disable: readonly string[];
+}
+
+interface SelectOptions {
+  selectProps: Selection;
+  selectBuiltins: Selection;
+}
+
+interface Selectable {
+  id: string;
+  /** For an instance, the folder of its class, which selects it too. */
+  classId: string;
+  kind: "props" | "builtins";
+  /** Why it is not to run. */
+  skipped?: string;
+}
+
+/** Says of each worker whether the settings let it run, and of the settings what names nobody. */
+export function select<T extends Selectable>(
+  workers: T[],
+  { selectProps, selectBuiltins }: SelectOptions,
+): { chosen: T[]; warnings: string[] } {
+  const selections = { props: selectProps, builtins: selectBuiltins };
+  const chosen = workers.map((worker) => {
+    const skipped = worker.skipped ?? reason(worker, selections[worker.kind]);
+    return skipped === undefined ? worker : { ...worker, skipped };
+  });
+  return {
+    chosen,
+    warnings: [...missing("props", selectProps, workers), ...missing("builtins", selectBuiltins, workers)],
+  };
+}
+
+function reason({ id, classId, kind }: Selectable, { disableAll, allow, disable }: Selection): string | undefined {
+  const named = (names: readonly string[]) => names.includes(id) || names.includes(classId);
+  if (disableAll) return `WORKER_DISABLE_ALL_${kind.toUpperCase()} is set`;
+  if (allow.length > 0) return named(allow) ? undefined : `not in WORKER_${kind.toUpperCase()}_ALLOW`;
+  return named(disable) ? `in WORKER_${kind.toUpperCase()}_DISABLE` : undefined;
+}
+
+function missing(kind: Selectable["kind"], { allow, disable }: Selection, workers: Selectable[]): string[] {
+  const known = new Set(workers.filter((one) => one.kind === kind).flatMap(({ id, classId }) => [id, classId]));
+  const names = [
+    ...allow.map((name) => ({ name, list: "ALLOW" })),
+    ...disable.map((name) => ({ name, list: "DISABLE" })),
+  ];
+  return names
+    .filter(({ name }) => !known.has(name))
+    .map(
+      ({ name, list }) =>
+        `WORKER_${kind.toUpperCase()}_${list}: there is no "${name}"; there are: ${[...known].join(", ") || "none"}`,
+    );
 }

@@ -3,7 +3,7 @@ import type { LogLevel } from "../../base/log.ts";
 import { WorkerHostError } from "../../contract/errors.ts";
 import { faultOfName, faultOfPrefix } from "../../contract/topics.ts";
 import type { BrokerOptions } from "../../mqtt/wire.ts";
-import type { Selection } from "../plan/select.ts";
+import type { Selection } from "../plan/plan.ts";
 import type { Intensity } from "../runners/restarts.ts";
 import type { Limits } from "../runners/stall-guard.ts";
 import { externalBroker, type TlsFiles } from "./external-broker.ts";

@@ -1,10 +1,10 @@
-import { parseCommand } from "./command.ts";
-import { parseRunstate } from "./description.ts";
-import { jsonIn, jsonOf } from "./payload.ts";
-import { assertTopicFilter, matchesFilter, type Topics } from "./topics.ts";
-
-/** What stands where a secret was. */
-export const HIDDEN = "[hidden]";
+import { HIDDEN } from "../base/secrets.ts";
+import { parseCommand } from "../contract/command.ts";
+import { parseRunstate } from "../contract/description.ts";
+import { decodeText, jsonIn, jsonOf } from "../contract/payload.ts";
+import { printable } from "../contract/printable.ts";
+import { assertTopicFilter, matchesFilter, type Topics } from "../contract/topics.ts";
+import type { Message } from "../mqtt/wire.ts";
 
 /** Whose topic it is, and what follows the id; `undefined` for one that isn't under the prefix. */
 export interface Place {
@@ -38,7 +38,7 @@ export function filterMeant({ prefix }: Topics, word: string | undefined): strin
 
 /** The payload of a message without the config that a `configure` command brings, in which there may be secrets. */
 export function withoutConfig(topic: string, payload: Uint8Array): Uint8Array {
-  if (!/\/cmd$/.test(topic)) return payload;
+  if (topic.split("/").at(-1) !== "cmd") return payload;
   const { command } = parseCommand(payload);
   const hidden = (text: string) => new TextEncoder().encode(text);
   if (!command) {
@@ -68,7 +68,7 @@ export function maySendAgain(action: string): boolean {
 }
 
 /** What may become of a recorded message when it is played back: `command` only where that is asked for. */
-export type ReplayFate = "said" | "command" | "never";
+type ReplayFate = "said" | "command" | "never";
 
 /** @param hosts the ids that are hosts: what they say, and what they are told, is never repeated */
 export function replayFateOf({ id, key }: Place, hosts: ReadonlySet<string>): ReplayFate {
@@ -84,8 +84,101 @@ export function replayFateOf({ id, key }: Place, hosts: ReadonlySet<string>): Re
 
 /** The names of hosts that a message gives away. */
 export function hostsSeenIn({ id, key }: Place, payload: Uint8Array): string[] {
-  if (key === "status/runstate") return [parseRunstate(payload)?.host ?? ""];
+  const [kind, first] = key.split("/");
+  if (kind === "status" && first === "runstate") return [parseRunstate(payload)?.host ?? ""];
   if (key === "description")
     return Array.isArray((jsonOf(payload) as { workers?: unknown } | null)?.workers) ? [id] : [];
   return ["uptime", "claim", "status/all_stop"].some((own) => matchesFilter(own, key)) ? [id] : [];
+}
+
+interface BusLineOptions {
+  prefix: string;
+  /** Of the terminal, if it is one. */
+  columns: number | undefined;
+  colors: boolean;
+}
+
+/** Where it isn't a terminal. */
+const LONGEST = 4_096;
+/** More bytes are not looked at. */
+const MOST_BYTES = 65_536;
+const BYTES_SHOWN = 32;
+
+/** White space between the parts of a JSON text; the texts in it are taken as they are. */
+const SPACE_IN_JSON = /("(?:[^"\\]|\\.)*")|\s+/g;
+const WIDE =
+  /[\p{Emoji_Presentation}\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|[\u{20000}-\u{3fffd}]/u;
+
+/** A message on one line for people: when, who, what, and the value. */
+export function busLine(message: Message, at: Date, { prefix, columns = LONGEST, colors }: BusLineOptions): string {
+  const place: Place = placeOf(prefix, message.topic) ?? { id: message.topic, key: "" };
+  const paint = (code: number, text: string) => (colors ? `\u001b[${code}m${text}\u001b[0m` : text);
+  const parts: [number, string][] = [
+    [2, timeOf(at)],
+    [36, printable(place.id).padEnd(16)],
+    [colorOf(place), printable(place.key).padEnd(24)],
+    [0, `${message.retain ? "(retained) " : ""}${shownValue(message.payload)}`],
+  ];
+  let room = columns;
+  const line = parts.map(([code, text]) => {
+    const part = cut(text, room);
+    room -= widthOf(part) + 1;
+    return code === 0 ? part : paint(code, part);
+  });
+  return line.join(" ").trimEnd();
+}
+
+function timeOf(at: Date): string {
+  const two = (number: number) => String(number).padStart(2, "0");
+  const ms = String(at.getMilliseconds()).padStart(3, "0");
+  return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.${ms}`;
+}
+
+function colorOf({ key }: Place): number {
+  return (
+    new Map([
+      ["status/error", 31],
+      ["status/warn", 33],
+      ["cmd", 35],
+    ]).get(key) ?? 32
+  );
+}
+
+function shownValue(payload: Uint8Array): string {
+  if (payload.length === 0) return "(empty)";
+  if (payload.length > MOST_BYTES) return `(${payload.length} bytes)`;
+  const text = decodeText(payload);
+  if (text === undefined) {
+    const hex = Buffer.from(payload.subarray(0, BYTES_SHOWN)).toString("hex");
+    return `(${payload.length} bytes: ${hex}${payload.length > BYTES_SHOWN ? "…" : ""})`;
+  }
+  const folded = /^\s*[[{]/.test(text) && jsonIn(text) !== undefined ? text.trim().replace(SPACE_IN_JSON, "$1") : text;
+  return printable(folded);
+}
+
+function widthOf(text: string): number {
+  let width = 0;
+  for (const sign of text) width += signWidth(sign);
+  return width;
+}
+
+function signWidth(sign: string): number {
+  if (sign < "\u0300") return 1;
+  return WIDE.test(sign) ? 2 : /\p{Mark}/u.test(sign) ? 0 : 1;
+}
+
+/** The begin of a text that has room, with a sign that says where more was there. */
+function cut(text: string, width: number): string {
+  if (width < 1) return "";
+  // Signs without a width of their own are few.
+  const begin = text.slice(0, 4 * width);
+  if (begin === text && widthOf(text) <= width) return text;
+  let room = width - 1;
+  let kept = "";
+  for (const sign of begin) {
+    room -= signWidth(sign);
+    if (room < 0) break;
+    kept += sign;
+  }
+  return `${kept}…`;
 }
