@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import { TestClient } from "../harness/client.ts";
-import { makeFolder, workerSource } from "../harness/folder.ts";
+import { makeFolder, workerSource, writeFiles } from "../harness/folder.ts";
 import { cleanEnvironment, ROOT, startHost } from "../harness/host.ts";
 
 const run = promisify(execFile);
@@ -34,7 +34,10 @@ test("what would be published installs elsewhere, types a prop and runs it", { t
   );
   expect(paths.filter((path) => /^test\/|\.test\.|bench|\.ci|^props|buildinfo/.test(path))).toEqual([]);
 
-  await npm(["install", "--prefer-offline", "--no-audit", "--no-fund", "--omit=dev", join(folder, filename)], folder);
+  await npm(
+    ["install", "--engine-strict", "--prefer-offline", "--no-audit", "--no-fund", "--omit=dev", join(folder, filename)],
+    folder,
+  );
   await run(process.execPath, [join(ROOT, "node_modules/typescript/bin/tsc"), "-p", folder], { cwd: folder });
 
   const host = await startHost({ cwd: folder, builtins: "shipped", command: ["npx", "worker-host"] });
@@ -42,4 +45,20 @@ test("what would be published installs elsewhere, types a prop and runs it", { t
   await client.expect("halloween/heartbeat/status/availability", "online");
   await client.command("lab", "ping hello");
   await client.expect("halloween/lab/telemetry/pong", "hello");
+
+  // What runs a haunt installs no compiler; what writes props says which one to install.
+  const cli = (args: string[]) => run("npx", ["worker-host", ...args], { cwd: folder, env: cleanEnvironment() });
+  const install = /npm install --save-dev typescript @types\/node/;
+  expect((await cli(["check", "lab"])).stderr).toMatch(install);
+  expect((await cli(["new", "prop", "lamp"])).stdout).toMatch(install);
+  await npm(
+    ["install", "--prefer-offline", "--no-audit", "--no-fund", "--save-dev", "typescript", "@types/node"],
+    folder,
+  );
+  expect(await cli(["check", "lab", "lamp"])).toMatchObject({
+    stdout: expect.stringMatching(/^ok {6}lab$/m),
+    stderr: "",
+  });
+  writeFiles(folder, { "props/lab/backend/worker.ts": workerSource("do_ping(text: string) { text.nothing(); }") });
+  await expect(cli(["check", "lab"])).rejects.toMatchObject({ stderr: expect.stringContaining("TS2339") });
 });

@@ -11,7 +11,7 @@ import { type Bundle, Bundler } from "../host/plan/bundle.ts";
 import { noneOfThem, type Planned, readPlan, specOf } from "../host/plan/plan.ts";
 import { RunnerSlot } from "../host/runners/runner-slot.ts";
 import type { Settings } from "../host/settings/settings.ts";
-import { compiler, installedTypes, isInstalledFor } from "./types.ts";
+import { compiler, INSTALL_TYPES, installedTypes, isInstalledFor } from "./types.ts";
 
 export interface CheckOptions {
   /** Only these; all where there are none. */
@@ -57,9 +57,12 @@ export async function check(settings: Settings, options: CheckOptions): Promise<
     const checked = chosen.map(begin);
     const running = checked.filter(({ planned, faults }) => planned.skipped === undefined && faults.length === 0);
     await build(running, new Bundler(scratch, show));
-    const elsewhere = await checkTypes(running, settings, scratch, show);
+    const tsc = compiler();
+    const elsewhere = tsc === undefined ? [] : await checkTypes(running, tsc, settings, scratch, show);
     await load(running, settings, options, scratch, show);
-    return report(checked, elsewhere, warnings);
+    const untyped =
+      tsc === undefined ? [`types are not checked: that needs "${INSTALL_TYPES}" beside worker-host`] : [];
+    return report(checked, elsewhere, [...warnings, ...untyped]);
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
@@ -93,6 +96,7 @@ async function build(workers: CheckedWorker[], bundler: Bundler): Promise<void> 
 /** Gives the errors that belong to no worker. */
 async function checkTypes(
   workers: CheckedWorker[],
+  tsc: string,
   { props }: Settings,
   scratch: string,
   show: (path: string) => string,
@@ -102,7 +106,7 @@ async function checkTypes(
   const config = join(scratch, "tsconfig.json");
   await writeFile(config, JSON.stringify(tsconfigFor(built, props)));
   const elsewhere: string[] = [];
-  for (const line of (await runCompiler(config, scratch)).split("\n")) {
+  for (const line of (await runCompiler(tsc, config, scratch)).split("\n")) {
     const [, path = "", row, column, text] = TYPE_ERROR.exec(line) ?? [];
     if (text === undefined) {
       if (/^error /.test(line)) elsewhere.push(line);
@@ -147,9 +151,9 @@ function nearest(folder: string): string | undefined {
   return dirname(folder) === folder ? undefined : nearest(dirname(folder));
 }
 
-function runCompiler(config: string, cwd: string): Promise<string> {
+function runCompiler(tsc: string, config: string, cwd: string): Promise<string> {
   return new Promise((done, fail) => {
-    const args = [compiler(), "-p", config, "--pretty", "false"];
+    const args = [tsc, "-p", config, "--pretty", "false"];
     execFile(process.execPath, args, { cwd, maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
       // It exits with 1 or 2 where it found something.
       if (error && typeof error.code !== "number") fail(error);

@@ -3,7 +3,7 @@ import { basename, dirname, join } from "node:path";
 import { WorkerHostError } from "../contract/errors.ts";
 import { faultOfId, Topics } from "../contract/topics.ts";
 import type { Settings } from "../host/settings/settings.ts";
-import { installedTypes, isInstalledFor } from "./types.ts";
+import { compiler, INSTALL_TYPES, installedTypes, isInstalledFor } from "./types.ts";
 
 export interface NewOptions {
   /** What is to be made: `prop`. */
@@ -44,6 +44,7 @@ export function createNew(settings: Settings, { kind, id, show }: NewOptions): s
       : [
           `for your editor, add to compilerOptions in ${show(config)}: "paths": ${JSON.stringify(installedTypes().paths)}`,
         ]),
+    ...(compiler() === undefined ? [`for types in your editor and in check: ${INSTALL_TYPES}`] : []),
     "",
     `check it:   npx worker-host check ${id}`,
     "run it:     npx worker-host, or nothing where a host runs already",

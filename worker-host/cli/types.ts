@@ -10,6 +10,9 @@ interface InstalledTypes extends Record<string, unknown> {
   typeRoots: string[];
 }
 
+/** What to say where the compiler or Node's types are not installed: most installations run props, and write none. */
+export const INSTALL_TYPES = "npm install --save-dev typescript @types/node";
+
 /** What TypeScript has to know to find the types of this installation, from wherever a prop is. */
 export function installedTypes(): InstalledTypes {
   const types = (name: string) => packageFile(`dist/${name}.d.ts`);
@@ -26,23 +29,28 @@ export function installedTypes(): InstalledTypes {
     resolveJsonModule: true,
     noEmit: true,
     types: ["node"],
-    typeRoots: [join(dirname(HERE.resolve("@types/node/package.json")), "..")],
+    typeRoots: [folderOf("@types/node")].flatMap((folder) => (folder === undefined ? [] : [dirname(folder)])),
     paths: { "worker-host": [types("index")], "worker-host/testing": [types("testing")] },
   };
 }
 
-/** TypeScript's compiler, as a file that Node runs. */
-export function compiler(): string {
-  return join(dirname(HERE.resolve("typescript/package.json")), "bin", "tsc");
+/** TypeScript's compiler, as a file that Node runs; `undefined` where it, or Node's types, are not installed. */
+export function compiler(): string | undefined {
+  const folder = folderOf("typescript");
+  return folder === undefined || folderOf("@types/node") === undefined ? undefined : join(folder, "bin", "tsc");
 }
 
 /** Whether an editor finds worker-host by itself: it is installed there, or this is its own repository. */
 export function isInstalledFor(props: string): boolean {
+  return folderOf("worker-host", createRequire(join(props, "x.js"))) !== undefined;
+}
+
+/** The folder of a package; `undefined` where it is not installed. */
+function folderOf(name: string, from: NodeJS.Require = HERE): string | undefined {
   try {
-    createRequire(join(props, "x.js")).resolve("worker-host/package.json");
-    return true;
+    return dirname(from.resolve(`${name}/package.json`));
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "MODULE_NOT_FOUND") return false;
+    if ((error as NodeJS.ErrnoException).code === "MODULE_NOT_FOUND") return undefined;
     throw error;
   }
 }

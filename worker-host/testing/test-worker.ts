@@ -3,7 +3,6 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Aedes } from "aedes";
 import { systemClock } from "../base/clock.ts";
 import { silentLog } from "../base/log.ts";
 import { SeenIds } from "../commands/seen-ids.ts";
@@ -67,7 +66,11 @@ export async function startWorker<W extends AnyWorker>(
   // A socket of the file system, since streams joined in memory stall under Node 26.
   const server = createServer(aedes.handle);
   await new Promise<void>((resolve) => server.listen(join(temporary, "broker"), resolve));
-  const worker = new TestWorker(Worker, { aedes, server }, temporary, options);
+  const close = async () => {
+    await new Promise<void>((resolve) => aedes.close(resolve));
+    await new Promise((resolve) => server.close(resolve));
+  };
+  const worker = new TestWorker(Worker, { server, close }, temporary, options);
   await worker.start();
   return worker;
 }
@@ -88,7 +91,7 @@ export class TestWorker<W extends AnyWorker> {
 
   constructor(
     Worker: new (context: WorkerContext) => W,
-    private readonly broker: { aedes: Aedes; server: Server },
+    private readonly broker: { server: Server; close: () => Promise<void> },
     private readonly temporary: string,
     options: StartWorkerOptions,
   ) {
@@ -235,8 +238,7 @@ export class TestWorker<W extends AnyWorker> {
     await this.#life.stop("end");
     await this.#clock.advance(0);
     await this.#observer.stop();
-    await new Promise<void>((resolve) => this.broker.aedes.close(resolve));
-    await new Promise((resolve) => this.broker.server.close(resolve));
+    await this.broker.close();
     await rm(this.temporary, { recursive: true, force: true });
   }
 
