@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { makeFolder, workerSource, writeFiles } from "./harness/folder.ts";
@@ -122,12 +122,19 @@ test("a board without a worker is locked out by its topic; what is no id is refu
   expect(await tell("lock_out")).toMatchObject({ status: "error", refused: true });
 });
 
-test("an operator who says nothing for too long is taken to be gone: all-stop", async () => {
+test("an operator who says nothing for too long, from ready on, is taken to be gone: all-stop", async () => {
   const broker = await startBroker();
   const client = await TestClient.connect(broker.url);
-  const cwd = makeFolder({ "props/fogger/backend/worker.ts": SAYS("one") });
+  const cwd = makeFolder({
+    "props/fogger/backend/worker.ts": SAYS("one"),
+    // It takes longer to come up than the operator may be silent, and a sign of life meanwhile begins nothing.
+    "props/slow/backend/worker.ts": workerSource(
+      `async start() { await this.command("worker_host", "operator_alive"); await this.sleep(3000); }`,
+    ),
+  });
   const host = await startHost({ broker, cwd, env: { WORKER_OPERATOR_TIMEOUT_S: "2" } });
   const alive = setInterval(() => void client.command("worker_host", "operator_alive"), 300);
+  onTestFinished(() => clearInterval(alive));
   await client.command("fogger", "say");
   await client.expect("halloween/fogger/telemetry/says");
   for (let i = 0; i < 3; i++) {

@@ -68,7 +68,6 @@ export class Safety {
   begin(): void {
     if (this.allStop.engaged) this.allStop.assert();
     this.night.assert();
-    this.operator.alive();
   }
 
   /** On a new connection nothing of the one before comes back. */
@@ -77,10 +76,14 @@ export class Safety {
     this.night.reconnected();
   }
 
-  /** Asserts all-stop, and takes up lock-outs, once what the topics held has been heard and the workers are known. */
+  /**
+   * Asserts all-stop, and takes up lock-outs, once what the topics held has been heard and the workers are up; from then
+   * on the operator is watched.
+   */
   settle(): void {
     this.allStop.assert();
     this.night.settle();
+    this.operator.begin();
   }
 
   stop(): void {
