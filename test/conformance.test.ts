@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { parse } from "yaml";
 import type { BaseWorker, WorkerContext } from "../worker-host/index.ts";
-import { startWorker } from "../worker-host/testing.ts";
+import { startWorker, type TestWorker } from "../worker-host/testing.ts";
 import { ROOT } from "./harness/host.ts";
 
 interface Shipped {
@@ -58,6 +58,79 @@ const ODD: unknown[] = [
 /** States in which something is on. */
 const ON = /^(on|firing|fogging|shaking|playing|glowing|opening|closing)$/;
 
+/** Something that a worker does for a while. */
+interface Sequence {
+  config?: Record<string, unknown>;
+  /** What begins it: commands, and what others publish. */
+  begin: (string | { topic: string; payload: unknown })[];
+  /** In the middle of it, where the worker has one. */
+  state?: string;
+  /** What goes to boards and other props when it is stopped there: all of this, and nothing else. */
+  off: string[];
+}
+
+const LONG = 60_000;
+const SEQUENCES: Record<string, Sequence[]> = {
+  coffin_jumper: [
+    {
+      config: { jump_ms: LONG, targets: [{ ids: ["fogger", "grave_shaker"], action: "start", ms: LONG }] },
+      begin: ["arm", { topic: "halloween/coffin_jumper_hw/telemetry/pir", payload: 1 }],
+      state: "firing",
+      off: ["coffin_jumper_hw stop", "fogger stop", "grave_shaker stop"],
+    },
+    { config: { max_on_ms: LONG }, begin: ["arm", `jump ${LONG}`], state: "firing", off: ["coffin_jumper_hw stop"] },
+  ],
+  example_prop: [{ config: { max_fire_ms: LONG }, begin: [`fire ${LONG}`], off: ["fogger stop"] }],
+  fogger: [{ config: { max_on_ms: LONG }, begin: [`start ${LONG}`], state: "fogging", off: ["fogger_hw stop"] }],
+  grave_shaker: [
+    { config: { max_on_ms: LONG }, begin: [`shake ${LONG}`], state: "shaking", off: ["grave_shaker_hw stop"] },
+  ],
+  heartbeat: [{ begin: [`fire ${LONG}`], off: [] }],
+  show: ["opening", "closing"].map((state) => ({
+    config: {
+      [state]: [
+        { id: "first", action: "fire" },
+        { id: "second", action: "fire", after: LONG },
+      ],
+      also_off: ["third"],
+    },
+    begin: [state === "opening" ? "open" : "close"],
+    state,
+    off: ["first stop", "second stop", "third stop"],
+  })),
+  sound_player: [
+    {
+      config: { player: "sh", player_args: ["-c", "exec sleep 1000"], sounds: { howl: "howl.wav" } },
+      begin: ["play howl"],
+      state: "playing",
+      off: [],
+    },
+  ],
+  wled_strip: [
+    {
+      config: { max_flash_ms: LONG },
+      begin: [`flash ${LONG}`, { topic: "wled/strip/g", payload: 255 }],
+      state: "on",
+      off: ["wled/strip OFF"],
+    },
+  ],
+};
+
+/** What ends all that runs. */
+const STOPS: [what: string, stop: (worker: TestWorker<BaseWorker>) => Promise<unknown>][] = [
+  ["stop", (worker) => worker.call("stop")],
+  ["all-stop", (worker) => worker.allStop()],
+  ["a lock-out", (worker) => worker.lockOut("the hose leaks")],
+];
+
+test("each shipped worker that does something for a while is stopped in the middle of it below", () => {
+  expect(Object.keys(SEQUENCES).sort()).toEqual(
+    shipped()
+      .map(({ id }) => id)
+      .sort(),
+  );
+});
+
 describe.each(shipped().map((one) => [one.id, one] as const))("%s", (id, one) => {
   const ours = (topic: string) => topic.startsWith(`halloween/${id}/`);
 
@@ -90,6 +163,13 @@ describe.each(shipped().map((one) => [one.id, one] as const))("%s", (id, one) =>
     }
   });
 
+  test("its README says which of its commands run while all-stop is engaged", async () => {
+    const { description } = await start(one);
+    const safe = Object.entries(description?.commands ?? {}).flatMap(([action, about]) => (about.safe ? [action] : []));
+    const [, said = ""] = /^While all-stop is engaged, (.*?) runs?\b/m.exec(readFileSync(one.readme, "utf8")) ?? [];
+    expect([...said.matchAll(/`(\w+)`/g)].map(([, action]) => action).sort()).toEqual([...safe, "stop"].sort());
+  });
+
   test("answers whatever it is sent, says only what it declares, and is off after stop", {
     timeout: 60_000,
   }, async () => {
@@ -116,6 +196,30 @@ describe.each(shipped().map((one) => [one.id, one] as const))("%s", (id, one) =>
       .map(({ topic }) => topic)
       .filter((topic) => topic.startsWith(`halloween/${id}/telemetry/`));
     expect(declared).toEqual(expect.arrayContaining([...new Set(said)]));
+  });
+
+  test.each(STOPS)("in the middle of what it does, %s leaves all of it off, and nothing follows", async (_, stop) => {
+    for (const { config = {}, begin, state, off } of SEQUENCES[id] ?? []) {
+      const worker = await start(one, config);
+      const lastOf = (key: string) => worker.messages.findLast(({ topic }) => topic === `halloween/${id}/${key}`)?.text;
+      for (const each of begin) {
+        await (typeof each === "string" ? worker.send(each) : worker.publish(each.topic, each.payload));
+      }
+      expect(lastOf("state")).toBe(state);
+      const before = { commands: worker.commands.length, messages: worker.messages.length };
+      const sent = () => {
+        const foreign = worker.messages.slice(before.messages).filter(({ topic }) => !topic.startsWith("halloween/"));
+        const commands = worker.commands.slice(before.commands).map(({ target, action }) => `${target} ${action}`);
+        return [...commands, ...foreign.map(({ topic, text }) => `${topic} ${text}`)];
+      };
+      await stop(worker);
+      const atOnce = sent();
+      expect([...new Set(atOnce)].sort()).toEqual(off);
+      await worker.advance(10 * LONG);
+      expect(sent()).toEqual(atOnce);
+      expect(lastOf("state") ?? "").not.toMatch(ON);
+      expect([lastOf("status/warn"), lastOf("status/error")]).toEqual([undefined, undefined]);
+    }
   });
 
   test("says offline at its end, and nothing after that", async () => {

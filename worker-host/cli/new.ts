@@ -92,7 +92,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     this.telemetry("glows", glows);
   }
 
-  @command({ description: "Say that it is there" })
+  @command({ description: "Say that it is there", safe: true })
   do_ping(text?: string) {
     this.telemetry("pong", text ?? "ok");
   }

@@ -58,6 +58,18 @@ test("disarm ends a scare; a retained motion, or one elsewhere, is none", async 
   expect(coffin.messages.findLast(({ topic }) => topic.endsWith("/state"))?.text).toBe("armed");
 });
 
+test("under all-stop it is disarmed, and its board can be told so; it can't be armed", async () => {
+  const coffin = await start();
+  await coffin.send("arm");
+  await coffin.allStop();
+  await coffin.call("disarm");
+  expect(coffin.commands.map(({ action }) => action)).toEqual(["arm", "stop", "disarm"]);
+  await expect(coffin.call("arm")).rejects.toThrow(/all-stop is engaged/);
+  await coffin.allStop(false);
+  await coffin.publish(PIR, 1);
+  expect(coffin.commands).toHaveLength(3);
+});
+
 test("a board that is disarmed, or at fault, disarms it; its other states don't", async () => {
   const coffin = await start();
   for (const state of ["disarmed", "fault"]) {

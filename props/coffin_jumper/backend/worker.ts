@@ -16,7 +16,6 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
   static telemetry: Telemetry = { scare: { type: "number", description: "How many scares since it started" } };
 
   readonly board = `${this.id}_hw`;
-  #armed = false;
   #boardState = "";
   #scares = 0;
   #show?: Task | undefined;
@@ -38,7 +37,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
   /** A board that restarted, or was told so past us, is not armed any more. */
   onBoard(state: string) {
     this.#boardState = state;
-    if (!this.#armed || (state !== "disarmed" && state !== "fault")) return;
+    if (this.state === "idle" || (state !== "disarmed" && state !== "fault")) return;
     this.disarm();
     this.status("warn", `disarmed, since the state of ${this.board} is ${state}`);
   }
@@ -46,22 +45,20 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
   @command({ description: "Arm the board, and let the next motion scare" })
   async do_arm() {
     if (this.#boardState === "fault") throw new Error(`${this.board} is at fault: look at it, then send it "reset"`);
-    this.#armed = true;
-    if (this.state === "idle") this.rest();
+    if (this.state === "idle") this.state = "armed";
     await this.command(this.board, "arm");
   }
 
-  @command({ description: "Let nothing move; a scare under way ends" })
+  @command({ description: "Let nothing move; a scare under way ends", safe: true })
   async do_disarm() {
     this.disarm();
-    await this.command(this.board, "disarm");
+    await this.command(this.board, "disarm", undefined, { safe: true });
   }
 
   disarm() {
-    this.#armed = false;
     this.#show?.cancel();
     this.#show = undefined;
-    this.rest();
+    this.state = "idle";
   }
 
   @command({
@@ -70,7 +67,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     widget: { type: "button", label: "Jump", confirm: true },
   })
   async do_jump(ms = this.config.jump_ms) {
-    if (!this.#armed) throw new Error('it is disarmed: send "arm" first');
+    if (this.state === "idle") throw new Error('it is disarmed: send "arm" first');
     if (ms > this.config.max_on_ms) throw new RangeError(`at most ${this.config.max_on_ms} ms, got ${ms}`);
     await this.perform(() => this.jump(ms));
   }
@@ -88,7 +85,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     const task = this.spawn(show);
     this.#show = task;
     await task.done;
-    if (this.#show === task) this.rest();
+    if (this.#show === task) this.state = "armed";
   }
 
   async scare() {
@@ -110,9 +107,5 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
       () => this.broadcast(ids, action, ms),
       () => this.broadcast(ids, "stop"),
     );
-  }
-
-  rest() {
-    this.state = this.#armed ? "armed" : "idle";
   }
 }

@@ -27,19 +27,12 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
   async do_start(ms = this.config.start_ms) {
     if (this.#mode === "off") throw new Error('the fogger is off: send "set_mode ready" first');
     if (ms > this.config.max_on_ms) throw new RangeError(`at most ${this.config.max_on_ms} ms, got ${ms}`);
-    this.#fogging = this.spawn(() => this.fog(ms));
+    const on = () => {
+      this.state = "fogging";
+      return this.command(this.board, "start", ms);
+    };
+    this.#fogging = this.spawn(() => this.hold(ms, on, () => this.do_stop()));
     await this.#fogging.done;
-  }
-
-  async fog(ms: number) {
-    await this.hold(
-      ms,
-      () => {
-        this.state = "fogging";
-        return this.command(this.board, "start", ms);
-      },
-      () => this.do_stop(),
-    );
   }
 
   @command({ description: "End the fog at once" })
@@ -51,6 +44,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
   @command({
     description: "off: take no start, such as while it is refilled; ready: take them again",
     args: z.enum(["ready", "off"]).default("ready"),
+    safe: true,
   })
   do_set_mode(mode: string) {
     this.#mode = mode;

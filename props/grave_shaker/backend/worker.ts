@@ -44,15 +44,12 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     if (ms > this.config.max_on_ms) throw new RangeError(`at most ${this.config.max_on_ms} ms, got ${ms}`);
     if (level > this.config.max_level)
       throw new RangeError(`a level of at most ${this.config.max_level}, got ${level}`);
-    await this.hold(
-      ms,
-      () => {
-        this.state = "shaking";
-        this.telemetry("level", level);
-        return this.command(this.board, "shake", { ms, level });
-      },
-      () => this.do_stop(),
-    );
+    const on = () => {
+      this.state = "shaking";
+      this.telemetry("level", level);
+      return this.command(this.board, "shake", { ms, level });
+    };
+    await this.hold(ms, on, () => this.do_stop());
   }
 
   @command({ description: "End the shaking at once" })

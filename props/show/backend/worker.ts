@@ -31,8 +31,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     widget: { type: "button", label: "Open", confirm: true },
   })
   async do_open() {
-    this.state = "opening";
-    if (await this.perform(this.config.opening)) this.state = "open";
+    if (await this.perform("opening", this.config.opening)) this.state = "open";
   }
 
   @command({
@@ -41,19 +40,20 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     widget: { type: "button", label: "Close", confirm: true },
   })
   async do_close() {
-    this.state = "closing";
-    if (await this.perform(this.config.closing)) await this.do_all_off();
+    if (await this.perform("closing", this.config.closing)) await this.do_all_off();
   }
 
   @command({
     description: "End an opening or a closing, and tell all props of the show to stop",
+    safe: true,
     widget: { type: "button", label: "All off" },
   })
   async do_all_off() {
     this.#sequence?.cancel();
     this.#sequence = undefined;
     this.state = "closed";
-    await this.broadcast(this.props, "stop");
+    const steps = [...this.config.opening, ...this.config.closing];
+    await this.broadcast(new Set([...steps.map(({ id }) => id), ...this.config.also_off]), "stop");
   }
 
   @command({ description: "As all_off" })
@@ -61,15 +61,10 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     await this.do_all_off();
   }
 
-  /** All that the config names. */
-  get props(): Set<string> {
-    const steps = [...this.config.opening, ...this.config.closing];
-    return new Set([...steps.map(({ id }) => id), ...this.config.also_off]);
-  }
-
   /** Takes one step after the other; gives whether it came to the end of them. */
-  async perform(steps: z.infer<typeof step>[]): Promise<boolean> {
+  async perform(state: string, steps: z.infer<typeof step>[]): Promise<boolean> {
     this.#sequence?.cancel();
+    this.state = state;
     const sequence = this.spawn(() => this.walk(steps));
     this.#sequence = sequence;
     await sequence.done;
@@ -78,7 +73,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
 
   async walk(steps: z.infer<typeof step>[]) {
     for (const { after, id, action, args } of steps) {
-      if (after > 0) await this.sleep(after);
+      await this.sleep(after);
       // Where the prop is absent, status/warn says so, and the show goes on.
       await this.command(id, action, args);
       this.telemetry("step", `${id} ${action}`);

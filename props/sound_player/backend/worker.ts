@@ -13,8 +13,6 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     playing: { type: "string", description: "The name of the sound that plays; empty when it is over" },
   };
 
-  #plays = 0;
-
   override async start() {
     await super.start();
     this.state = "idle";
@@ -32,19 +30,18 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     if (file === undefined) {
       throw new RangeError(`there is no sound "${name}"; there are: ${[...sounds.keys()].join(", ") || "none"}`);
     }
-    const turn = ++this.#plays;
     this.state = "playing";
     this.telemetry("playing", name);
     try {
       await this.exec(this.config.player, [...this.config.player_args, resolve(this.dir, file)]);
     } finally {
-      if (turn === this.#plays) this.rest();
+      // What ended it otherwise, a stop or another sound, has said what it is doing now.
+      if (!this.signal.aborted) this.rest();
     }
   }
 
   @command({ description: "End the sound that plays" })
   do_stop() {
-    this.#plays++;
     this.rest();
   }
 

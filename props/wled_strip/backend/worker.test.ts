@@ -58,6 +58,21 @@ test("a flash goes off by itself, and at once when it is stopped", async () => {
   await expect(strip.call("flash", "3min")).rejects.toThrow(/at most 120000 ms/);
 });
 
+test("under all-stop it serves as a house light, and does nothing else", async () => {
+  const strip = await start();
+  await strip.allStop();
+  for (const sent of ["on", "colour white", "brightness 255", "off"]) await strip.send(sent);
+  expect(toWled(strip).slice(1)).toEqual([
+    "wled/strip ON",
+    "wled/strip/col #FFFFFF",
+    "wled/strip 255",
+    "wled/strip OFF",
+  ]);
+  for (const sent of ["flash", "effect", "preset"]) {
+    await expect(strip.call(sent, 9)).rejects.toThrow(/all-stop is engaged/);
+  }
+});
+
 test("what WLED says becomes telemetry and state", async () => {
   const strip = await start();
   expect(await strip.state()).toBe("off");
