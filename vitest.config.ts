@@ -29,8 +29,8 @@ const decorators: Plugin = {
 export const ON_EACH_BROKER = [
   ...["access", "all-stop", "at-most-once", "board", "board-rename", "claim", "commands", "connections"],
   ...["description", "doctor-broker", "home-assistant", "hostile-commands", "mosquitto-conf", "node-red-flow"],
-  ...["packet-limit", "readme", "reconnect", "reload", "roll-call", "show-night", "subscriptions", "worker"],
-  "worker/store",
+  ...["packet-limit", "readme", "reconnect", "reload", "roll-call", "show-night", "stopped-in-the-field"],
+  ...["subscriptions", "worker", "worker/store"],
 ].map((name) => `test/${name}.test.ts`);
 
 export default defineConfig({
