@@ -186,12 +186,15 @@ test("what is wrong with the key worker fails that worker, with file, line and k
     "strobe/backend/worker.ts": SAYS,
     "strobe/backend/config.yaml": "worker:\n  instances:\n    good: {}\n",
     "good/backend/worker.ts": SAYS,
+    "many/backend/worker.ts": SAYS,
+    "many/backend/config.yaml": `worker:\n  instances: { ${Array.from({ length: 201 }, (_, n) => `m${n}: {}`).join(", ")} }`,
   });
   const detail = async (id: string) =>
     JSON.parse(await client.expect(`halloween/${id}/status/runstate`, /failed/)).detail;
   expect(await detail("lab")).toMatch(
     /config\.yaml:2 worker\.area: expected string, got 5\n.*config\.yaml:3 worker\.isolation/,
   );
+  expect(await detail("many")).toMatch(/config\.yaml:2 worker\.instances: expected 200 instances at most/);
   expect(await detail("good")).toMatch(
     /two workers have the id "good": .*(good|strobe)\/backend\/worker\.ts and .*(good|strobe)\/backend\/worker\.ts/,
   );

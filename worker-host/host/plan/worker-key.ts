@@ -3,6 +3,9 @@ import { faultOfId } from "../../contract/topics.ts";
 import { checkConfig } from "../../worker/config.ts";
 import type { ConfigSpec } from "../../worker/messages.ts";
 
+/** Each has a copy of what all share: without a limit, a file of 64 kB becomes gigabytes. */
+const MOST_INSTANCES = 200;
+
 const isolation = z.enum(["shared", "own"]);
 
 const forOne = z.strictObject({
@@ -28,6 +31,7 @@ const schema = z.looseObject({
       instances: z
         .record(instanceId, instance)
         .refine((all) => Object.keys(all).length > 0, "expected one instance at least")
+        .refine((all) => Object.keys(all).length <= MOST_INSTANCES, `expected ${MOST_INSTANCES} instances at most`)
         .optional(),
     })
     .prefault({}),
