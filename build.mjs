@@ -44,6 +44,7 @@ async function bundle() {
       index: "worker-host/index.ts",
       testing: "worker-host/testing.ts",
       runner: "worker-host/worker/runner.ts",
+      "config-thread": "worker-host/host/config/config-thread-main.ts",
     },
     outdir: "dist",
     bundle: true,

@@ -1,4 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: that is how a config names a variable
+import { execFileSync } from "node:child_process";
 import {
   chmodSync,
   lstatSync,
@@ -410,7 +411,7 @@ describe("writing", () => {
     expect(readFileSync(join(folder, "config.yaml"), "utf8")).toBe("a: 1\n");
   });
 
-  test("a file that isn't there yet is empty, and one that is not in UTF-8 is not touched", async () => {
+  test("a file that isn't there yet is empty, and one that is not in UTF-8, or a pipe, is not touched", async () => {
     const folder = makeFolder();
     expect(await readConfigText(join(folder, "none.json"), "none.json")).toBe("");
     const latin = Buffer.from("a: 1 # f\xfcnf\n", "latin1");
@@ -418,6 +419,11 @@ describe("writing", () => {
     await expect(readConfigText(join(folder, "latin.yaml"), "prop/latin.yaml")).rejects.toMatchObject({
       code: "invalid_config",
       message: "prop/latin.yaml: can't be read (not in UTF-8): mend it by hand first",
+    });
+    execFileSync("mkfifo", [join(folder, "pipe.yaml")]);
+    await expect(readConfigText(join(folder, "pipe.yaml"), "prop/pipe.yaml")).rejects.toMatchObject({
+      code: "invalid_config",
+      message: "prop/pipe.yaml: can't be read (it is no file): mend it by hand first",
     });
   });
 });

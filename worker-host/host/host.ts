@@ -8,6 +8,7 @@ import type { EmbeddedBroker } from "./broker/broker.ts";
 import { startEmbeddedBroker } from "./broker/embedded-broker.ts";
 import { HostConnection } from "./bus/host-connection.ts";
 import { HostIdentity } from "./bus/host-identity.ts";
+import { ConfigThread } from "./config/config-thread.ts";
 import { DataLock } from "./data/data-lock.ts";
 import { HomeAssistantLink } from "./home-assistant/link.ts";
 import { HostCounts } from "./host-counts.ts";
@@ -44,6 +45,7 @@ export class Host {
   #supervisor: Supervisor | undefined;
   readonly #gate = new ConnectGate();
   readonly #lock: DataLock;
+  readonly #configs: ConfigThread;
   readonly #counts = new HostCounts();
   #health: HealthServer | undefined;
   #identity: HostIdentity | undefined;
@@ -60,6 +62,7 @@ export class Host {
     this.#topics = new Topics(options.settings.prefix, options.settings.name);
     this.#show = pathFrom(options.cwd);
     this.#lock = new DataLock(options);
+    this.#configs = new ConfigThread(options.clock);
   }
 
   /** How clients on this machine reach the broker; from `start()` on. */
@@ -190,7 +193,7 @@ export class Host {
   /** Looks at what is on disk; `overlay` has texts that stand in for files'. */
   async #readPlan(overlay: ReadonlyMap<string, string> = new Map()): Promise<Plan> {
     const { settings, env } = this.options;
-    return readPlan({ ...settings, env, show: this.#show, overlay });
+    return readPlan({ ...settings, env, show: this.#show, overlay, parse: (...file) => this.#configs.parse(...file) });
   }
 
   #createSupervisor(scratch: string): Supervisor {
@@ -291,6 +294,7 @@ export class Host {
       hostConnection,
       supervisor,
       live,
+      configs: this.#configs,
       show: this.#show,
       readPlan: (overlay) => this.#readPlan(overlay),
     });

@@ -5,7 +5,7 @@ import { isSchema, jsonSchemaOf, secretTexts, unknownKeys, validate } from "../c
 import { WorkerHostError } from "../contract/errors.ts";
 import type { JsonSchema } from "../contract/json-schema.ts";
 import type { BaseWorker } from "./base-worker.ts";
-import type { ConfigSpec } from "./messages.ts";
+import type { ConfigSpec, KeyLines } from "./messages.ts";
 
 /** A config that its schema lets through, with its defaults. */
 export interface CheckedConfig {
@@ -53,11 +53,13 @@ function placeOf(config: ConfigSpec, keys: readonly PropertyKey[]): string {
 
 /** The line of a key, or of the nearest that holds it. */
 function lineOf({ lines }: ConfigSpec, keys: readonly PropertyKey[]): number | undefined {
-  for (let count = keys.length; count > 0; count--) {
-    const line = lines[`/${keys.slice(0, count).map(String).join("/")}`];
-    if (line !== undefined) return line;
+  let line: number | undefined;
+  let inner: KeyLines | undefined = lines;
+  for (const key of keys.map(String)) {
+    if (!inner || !Object.hasOwn(inner, key)) break;
+    ({ line, in: inner } = inner[key] ?? {});
   }
-  return undefined;
+  return line;
 }
 
 const ON_CONFIG_MS = 10_000;

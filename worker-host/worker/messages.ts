@@ -8,8 +8,12 @@ export interface ConfigSpec {
   values: Record<string, unknown>;
   /** Its file, as it is shown to people; the one to write where there is none. */
   file: string;
-  /** The line of each key, by the keys that lead to it, as they are, each after a slash: `/targets/0/ms`. */
-  lines: Record<string, number>;
+  lines: KeyLines;
+}
+
+/** The line of each key and list item of a config file, and the lines within it. */
+export interface KeyLines {
+  [key: string]: { line: number; in?: KeyLines };
 }
 
 /** What a prop's author, or its operator, says of a worker in its config file, for people. */

@@ -1,9 +1,10 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type TransformFailure, transformSync } from "esbuild";
-import { isCollection, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, visit } from "yaml";
+import { isCollection, isMap, isScalar, isSeq, type Node, type Scalar, visit } from "yaml";
 import { isDeeperThan, MOST_LEVELS } from "../../contract/payload.ts";
-import { TOO_DEEP, tooDeepAt } from "./config-depth.ts";
+import type { KeyLines } from "../../worker/messages.ts";
+import { type ReadYaml, readYaml, TOO_DEEP } from "./config-yaml.ts";
 
 /** Keys and values, as JSON and YAML have them. */
 export type Values = Record<string, unknown>;
@@ -19,9 +20,10 @@ export interface ParsedConfig {
   fault?: string;
   /** Each names the file, and line and column where there is one. */
   warnings: string[];
+  lines: KeyLines;
 }
 
-type Environment = Readonly<Record<string, string | undefined>>;
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** `${NAME}`, `${NAME:-default}`, and `$${…}` for a dollar that stays. */
 const VARIABLE = /\$?\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g;
@@ -31,15 +33,10 @@ export const LONGEST_CONFIG = 64 * 1024;
 
 const EXTENSIONS = ["json", "yaml", "yml"];
 
-/** Values are those of JSON, whatever tags and directives a file has: no sets, dates or bytes. */
-export const PLAIN_YAML = { schema: "core", resolveKnownTags: false, logLevel: "error" } as const;
-
 /** A worker's config file and what it holds. */
 export interface ConfigFile extends ParsedConfig {
   /** `undefined` where there is none. */
   path?: string;
-  /** The line of each key, by its keys, each after a `/`: `/targets/0/ms`. */
-  lines: Record<string, number>;
 }
 
 export interface ReadOptions {
@@ -48,6 +45,8 @@ export interface ReadOptions {
   show: (path: string) => string;
   /** What stands in for the text of a file, by its path. */
   overlay?: ReadonlyMap<string, string>;
+  /** Does what `parseConfigText` does, elsewhere. */
+  parse?: (name: string, text: string, env: Environment) => Promise<ParsedConfig>;
 }
 
 /**
@@ -56,14 +55,14 @@ export interface ReadOptions {
  * @param dir the folder it is in
  * @param base its name without the extension: `config`, or `heartbeat.config` for a builtin
  */
-export function findConfigFile(dir: string, base: string, options: ReadOptions): ConfigFile {
+export async function findConfigFile(dir: string, base: string, options: ReadOptions): Promise<ConfigFile> {
   const { show, overlay } = options;
   const paths = EXTENSIONS.map((extension) => join(dir, `${base}.${extension}`)).filter(
     (path) => overlay?.has(path) || existsSync(path),
   );
   const [path, ...others] = paths;
   if (path === undefined) return { config: {}, warnings: [], lines: {} };
-  const file = readConfigFile(path, options);
+  const file = await readConfigFile(path, options);
   const unread = others.map(
     (other) => `${show(other)} is not read, since ${show(path)} is there too: keep one of them`,
   );
@@ -71,28 +70,24 @@ export function findConfigFile(dir: string, base: string, options: ReadOptions):
 }
 
 /** Reads a config file. One that can't be read or parsed has a fault, and gives `{}`. */
-export function readConfigFile(path: string, { env, show, overlay }: ReadOptions): ConfigFile {
-  const given = overlay?.get(path);
-  const { text, fault: unread } = given === undefined ? read(path, show(path)) : { text: given };
-  const parsed = parseConfigText(show(path), text, env);
-  const fault = unread ?? parsed.fault;
-  if (fault !== undefined) return { path, config: {}, fault, warnings: parsed.warnings, lines: {} };
-  return { path, config: parsed.config, warnings: parsed.warnings, lines: linesOf(text) };
+export async function readConfigFile(path: string, { env, show, overlay, parse }: ReadOptions): Promise<ConfigFile> {
+  const name = show(path);
+  const { text, fault } = overlay?.has(path) ? { text: overlay.get(path) ?? "" } : read(path, name);
+  if (fault !== undefined) return { path, ...without(fault) };
+  return { path, ...(await (parse ?? parseConfigText)(name, text, env)) };
 }
 
-/** The lines of what stands below some keys, as from there. */
-export function linesBelow(lines: Readonly<Record<string, number>>, keys: readonly string[]): Record<string, number> {
-  const start = keys.map((key) => `/${key}`).join("");
-  return Object.fromEntries(
-    Object.entries(lines).flatMap(([pointer, line]) =>
-      pointer.startsWith(`${start}/`) ? [[pointer.slice(start.length), line]] : [],
-    ),
-  );
+/** The lines of what stands below some keys. */
+export function linesBelow(lines: KeyLines, keys: readonly string[]): KeyLines {
+  return keys.reduce((outer, key) => (Object.hasOwn(outer, key) ? outer[key]?.in : undefined) ?? {}, lines);
 }
 
 function read(path: string, name: string): { text: string; fault?: string } {
   try {
-    const { size } = statSync(path);
+    const stats = statSync(path);
+    // To read a pipe would wait for its writer, for ever.
+    if (!stats.isFile()) return { text: "", fault: `${name}: can't be read (it is no file)` };
+    const { size } = stats;
     return size > LONGEST_CONFIG ? { text: "", fault: tooLong(name, size) } : { text: readFileSync(path, "utf8") };
   } catch (error) {
     return { text: "", fault: `${name}: can't be read (${(error as Error).message})` };
@@ -104,47 +99,41 @@ export function tooLong(name: string, bytes: number): string {
   return `${name}: it has ${bytes} bytes: expected ${LONGEST_CONFIG} at most`;
 }
 
-/** The line of each key and list item; YAML's parser reads JSON too. */
-function linesOf(text: string): Record<string, number> {
-  const counter = new LineCounter();
-  const lines = new Map<string, number>();
-  const walk = (node: unknown, pointer: string): void => {
-    if (isMap(node)) {
-      for (const { key, value } of node.items) {
-        if (!isScalar(key)) continue;
-        const inner = `${pointer}/${String(key.value)}`;
-        lines.set(inner, counter.linePos(key.range?.[0] ?? 0).line);
-        walk(value, inner);
-      }
-    } else if (isSeq(node)) {
-      for (const [index, item] of node.items.entries()) {
-        if (isNode(item)) lines.set(`${pointer}/${index}`, counter.linePos(item.range?.[0] ?? 0).line);
-        walk(item, `${pointer}/${index}`);
-      }
-    }
+function linesOf(node: unknown, lineOf: (offset: number) => number): KeyLines {
+  const entry = (start: Node | null, value: unknown) => {
+    const line = lineOf(start?.range?.[0] ?? 0);
+    return isCollection(value) ? { line, in: linesOf(value, lineOf) } : { line };
   };
-  walk(parseDocument(text, { lineCounter: counter }).contents, "");
-  return Object.fromEntries(lines);
+  if (isMap<Node, Node | null>(node)) {
+    const keys = node.items.filter(({ key }) => isScalar(key));
+    return Object.fromEntries(keys.map(({ key, value }) => [String((key as Scalar).value), entry(key, value)]));
+  }
+  return isSeq<Node>(node) ? Object.fromEntries(node.items.map((item, index) => [index, entry(item, item)])) : {};
 }
 
 /** Parses JSON or YAML, by the name's extension, and puts in the environment's values. Never throws. */
 export function parseConfigText(name: string, text: string, env: Environment): ParsedConfig {
-  if (text.length > LONGEST_CONFIG) return { config: {}, fault: tooLong(name, text.length), warnings: [] };
+  if (text.length > LONGEST_CONFIG) return without(tooLong(name, text.length));
   const source = text.replace(/^\uFEFF/, "");
-  const deep = tooDeepAt(source);
-  if (deep !== undefined) return { config: {}, fault: `${name}:${deep}: ${TOO_DEEP}`, warnings: [] };
-  const parsed = name.endsWith(".json") ? parseJson(name, source) : parseYaml(name, source);
-  const { value, fault, warnings = [] } = parsed;
-  if (fault !== undefined) return { config: {}, fault, warnings };
-  if (value === undefined || value === null) return { config: {}, warnings };
+  const json = name.endsWith(".json");
+  const yaml = readYaml(source, json);
+  const parsed = yaml.document && json ? parseJson(name, source) : composedValue(name, yaml);
+  const { value = {}, fault, warnings = [] } = parsed;
+  if (fault !== undefined) return without(fault, warnings);
   if (!isValues(value)) {
     const found = Array.isArray(value) ? "a list" : `a ${typeof value}`;
-    return { config: {}, fault: `${name}:1:1: expected keys and values, got ${found}`, warnings };
+    return without(`${name}:1:1: expected keys and values, got ${found}`, warnings);
   }
-  if (isDeeperThan(value, MOST_LEVELS)) {
-    return { config: {}, fault: `${name}:1:1: its aliases make it ${TOO_DEEP}`, warnings };
-  }
-  return { config: substitute(value, env, name, warnings) as Values, warnings };
+  if (isDeeperThan(value, MOST_LEVELS)) return without(`${name}:1:1: its aliases make it ${TOO_DEEP}`, warnings);
+  return {
+    config: substitute(value, env, name, warnings) as Values,
+    warnings,
+    lines: linesOf(yaml.document?.contents, yaml.lineOf),
+  };
+}
+
+function without(fault: string, warnings: string[] = []): ParsedConfig & { fault: string } {
+  return { config: {}, fault, warnings, lines: {} };
 }
 
 interface Parsed {
@@ -156,7 +145,7 @@ interface Parsed {
 function parseJson(name: string, text: string): Parsed {
   if (text.trim() === "") return {};
   try {
-    return { value: JSON.parse(text) };
+    return { value: JSON.parse(text) ?? undefined };
   } catch (error) {
     return { fault: `${name}:${explainJson(text) ?? `1:1: not JSON (${(error as Error).message})`}` };
   }
@@ -177,27 +166,17 @@ function explainJson(text: string): string | undefined {
   }
 }
 
-function parseYaml(name: string, text: string): Parsed {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { ...PLAIN_YAML, lineCounter: lines, prettyErrors: false, merge: true });
-  const place = ({ pos, message }: { pos: [number, number]; message: string }) => {
-    const { line, col } = lines.linePos(pos[0]);
-    return `${name}:${line}:${col}: ${message}`;
-  };
-  const [error] = document.errors;
-  if (error) return { fault: place(error) };
-  const warnings = document.warnings.map(place);
+function composedValue(name: string, { document, fault, place }: ReadYaml): Parsed {
+  if (!document || fault !== undefined) return { fault: `${name}:${fault}` };
+  const warnings = document.warnings.map(({ pos, message }) => `${name}:${place(pos[0])}: ${message}`);
   visit(document, {
     Pair: (_, { key }) => {
       if (!isCollection(key) || !key.range) return;
-      const [start] = key.range;
-      warnings.push(
-        place({ pos: [start, start], message: "a list or map as a key is taken as a text: put it in quotes" }),
-      );
+      warnings.push(`${name}:${place(key.range[0])}: a list or map as a key is taken as a text: put it in quotes`);
     },
   });
   try {
-    return { value: document.toJS(), warnings };
+    return { value: document.toJS() ?? undefined, warnings };
   } catch (cause) {
     // Too many aliases, or one to nowhere.
     return { fault: `${name}:1:1: ${(cause as Error).message}`, warnings };

@@ -1,6 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
 import {
+  type Alias,
   type Document,
+  isAlias,
   isCollection,
   isMap,
   isNode,
@@ -10,7 +12,7 @@ import {
   type Node,
   type Pair,
   visit,
-  type YAMLMap,
+  YAMLMap,
   type YAMLSeq,
 } from "yaml";
 import { isValues, type Values } from "./config-file.ts";
@@ -23,7 +25,7 @@ import { isValues, type Values } from "./config-file.ts";
  */
 export function reshape(document: Document, source: string, next: Values, most: number): void {
   const { contents } = document;
-  if (isMap(contents)) new Reshaper(document, source, most).map(contents, next, [contents]);
+  if (isMap(contents)) new Reshaper(document, source, most).map(contents, document.toJS() as Values, next, [contents]);
   else document.contents = document.createNode(next, { aliasDuplicateObjects: false });
 }
 
@@ -37,55 +39,64 @@ class Reshaper {
   readonly #document: Document;
   readonly #source: string;
   #left: number;
-  /** What has none, as most documents, need not be searched for them at each change. */
-  readonly #hasAliases: boolean;
+  /** The aliases of each node with an anchor, and what holds them. */
+  readonly #aliases = new Map<Node, { alias: Alias; holder: unknown }[]>();
 
   constructor(document: Document, source: string, most: number) {
     this.#document = document;
     this.#source = source;
     this.#left = most;
-    let found = false;
+    const anchors = new Map<string, Node>();
     visit(document, {
-      Alias: () => {
-        found = true;
-        return visit.BREAK;
+      Node: (_, node, path) => {
+        if (!isAlias(node)) {
+          if (node.anchor) anchors.set(node.anchor, node);
+          return;
+        }
+        const named = anchors.get(node.source);
+        const aliases = named && this.#aliasesOf(named);
+        if (aliases) this.#aliases.set(named, aliases);
+        aliases?.push({ alias: node, holder: path.at(-1) });
       },
     });
-    this.#hasAliases = found;
   }
 
-  /** @param trail the map, and all that it is in */
-  map(map: YAMLMap, next: Values, trail: Node[]): void {
-    const pairs = new Map(map.items.map((pair) => [keyOf(pair), pair]));
-    const now = new Map(Object.entries(this.#js(map) as Values));
+  /**
+   * @param now what the map means before any change
+   * @param trail the map, and all that it is in
+   */
+  map(map: YAMLMap, now: Values, next: Values, trail: Node[]): void {
+    const places = new Map(map.items.map((pair, at) => [keyOf(pair), at]));
     for (const [key, value] of Object.entries(next)) {
-      const pair = pairs.get(key);
-      if (pair) this.#value(pair.value, value, trail, (node) => Object.assign(pair, { value: node }));
+      const at = places.get(key) ?? -1;
+      const pair = map.items[at];
+      const old = Object.hasOwn(now, key) ? now[key] : undefined;
+      if (pair) this.#value(pair.value, old, value, trail, at, (node) => Object.assign(pair, { value: node }));
       // What `<<` brings in needs no key of its own.
-      else if (!now.has(key) || !isDeepStrictEqual(now.get(key), value)) {
+      else if (!isDeepStrictEqual(old, value)) {
         this.#act(trail, undefined, () => {
           if (map.items.length === 0) map.flow = false;
           map.items.push(this.#document.createPair(this.#create(key, map.flow), this.#create(value, map.flow)));
         });
       }
     }
+    let at = 0;
     for (const pair of [...map.items]) {
       const key = keyOf(pair);
-      if (key === undefined) this.#narrow(map, pair, next, trail);
-      else if (!Object.hasOwn(next, key))
-        this.#act(trail, pair.value, () => this.#remove(map, map.items.indexOf(pair)));
+      if (key === undefined) this.#narrow(map, at, pair, next, trail);
+      else if (!Object.hasOwn(next, key)) this.#act(trail, pair.value, () => this.#remove(map, at));
+      if (map.items[at] === pair) at++;
     }
   }
 
-  #seq(seq: YAMLSeq, next: unknown[], trail: Node[]): void {
-    const old = seq.items.map((item) => this.#js(item));
+  #seq(seq: YAMLSeq, old: unknown[], next: unknown[], trail: Node[]): void {
     const most = Math.min(old.length, next.length);
     let [front, back] = [0, 0];
     while (front < most && isDeepStrictEqual(old[front], next[front])) front++;
     while (front + back < most && isDeepStrictEqual(old.at(-1 - back), next.at(-1 - back))) back++;
     const upTo = most - back;
     for (let at = front; at < upTo; at++) {
-      this.#value(seq.items[at], next[at], trail, (node) => seq.items.splice(at, 1, node));
+      this.#value(seq.items[at], old[at], next[at], trail, at, (node) => seq.items.splice(at, 1, node));
     }
     for (let at = old.length - back - 1; at >= upTo; at--) {
       this.#act(trail, seq.items[at], () => this.#remove(seq, at));
@@ -100,18 +111,23 @@ class Reshaper {
     }
   }
 
-  /** Changes the value of a key, or an item, that `put` can replace. */
-  #value(old: unknown, next: unknown, trail: Node[], put: (node: Node) => void): void {
-    if (isDeepStrictEqual(this.#js(old), next)) return;
+  /**
+   * Changes the value of a key, or an item, that `put` can replace.
+   *
+   * @param now what it means before any change
+   * @param at its place in the innermost of `trail`
+   */
+  #value(old: unknown, now: unknown, next: unknown, trail: Node[], at: number, put: (node: Node) => void): void {
+    if (isDeepStrictEqual(now, next)) return;
     const isEmpty = typeof next === "object" && next !== null && Object.keys(next).length === 0;
-    if (isMap(old) && isValues(next) && !isEmpty) this.map(old, next, [...trail, old]);
-    else if (isSeq(old) && Array.isArray(next) && !isEmpty) this.#seq(old, next, [...trail, old]);
+    if (isMap(old) && isValues(next) && !isEmpty) this.map(old, now as Values, next, [...trail, old]);
+    else if (isSeq(old) && Array.isArray(next) && !isEmpty) this.#seq(old, now as unknown[], next, [...trail, old]);
     else {
       this.#act(trail, old, () => {
         const node = this.#create(next, isCollection(old) && old.flow && old.items.length > 0);
         // Without, its comment would push it down to a line of its own.
         if (isCollection(node) && node.items.length === 0) node.flow = true;
-        if (isNode(old)) this.#keepComments(old, node, trail.at(-1));
+        if (isNode(old)) this.#keepComments(old, node, trail.at(-1), at);
         const type = isScalar(old) ? old.type : undefined;
         if (isScalar(node) && typeof next === "string" && type?.startsWith("QUOTE")) node.type = type;
         put(node);
@@ -120,14 +136,14 @@ class Reshaper {
   }
 
   /** Where `<<` brings in a key that has to go, it gets the others as a map of its own. */
-  #narrow(map: YAMLMap, pair: Pair, next: Values, trail: Node[]): void {
-    const alone = map.clone() as YAMLMap;
+  #narrow(map: YAMLMap, at: number, pair: Pair, next: Values, trail: Node[]): void {
+    const alone = new YAMLMap(this.#document.schema);
     alone.items = [pair];
     const brought = Object.entries(this.#js(alone) as Values);
     const kept = brought.filter(([key]) => Object.hasOwn(next, key));
     if (kept.length === brought.length) return;
     this.#act(trail, pair.value, () => {
-      if (kept.length === 0) this.#remove(map, map.items.indexOf(pair));
+      if (kept.length === 0) this.#remove(map, at);
       else pair.value = this.#create(Object.fromEntries(kept), true);
     });
   }
@@ -136,22 +152,26 @@ class Reshaper {
   #act(trail: Node[], old: unknown, change: () => void): void {
     if (this.#left === 0) return;
     this.#left--;
-    if (this.#hasAliases) this.#keepAliases(trail, old);
+    this.#keepAliases(trail, old);
     change();
   }
 
   #keepAliases(trail: Node[], old: unknown): void {
-    const touched = new Set<unknown>(trail);
+    // Most documents have none.
+    if (this.#aliases.size === 0) return;
+    const touched = new Set(trail);
     if (isNode(old)) visit(old, { Node: (_, node) => void touched.add(node) });
-    const aliases = new Map<unknown, Node>();
-    visit(this.#document, {
-      Alias: (_, alias) => {
-        if (alias !== old && touched.has(alias.resolve(this.#document))) {
-          aliases.set(alias, this.#create(this.#js(alias), true));
-        }
-      },
-    });
-    visit(this.#document, { Alias: (_, alias) => aliases.get(alias) });
+    for (const node of touched) {
+      const aliases = this.#aliasesOf(node).filter(({ alias }) => alias !== old);
+      if (aliases.length === 0) continue;
+      const value = this.#js(node);
+      for (const { alias, holder } of aliases) replaceIn(holder, alias, this.#create(value, true));
+      this.#aliases.delete(node);
+    }
+  }
+
+  #aliasesOf(node: Node): { alias: Alias; holder: unknown }[] {
+    return this.#aliases.get(node) ?? [];
   }
 
   #create(value: unknown, flow: boolean | undefined): Node {
@@ -167,7 +187,7 @@ class Reshaper {
   }
 
   /** Gives a node the comments of the one it replaces. */
-  #keepComments(old: Node, node: Node, parent: unknown): void {
+  #keepComments(old: Node, node: Node, parent: unknown, at: number): void {
     const isItem = isSeq(parent);
     const isBlock = isCollection(node) && !node.flow && node.items.length > 0;
     const comment = this.#commentsOf(old);
@@ -177,8 +197,7 @@ class Reshaper {
     node.comment = isBlock ? null : beside;
     node.spaceBefore = isItem && old.spaceBefore === true;
     if (!isMap(parent) && !isItem) return;
-    const index = parent.items.findIndex((entry) => endsOf(entry)[1] === old);
-    this.#handOn(parent, index + 1, [], old);
+    this.#handOn(parent, at + 1, [], old);
   }
 
   /** Removes an entry and the comment right above it; what stands further up is likely a heading, and stays. */
@@ -222,6 +241,14 @@ class Reshaper {
   #js(node: unknown): unknown {
     return isNode(node) ? node.toJS(this.#document) : (node ?? null);
   }
+}
+
+/** Puts a node in the place of an alias. */
+function replaceIn(holder: unknown, alias: Alias, node: Node): void {
+  if (isSeq(holder)) holder.items[holder.items.indexOf(alias)] = node;
+  if (!isPair(holder)) return;
+  if (holder.key === alias) holder.key = node;
+  if (holder.value === alias) holder.value = node;
 }
 
 /** The key and the value of a pair; of an item, twice itself. */

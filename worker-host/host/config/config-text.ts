@@ -1,36 +1,32 @@
 import { isDeepStrictEqual } from "node:util";
-import {
-  type Document,
-  isCollection,
-  isMap,
-  isNode,
-  isPair,
-  isScalar,
-  isSeq,
-  type Pair,
-  parseDocument,
-  visit,
-} from "yaml";
-import { PLAIN_YAML, type Values } from "./config-file.ts";
+import { type Document, isCollection, isMap, isNode, isPair, isScalar, isSeq, type Pair, visit } from "yaml";
+import type { Values } from "./config-file.ts";
 import { keyOf, reshape } from "./config-reshape.ts";
+import { type ReadYaml, readYaml } from "./config-yaml.ts";
 
 /** Changes are made one by one, each with the file parsed and printed anew; after about so many letters, the rest at once. */
 const MOST_LETTERS = 50_000;
 
+/** A text and what it means. */
+interface Meant {
+  text: string;
+  /** `undefined` where the text has a fault. */
+  meaning: unknown;
+}
+
 /**
  * Makes the text of a config file mean `next`. What isn't changed stays as it is, down to the spaces; where a file is
- * written too oddly for that, more of it is printed anew. The caller has to check what the result means.
+ * written too oddly for that, more of it is printed anew. The caller has to compare the result's meaning with `next`.
  *
  * @param text YAML or JSON without faults and without a byte order mark
  */
-export function rewriteText(text: string, json: boolean, next: Values): string {
-  let now = text;
+export function rewriteText(text: string, json: boolean, next: Values): Meant {
+  let now: Meant = { text, meaning: meaningOf(text, json) };
   const letters = Math.max(text.length, JSON.stringify(next).length);
   const singly = Math.min(Math.ceil(MOST_LETTERS / (letters + 1)), 40);
   for (let change = 0; change <= singly; change++) {
-    const meaning = meaningOf(now, json);
-    if (meaning === undefined || isDeepStrictEqual(meaning, next)) break;
-    now = rewriteOnce(now, json, next, change < singly ? 1 : Number.POSITIVE_INFINITY);
+    if (now.meaning === undefined || isDeepStrictEqual(now.meaning, next)) break;
+    now = rewriteOnce(now.text, json, next, change < singly ? 1 : Number.POSITIVE_INFINITY);
   }
   return now;
 }
@@ -40,41 +36,37 @@ export function meaningOf(text: string, json: boolean): unknown {
   if (text.trim() === "") return {};
   try {
     if (json) return JSON.parse(text) ?? {};
-    const document = parseText(text, json);
-    return document.errors.length > 0 ? undefined : (document.toJS() ?? {});
+    const { document, fault } = read(text, json);
+    return fault === undefined ? (document?.toJS() ?? {}) : undefined;
   } catch {
     // Not JSON, an alias to nowhere, or a merge key with what can't be merged.
     return undefined;
   }
 }
 
-function parseText(text: string, json: boolean): Document.Parsed {
-  // compat: a new "on" or "12:30" in quotes, for what reads YAML 1.1.
-  return parseDocument(text, {
-    ...PLAIN_YAML,
-    merge: !json,
-    uniqueKeys: !json,
-    prettyErrors: false,
-    compat: json ? null : "yaml-1.1",
-  });
+/** compat: a new "on" or "12:30" in quotes, for what reads YAML 1.1. */
+function read(text: string, json: boolean): ReadYaml {
+  return readYaml(text, json, { compat: json ? null : "yaml-1.1" });
 }
 
-function rewriteOnce(text: string, json: boolean, next: Values, most: number): string {
+function rewriteOnce(text: string, json: boolean, next: Values, most: number): Meant {
   // A comment would keep its "\r".
   const source = text.replaceAll("\r\n", "\n");
-  const document = parseText(source, json);
+  const { document } = read(source, json);
+  if (!document) return { text, meaning: undefined };
   const print = json ? jsonPrinter(source) : yamlPrinter(source, document);
   const before = print(document);
   reshape(document, source, next, most);
   const after = print(document);
-  if (source.trim() === "") return after;
-  const wanted = meaningOf(after, json);
+  const meaning = meaningOf(after, json);
+  if (source.trim() === "") return { text: after, meaning };
   const eol = /^[^\n]*\r\n/.test(text) ? "\r\n" : "\n";
   for (const tight of [true, false]) {
     const merged = merge(wordsIn(text), wordsIn(before), wordsIn(after), eol, tight);
-    if (isDeepStrictEqual(meaningOf(merged, json), wanted)) return merged;
+    if (isDeepStrictEqual(meaningOf(merged, json), meaning)) return { text: merged, meaning };
   }
-  return after.replaceAll("\n", eol);
+  const printed = after.replaceAll("\n", eol);
+  return { text: printed, meaning: meaningOf(printed, json) };
 }
 
 interface Word {

@@ -2,11 +2,13 @@ import { WorkerHostError } from "../../contract/errors.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { LiveReload } from "../reload/live-reload.ts";
 import type { Supervisor } from "../runners/supervisor.ts";
-import { editConfigText, readConfigText, writeConfigFile } from "./edit-config.ts";
+import type { ConfigThread } from "./config-thread.ts";
+import { readConfigText, writeConfigFile } from "./edit-config.ts";
 
 export interface ConfigureOptions {
   supervisor: Supervisor;
   live: LiveReload;
+  configs: ConfigThread;
   /** How a path is shown to people. */
   show: (path: string) => string;
   /** Looks at what is on disk, with these texts in the place of files'. */
@@ -36,14 +38,14 @@ export async function configure(
 async function edit(
   id: string,
   patch: Record<string, unknown>,
-  { supervisor, show, readPlan }: Omit<ConfigureOptions, "live">,
+  { supervisor, configs, show, readPlan }: Omit<ConfigureOptions, "live">,
 ): Promise<string> {
   const record = supervisor.find(id);
   const { path, at } = record.planned.place;
   const name = show(path);
   for (let tries = 0; tries < MOST_TRIES; tries++) {
     const before = await readConfigText(path, name);
-    const text = editConfigText(name, before, at, patch);
+    const text = await configs.edit(name, before, at, patch);
     if (text === before) return path;
     const { workers } = await readPlan(new Map([[path, text]]));
     const next = workers.find((planned) => planned.id === id);

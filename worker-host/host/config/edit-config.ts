@@ -2,12 +2,13 @@ import { constants, type Stats } from "node:fs";
 import { access, type FileHandle, lstat, readFile, readlink, realpath, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { isNode, LineCounter, parseDocument } from "yaml";
+import { isNode } from "yaml";
 import { unlessMissing, writeDurably } from "../../base/durable-file.ts";
 import { WorkerHostError } from "../../contract/errors.ts";
-import { tooDeepAt } from "./config-depth.ts";
+import { isDeeperThan, MOST_LEVELS } from "../../contract/payload.ts";
 import { LONGEST_CONFIG, parseConfigText, tooLong, type Values } from "./config-file.ts";
 import { meaningOf, rewriteText } from "./config-text.ts";
+import { readYaml } from "./config-yaml.ts";
 
 /** Where a worker's config stands. */
 export interface ConfigPlace {
@@ -30,6 +31,7 @@ const DEEPEST = 64;
  */
 export async function readConfigText(path: string, name: string): Promise<string> {
   try {
+    if ((await unlessMissing(stat(path)))?.isFile() === false) throw new Error("it is no file");
     const bytes = await unlessMissing(readFile(path));
     // A letter that can't be decoded would be written back as another.
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -71,8 +73,9 @@ export function editConfigText(name: string, text: string, at: readonly string[]
 /** The text with other values; `undefined` where it wouldn't say them. */
 function rewritten(source: string, json: boolean, next: Values): string | undefined {
   try {
-    const edited = rewriteText(source, json, next);
-    return isDeepStrictEqual(meaningOf(edited, json), next) && tooDeepAt(edited) === undefined ? edited : undefined;
+    if (isDeeperThan(next, MOST_LEVELS)) return undefined;
+    const { text, meaning } = rewriteText(source, json, next);
+    return isDeepStrictEqual(meaning, next) ? text : undefined;
   } catch (error) {
     // What the package reads, such as an anchor with a control character, it doesn't always write. A TypeError is a bug.
     if (error instanceof Error && !(error instanceof TypeError)) return undefined;
@@ -95,12 +98,12 @@ function valuesAt(root: unknown, at: readonly string[], name: string, source: st
   let found: unknown = root;
   for (let depth = 0; ; depth++) {
     if (!isValues(found)) {
-      const lines = new LineCounter();
-      const node = parseDocument(source, { lineCounter: lines, uniqueKeys: false }).getIn(at.slice(0, depth), true);
-      const { line, col } = lines.linePos(isNode(node) ? (node.range?.[0] ?? 0) : 0);
+      const { document, place } = readYaml(source, name.endsWith(".json"));
+      const node = document?.getIn(at.slice(0, depth), true);
+      const start = place(isNode(node) ? (node.range?.[0] ?? 0) : 0);
       const what = Array.isArray(found) ? "a list" : `a ${typeof found}`;
       const key = at.slice(0, depth).join(".");
-      throw refused(`${name}:${line}:${col}: ${key}: expected keys and values, got ${what}: ${MEND}`);
+      throw refused(`${name}:${start}: ${key}: expected keys and values, got ${what}: ${MEND}`);
     }
     const key = at[depth];
     if (key === undefined) return found;

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { dirname, join, resolve, sep } from "node:path";
 import { jsonIn } from "../../contract/payload.ts";
 import { faultOfId } from "../../contract/topics.ts";
-import { isValues, type ReadOptions, readConfigFile, type Values } from "../config/config-file.ts";
+import { isValues, linesBelow, type ReadOptions, readConfigFile, type Values } from "../config/config-file.ts";
 import type { Found } from "./discover.ts";
 
 export interface PackagesOptions extends ReadOptions {
@@ -27,20 +27,21 @@ export const PACKAGES_KEY = "packages";
 const ABSENT: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "EISDIR"]);
 
 /** What the workers of installed packages are, and what people have to be told of them. */
-export function discoverPackages(options: PackagesOptions): { found: Found[]; warnings: string[] } {
+export async function discoverPackages(options: PackagesOptions): Promise<{ found: Found[]; warnings: string[] }> {
   const { settingsFile, props, show } = options;
   const warnings: string[] = [];
   const offers = offersIn(dirname(props), warnings, show);
-  const { config, lines, fault } = readConfigFile(settingsFile, options);
+  const { config, lines: all, fault } = await readConfigFile(settingsFile, options);
   const wanted = fault === undefined ? config[PACKAGES_KEY] : undefined;
   if (wanted !== undefined && !isValues(wanted)) {
     warnings.push(
       `${show(settingsFile)}: ${PACKAGES_KEY}: expected ids and packages, such as { fogger: haunt-fogger }`,
     );
   }
+  const lines = linesBelow(all, [PACKAGES_KEY]);
   const entries = isValues(wanted) ? Object.entries(wanted) : [];
   const found = entries.map(([id, value]) => {
-    const line = lines[`/${PACKAGES_KEY}/${id}`];
+    const line = Object.hasOwn(lines, id) ? lines[id]?.line : undefined;
     const place = `${show(settingsFile)}${line === undefined ? "" : `:${line}`} ${PACKAGES_KEY}.${id}`;
     return foundIn(id, value, offers, place, options);
   });

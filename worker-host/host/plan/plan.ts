@@ -66,7 +66,7 @@ interface ReadPlanOptions extends PlanOptions {
 /** Looks at what is on disk, and says what should run; runs and loads nothing. */
 export async function readPlan(options: ReadPlanOptions): Promise<Plan> {
   const { found: beside, boards, unread, warnings: unreadable } = await discover(options);
-  const { found, warnings } = discoverPackages(options);
+  const { found, warnings } = await discoverPackages(options);
   const planned = await planWorkers([...beside, ...found], options);
   return {
     ...planned,
@@ -100,7 +100,7 @@ async function expand(found: Found, options: PlanOptions): Promise<Planned[]> {
     classId: id,
     file,
     kind,
-    ...readSource(found, options),
+    ...(await readSource(found, options)),
     about: found.version === undefined ? {} : { version: found.version },
     isolation: "shared",
     ...(fault === undefined ? {} : { fault }),
@@ -147,13 +147,13 @@ function instanceOf(shared: Planned, id: string, { worker: key, ...values }: Ins
 }
 
 /** What a worker's config holds. */
-function readSource(
+async function readSource(
   found: Found,
   options: PlanOptions,
-): Pick<Planned, "config" | "configPath" | "place" | "unreadable" | "warnings"> {
+): Promise<Pick<Planned, "config" | "configPath" | "place" | "unreadable" | "warnings">> {
   const { config: where } = found;
   const dir = dirname(found.file);
-  const file = "base" in where ? findConfigFile(dir, where.base, options) : readConfigFile(where.path, options);
+  const file = await ("base" in where ? findConfigFile(dir, where.base, options) : readConfigFile(where.path, options));
   const at = "base" in where ? [] : where.keys;
   const path = file.path ?? join(dir, `${"base" in where ? where.base : ""}.yaml`);
   return {
