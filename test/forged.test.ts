@@ -1,4 +1,6 @@
 import { spawn } from "node:child_process";
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { noCounts } from "../worker-host/base/counts.ts";
 import { readFromRunner } from "../worker-host/host/runners/from-runner.ts";
@@ -35,6 +37,33 @@ test("what is written into the channel by hand is left out, with a word in the l
   expect(msg).toContain("no runner says null");
   await expectOthersWell(client, host);
   expect(host.log.all.filter((line) => line.msg.includes("doesn't understand"))).toHaveLength(1);
+});
+
+test("what is written into the log's pipe by hand reaches no log but those of the workers in that process", async () => {
+  const raw = `async do_go() {
+    const { writeSync } = await import("node:fs");
+    const forged = (worker) => '{"level":50,"time":"2026-10-31T20:00:00.000Z","worker":"' + worker + '","msg":"forged"}\\n';
+    const text = forged("a_good") + forged("worker_host") + forged("../../x") + "rubbish\\n" + "x".repeat(3_000_000) + "\\n";
+    for (let rest = Buffer.from(text); rest.length > 0; ) {
+      try {
+        rest = rest.subarray(writeSync(4, rest));
+      } catch (error) {
+        if (error.code !== "EAGAIN") throw error;
+      }
+    }
+    this.telemetry("said", 1);
+  }`;
+  const { client, host } = await startThree(raw, {}, { "bad/backend/config.yaml": "worker: { isolation: own }" });
+  await client.command("bad", "go");
+  await client.expect("halloween/bad/telemetry/said");
+  await expectOthersWell(client, host);
+  await host.stop();
+  const logs = join(host.cwd, "data/logs");
+  const names = readdirSync(logs);
+  const forged = names.filter((name) => /forged|rubbish|xxx/.test(readFileSync(join(logs, name), "utf8")));
+  expect(forged).not.toEqual([]);
+  expect(forged.filter((name) => !/^bad(\.\d)?\.log$/.test(name))).toEqual([]);
+  for (const name of forged) expect(statSync(join(logs, name)).size).toBeLessThan(2_000_000);
 });
 
 test("a process group that no worker started is not killed with a worker's process", async () => {

@@ -1,7 +1,7 @@
 import { expect } from "vitest";
 import { startBroker } from "./broker.ts";
 import { TestClient } from "./client.ts";
-import { workerSource } from "./folder.ts";
+import { type Files, workerSource } from "./folder.ts";
 import { startHost, type TestHost } from "./host.ts";
 
 export const PING = workerSource(
@@ -20,8 +20,8 @@ function spin() {
 /** A process that hangs is ended after 1 s instead of 5. */
 export const ROOMY = { WORKER_STALL_KILL_MS: "1000" };
 
-/** A worker, a bad one, and a third, which all share a process. */
-export async function startThree(bad: string, env: Record<string, string> = {}) {
+/** A worker, a bad one, and a third, which all share a process, unless `files` of the props say otherwise. */
+export async function startThree(bad: string, env: Record<string, string> = {}, files: Files = {}) {
   const broker = await startBroker();
   const client = await TestClient.connect(broker.url);
   const host = await startHost({
@@ -30,6 +30,7 @@ export async function startThree(bad: string, env: Record<string, string> = {}) 
       "a_good/backend/worker.ts": PING,
       "bad/backend/worker.ts": workerSource(bad, IMPORTS),
       "z_good/backend/worker.ts": PING,
+      ...files,
     },
     env,
   });

@@ -36,6 +36,8 @@ const LAST_WRITE_MS = 3_000;
 /** How pino begins a line of a child logger that is a worker's; what an author logs stands behind it. */
 const OF_WORKER = /^\{"level":\d+,"time":"[^"]*","worker":"([A-Za-z0-9_-]{1,200})"/;
 
+type FileOf = (named: string | undefined) => string | undefined;
+
 interface Waiting {
   lines: string[];
   bytes: number;
@@ -67,11 +69,15 @@ export class LogFiles {
     this.#tell = tell;
   }
 
-  /** Takes a line of the log, with its end. */
-  take(line: string): void {
+  /**
+   * Takes a line of the log, with its end.
+   *
+   * @param fileOf gives the worker whose file it goes into, by the worker that it names; the host's for `undefined`
+   */
+  take(line: string, fileOf: FileOf = (named) => named): void {
     const { hostName, fileBytes, files } = this.options;
     if (files === 0) return;
-    const id = OF_WORKER.exec(line)?.[1] ?? hostName;
+    const id = fileOf(OF_WORKER.exec(line)?.[1]) ?? hostName;
     const waiting = this.#waiting.get(id) ?? { lines: [], bytes: 0, leftOut: 0 };
     this.#waiting.set(id, waiting);
     // More would be rotated away at once.
@@ -84,10 +90,10 @@ export class LogFiles {
     if (!this.#soon) void this.#writeSoon();
   }
 
-  /** Takes the lines of a process. */
-  follow(source: Readable): void {
+  /** Takes the lines of a process; `fileOf` as for `take`. */
+  follow(source: Readable, fileOf: FileOf): void {
     const ended = followLines(source, (lines) => {
-      for (const line of lines.slice(0, -1).split("\n")) this.take(`${line}\n`);
+      for (const line of lines.slice(0, -1).split("\n")) this.take(`${line}\n`, fileOf);
     });
     this.#sources.add(ended);
     void ended.then(() => this.#sources.delete(ended));

@@ -62,6 +62,8 @@ const NOBODYS: ReadonlySet<string> = new Set(["signal SIGKILL", "signal SIGTERM"
 export class WatchedRunner {
   readonly process: RunnerProcess;
   readonly #guard: StallGuard | undefined;
+  /** The ids of all workers that it was ever given. */
+  readonly #given = new Set<string>();
   #awake = false;
   #beats = 0;
   /** Why it is being ended. */
@@ -91,7 +93,7 @@ export class WatchedRunner {
           onExit(reason, offender);
         },
         onError: (line) => log.warn(line),
-        ...(logFiles ? { onLog: (lines) => logFiles.follow(lines) } : {}),
+        ...(logFiles ? { onLog: (lines) => logFiles.follow(lines, (named) => this.#logOf(named)) } : {}),
         ...(output ? { onOutput: (source) => output.relay(source) } : {}),
       },
       limits ? { maxHeapMb: heapMb(limits) } : {},
@@ -122,7 +124,13 @@ export class WatchedRunner {
   }
 
   send(message: ToRunner): void {
+    if ("spec" in message) this.#given.add(message.spec.id);
     this.process.send(message);
+  }
+
+  /** Whose log a line goes into, by the worker that it names: code of a worker may have written any line. */
+  #logOf(named: string | undefined): string | undefined {
+    return named !== undefined && this.#given.has(named) ? named : this.options.own;
   }
 
   /** What can't be removed is left to the next start of the host. */
