@@ -145,6 +145,38 @@ test("with 256 descriptors and 400 silent sockets: all-stop is written, and a de
   expect(host.log.all.filter(({ level }) => level >= 60)).toEqual([]);
 });
 
+test("when strangers have all places: a dead worker comes back, and all-stop is heard and told", async () => {
+  const host = await startHost({
+    props: { "calm/backend/worker.ts": CALM },
+    command: ["sh", "-c", `ulimit -n 256; exec "$@"`, "sh", process.execPath, BIN],
+  });
+  const client = await TestClient.connect(await host.url(), FILTERS);
+  const port = await host.port();
+  const first = Number(await client.expect("halloween/calm/telemetry/pid"));
+
+  let [strangers, refused, over] = [0, 0, false];
+  const fill = async () => {
+    while (!over) {
+      try {
+        await RawClient.connect(port, { id: `stranger${strangers + refused}` });
+        strangers++;
+      } catch {
+        refused++;
+      }
+    }
+  };
+  const filled = fill();
+  await vi.waitUntil(() => refused > 0, { timeout: 20_000 });
+  expect(strangers).toBeGreaterThan(100);
+  process.kill(first, "SIGKILL");
+  await client.expect("halloween/calm/telemetry/pid", new RegExp(`^(?!${first}$)`));
+  await client.command("worker_host", "all_stop");
+  await client.expect("halloween/broadcast/cmd", /"stop"/);
+  over = true;
+  await filled;
+  expect(host.log.all.filter(({ level }) => level >= 60)).toEqual([]);
+});
+
 test("a socket that has sent no whole CONNECT after 5 s is closed, and one of more than 64 KiB at once", async () => {
   const { host, port } = await startCalm();
   const silent = await RawClient.open(port);
@@ -168,7 +200,7 @@ async function startOwn(
   const log = pino({ level: "warn" }, { write });
   const broker = await EmbeddedBroker.start({ port: 0, lan: false, maxConnections: 100, log, clock, ...options });
   onTestFinished(() => broker.stop());
-  return { port: broker.port, url: broker.options.url, clock, warned };
+  return { broker, port: broker.port, url: broker.options.url, clock, warned };
 }
 
 test("wrong passwords are logged with their address: the first at once, then their number", async () => {
@@ -194,6 +226,30 @@ test("when all places are taken by clients, a new one is refused, and comes in w
   ]);
   clients[0]?.socket.destroy();
   await vi.waitFor(() => RawClient.connect(port, { id: "late" }), { timeout: 10_000 });
+});
+
+test("for the host and its workers there is a place as long as strangers have any: the newest makes room", async () => {
+  const { port, broker, warned } = await startOwn({ maxConnections: 3 });
+  const { url, username = "", password = "" } = broker.ownOptions;
+  const own = (clientId: string) => TestClient.connect(url, [], { username, password, clientId });
+  const strangers = await Promise.all([0, 1].map((i) => RawClient.connect(port, { id: `c${i}` })));
+  const newest = await RawClient.connect(port, { id: "newest" });
+  await own("worker1");
+  await newest.closed;
+  await Promise.all([own("worker2"), own("worker3")]);
+  await Promise.all(strangers.map(({ closed }) => closed));
+  await expect(own("worker4")).rejects.toThrow(/unavailable/);
+  const full = "3 connections are open, the most for this limit of open files (ulimit -n)";
+  expect(warned).toEqual([
+    `${full}: the newest, from 127.0.0.1, was closed to make room for a worker`,
+    `a connection from 127.0.0.1 was refused: ${full}`,
+  ]);
+});
+
+test("only the password of this start makes a client the host's own", async () => {
+  const { url } = await startOwn({ credentials: { username: "haunt", password: "boo" } });
+  const guess = TestClient.connect(url, [], { username: "worker_host", password: "boo" });
+  await expect(guess).rejects.toThrow(/Not authorized/);
 });
 
 test("another machine gets half of the places, and its connections count until they are closed", async () => {

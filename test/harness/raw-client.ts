@@ -41,6 +41,8 @@ export class RawClient {
     const client = await RawClient.open(port);
     client.socket.write(connectPacket(options));
     await client.#receives(4);
+    const code = client.#received[3];
+    if (code !== 0) throw new Error(`the broker refused the connection with code ${code}`);
     return client;
   }
 

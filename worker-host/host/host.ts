@@ -100,8 +100,8 @@ export class Host {
     const own = settings.external ? undefined : startEmbeddedBroker(settings, this.options);
     const [embedded] = await Promise.all([own, readPlan]);
     this.#embedded = embedded;
-    const broker = settings.external ?? (embedded as EmbeddedBroker).options;
-    this.#broker = broker;
+    this.#broker = settings.external ?? (embedded as EmbeddedBroker).options;
+    const broker = settings.external ?? (embedded as EmbeddedBroker).ownOptions;
     log.info(
       { port: this.#embedded?.port },
       this.#embedded ? `the embedded broker listens at ${broker.url}` : `using the broker at ${broker.url}`,

@@ -61,7 +61,12 @@ export async function startWorker<W extends AnyWorker>(
   Worker: new (context: WorkerContext) => W,
   options: StartWorkerOptions = {},
 ): Promise<TestWorker<W>> {
-  const aedes = await createAedes({ log: silentLog(), refuse: () => {}, addressOf: () => "this process" });
+  const aedes = await createAedes({
+    letIn: () => undefined,
+    log: silentLog(),
+    refuse: () => {},
+    addressOf: () => "this process",
+  });
   const temporary = await mkdtemp(join(tmpdir(), "worker-host-testing-"));
   // A socket of the file system, since streams joined in memory stall under Node 26.
   const server = createServer(aedes.handle);

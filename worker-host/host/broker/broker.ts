@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from "node:crypto";
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { Aedes, type Client } from "aedes";
 import type { Logger } from "pino";
@@ -41,6 +41,13 @@ const PACKET_BOUNDS = { firstBytes: 64 * 1024, bytes: 1024 * 1024 };
 /** A client that hasn't sent its whole CONNECT by then is disconnected. */
 const CONNECT_TIMEOUT_MS = 5000;
 
+/** MQTT 3.1.1, 3.2.2.3 */
+const UNAVAILABLE = 3;
+const NOT_AUTHORIZED = 5;
+
+/** The user name of the host and its workers, with a password that is new at each start. */
+const OWN_USER = "worker_host";
+
 /** After so long a silence, the system asks the peer whether it is still there, and closes the connection if not. */
 const KEEP_ALIVE_MS = 60_000;
 
@@ -52,6 +59,7 @@ export class EmbeddedBroker {
     private readonly connections: ConnectionLimit,
     private readonly refusals: RefusalLog,
     private readonly credentials: Credentials | undefined,
+    private readonly own: Credentials,
   ) {}
 
   /** @throws WorkerHostError `port_in_use`, `port_refused` */
@@ -61,8 +69,17 @@ export class EmbeddedBroker {
     const { refuse } = refusals;
     const connections = new ConnectionLimit(maxConnections, refuse);
     const addressOf = ({ conn }: Client) => connections.address(conn as Socket);
-    const aedes = await createAedes({ ...(credentials ? { credentials } : {}), log, refuse, addressOf });
-    aedes.on("client", ({ conn }) => connections.authenticated(conn as Socket));
+    const own = { username: OWN_USER, password: randomBytes(24).toString("base64url") };
+    const letIn: LetIn = (client, username, password) => {
+      const isOwn = areSame({ username, password }, own);
+      if (!isOwn && credentials && !areSame({ username, password }, credentials)) {
+        const address = addressOf(client);
+        refuse(`password ${address}`, `${shown(client.id)} at ${address} was refused: wrong user name or password`);
+        return NOT_AUTHORIZED;
+      }
+      return connections.enter(client.conn as Socket, isOwn) ? undefined : UNAVAILABLE;
+    };
+    const aedes = await createAedes({ letIn, log, refuse, addressOf });
     // Nagle's algorithm would hold messages back for up to 44 ms.
     const server = createServer(
       { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
@@ -75,7 +92,7 @@ export class EmbeddedBroker {
         aedes.handle(socket);
       },
     );
-    const broker = new EmbeddedBroker(aedes, server, connections, refusals, credentials);
+    const broker = new EmbeddedBroker(aedes, server, connections, refusals, credentials, own);
     await broker.#listen(port, lan);
     return broker;
   }
@@ -93,9 +110,14 @@ export class EmbeddedBroker {
     return (this.server.address() as AddressInfo).port;
   }
 
-  /** How workers on this machine reach it. */
+  /** How clients on this machine reach it. */
   get options(): BrokerOptions {
     return { url: `mqtt://127.0.0.1:${this.port}`, ...this.credentials, protocolVersion: 4 };
+  }
+
+  /** How the host and its workers reach it: there is always a place for them. */
+  get ownOptions(): BrokerOptions {
+    return { ...this.options, ...this.own };
   }
 
   async stop(): Promise<void> {
@@ -107,13 +129,21 @@ export class EmbeddedBroker {
   }
 }
 
-interface AedesOptions extends Pick<EmbeddedBrokerOptions, "credentials" | "log"> {
+/** Whether a client may come in: `undefined`, or the code of MQTT 3.1.1 that says why it may not. */
+type LetIn = (
+  client: Client,
+  username: string | undefined,
+  password: Uint8Array | undefined,
+) => typeof UNAVAILABLE | typeof NOT_AUTHORIZED | undefined;
+
+interface AedesOptions extends Pick<EmbeddedBrokerOptions, "log"> {
+  letIn: LetIn;
   refuse: Refuse;
   addressOf: (client: Client) => string;
 }
 
 /** A broker that listens nowhere yet. */
-export async function createAedes({ credentials, log, refuse, addressOf }: AedesOptions): Promise<Aedes> {
+export async function createAedes({ letIn, log, refuse, addressOf }: AedesOptions): Promise<Aedes> {
   const slow = new SlowClients(refuse, addressOf);
   const filters = new FilterLimit();
   const aedes = await Aedes.createBroker({
@@ -132,12 +162,9 @@ export async function createAedes({ credentials, log, refuse, addressOf }: Aedes
       done(null, true);
     },
     authenticate: (client, username, password, done) => {
-      const valid = !credentials || (same(username, credentials.username) && same(password, credentials.password));
-      if (!valid) {
-        const address = addressOf(client);
-        refuse(`password ${address}`, `${shown(client.id)} at ${address} was refused: wrong user name or password`);
-      }
-      done(null, valid);
+      const returnCode = letIn(client, username ?? undefined, password ?? undefined);
+      if (returnCode === undefined) done(null, true);
+      else done(Object.assign(new Error("a client was refused"), { returnCode }), false);
     },
     authorizeSubscribe: (client, subscription, done) => {
       const fault = filters.add(client, subscription);
@@ -179,7 +206,12 @@ function explainListen(error: NodeJS.ErrnoException, port: number): Error {
 }
 
 /** Compares in a time that says nothing of where two texts differ. */
-function same(given: string | Uint8Array | undefined, expected: string): boolean {
+function areSame(
+  { username, password }: { username: string | undefined; password: Uint8Array | undefined },
+  expected: Credentials,
+): boolean {
   const digest = (value: string | Uint8Array) => createHash("sha256").update(value).digest();
-  return given !== undefined && given !== null && timingSafeEqual(digest(given), digest(expected));
+  const isSame = (value: string | Uint8Array | undefined, other: string) =>
+    value !== undefined && timingSafeEqual(digest(value), digest(other));
+  return isSame(username, expected.username) && isSame(password, expected.password);
 }
