@@ -4,7 +4,7 @@ COPY package.json package-lock.json ./
 
 FROM base AS build
 RUN npm ci --ignore-scripts
-COPY tsconfig.json tsconfig.build.json build.mjs globals.mjs ./
+COPY tsconfig.json tsconfig.build.json build.mjs compiled.cjs globals.mjs ./
 COPY worker-host worker-host
 RUN npm run build
 

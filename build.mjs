@@ -1,23 +1,54 @@
-// Builds dist/: what is published and run, one file for each way in with what they share beside them, and the types.
-// Modules and packages are bundled, since finding and reading some 700 files is half of a start. None is
-// done where no source has changed.
-import { execFileSync } from "node:child_process";
+// Builds dist/: what is published and run, bundled with the packages, since finding and reading some 700 files is half
+// of a start; the types; and what V8 compiled of it, which is half of the rest. None is done where no source has changed.
+import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { cachedDataVersionTag } from "node:v8";
 import * as esbuild from "esbuild";
 
 const ROOT = dirname(fileURLToPath(import.meta.url));
 const DIST = join(ROOT, "dist");
+/** What V8 compiled, by its version and flags. */
+const COMPILED = join(DIST, "compiled");
 /** What was built, and of what. */
 const STAMP = join(ROOT, "node_modules/.cache/worker-host-build.json");
 /** What else the result depends on. */
-const BESIDE = ["build.mjs", "globals.mjs", "package-lock.json", "tsconfig.json", "tsconfig.build.json"];
+const BESIDE = [
+  "build.mjs",
+  "compiled.cjs",
+  "globals.mjs",
+  "package-lock.json",
+  "tsconfig.json",
+  "tsconfig.build.json",
+];
 
 /** What can't be bundled: a program, and a package that has one. */
 const LEFT_OUT = ["esbuild", "typescript"];
+
+/** The bundles, each with its ways in: that of the host and the command line, and that of the workers. */
+const BUNDLES = {
+  cli: { cli: "cli", configThread: "host/config/config-thread-main" },
+  worker: { runner: "worker/runner", index: "index", testing: "testing" },
+};
+/** The ways in that authors import: modules, of what those export. */
+const IMPORTED = ["index", "testing"];
+
+/** Packages that few starts need, as files of their own. */
+const APART = ["fastify", "@peculiar/x509", "prom-client", "pino-pretty"];
+const fileOf = (/** @type {string} */ name) => `${name.replace(/^.*\//, "")}.cjs`;
 
 /** Changes with every file of the sources that is changed, added, removed or restored. */
 function signature() {
@@ -36,21 +67,24 @@ function isBuilt(/** @type {string} */ of) {
   return last.of === of && last.files.every((/** @type {string} */ name) => existsSync(join(DIST, name)));
 }
 
+/** Requires the packages of `APART` as the files that they become. @type {esbuild.Plugin} */
+const apart = {
+  name: "apart",
+  setup(build) {
+    build.onResolve({ filter: /^[^.]/ }, ({ path }) =>
+      APART.includes(path) ? { path: `./${fileOf(path)}`, external: true } : undefined,
+    );
+  },
+};
+
 async function bundle() {
-  const { metafile } = await esbuild.build({
+  /** @type {esbuild.BuildOptions & { metafile: true }} */
+  const common = {
     absWorkingDir: ROOT,
-    entryPoints: {
-      cli: "worker-host/cli.ts",
-      index: "worker-host/index.ts",
-      testing: "worker-host/testing.ts",
-      runner: "worker-host/worker/runner.ts",
-      "config-thread": "worker-host/host/config/config-thread-main.ts",
-    },
-    outdir: "dist",
     bundle: true,
-    splitting: true,
     platform: "node",
-    format: "esm",
+    // Loaded in half the time that modules take; and what V8 has compiled of a module can't be kept.
+    format: "cjs",
     target: "node20.19",
     // Names of classes and functions are shown to people.
     keepNames: true,
@@ -62,16 +96,42 @@ async function bundle() {
       "JSON.parse": "kept_JSON_parse",
       "JSON.stringify": "kept_JSON_stringify",
       "process.nextTick": "kept_process_nextTick",
+      "import.meta.url": "__url",
     },
-    // For what CommonJS packages require of Node.
-    banner: {
-      js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
-    },
+    banner: { js: 'const __url = require("node:url").pathToFileURL(__filename).href;' },
     metafile: true,
     logLevel: "warning",
+  };
+  const bundles = Object.entries(BUNDLES).map(([name, ways]) => {
+    const contents = Object.entries(ways).map(([way, file]) => `exports.${way} = () => require("./${file}.ts");`);
+    const stdin = { contents: contents.join("\n"), resolveDir: join(ROOT, "worker-host"), sourcefile: "ways-in.cjs" };
+    return esbuild.build({ ...common, stdin, outfile: join(DIST, `${name}.cjs`), plugins: [apart] });
   });
-  writeFileSync(join(DIST, "licenses.txt"), licensesOf(Object.keys(metafile.inputs)));
-  return [...Object.keys(metafile.outputs).map((path) => path.replace(/^dist\//, "")), "licenses.txt"];
+  const packages = APART.map((name) =>
+    esbuild.build({ ...common, entryPoints: [name], outfile: join(DIST, fileOf(name)) }),
+  );
+  const builds = await Promise.all([...bundles, ...packages]);
+  for (const name of Object.keys(BUNDLES)) toAscii(join(DIST, `${name}.cjs`));
+  const ways = createRequire(import.meta.url)("./worker-host/load.cjs").load("worker");
+  for (const name of IMPORTED) writeFileSync(join(DIST, `${name}.js`), moduleOf(name, Object.keys(ways[name]())));
+  writeFileSync(join(DIST, "licenses.txt"), licensesOf(builds.flatMap(({ metafile }) => Object.keys(metafile.inputs))));
+  const names = [...Object.keys(BUNDLES).map((name) => `${name}.cjs`), ...APART.map(fileOf)];
+  return [...names, ...IMPORTED.map((name) => `${name}.js`), "licenses.txt"];
+}
+
+/** Bundles are read as ASCII, which is quicker. esbuild writes nothing else, but in comments and regular expressions. */
+function toAscii(/** @type {string} */ file) {
+  const escaped = (/** @type {string} */ unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  writeFileSync(file, readFileSync(file, "utf8").replace(/[^\0-\x7f]/g, escaped));
+}
+
+/** A module that exports what a way in does. */
+function moduleOf(/** @type {string} */ name, /** @type {string[]} */ exported) {
+  return [
+    'import { createRequire } from "node:module";',
+    `const { load } = createRequire(import.meta.url)("../worker-host/load.cjs");`,
+    `export const { ${exported.join(", ")} } = load("worker").${name}();\n`,
+  ].join("\n");
 }
 
 /** What the licenses of the bundled packages want to be kept beside their code. */
@@ -94,9 +154,38 @@ function declare() {
   execFileSync(process.execPath, [tsc, "-p", join(ROOT, "tsconfig.build.json")], { stdio: "inherit" });
 }
 
+/** Starts a host with one worker, and has what V8 compiles for them kept for all later starts. */
+async function compile() {
+  const folder = mkdtempSync(join(tmpdir(), "worker-host-build-"));
+  const file = join(folder, "props/a/backend/worker.ts");
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, 'import { BaseWorker } from "worker-host";\nexport class Worker extends BaseWorker {}\n');
+  const env = { PATH: process.env.PATH, NODE_OPTIONS: `--require=${join(ROOT, "compiled.cjs")}` };
+  const args = [join(ROOT, "worker-host/bin.cjs"), "--broker-port=0", `--builtins=${folder}`];
+  const host = spawn(process.execPath, args, { cwd: folder, env, stdio: ["ignore", "pipe", "inherit"] });
+  const ended = new Promise((resolve) => host.once("close", resolve));
+  let said = "";
+  await new Promise((resolve, reject) => {
+    host.stdout.on("data", (data) => {
+      said += data;
+      if (said.includes('"running":1')) resolve(undefined);
+      if (said.includes('"failed":1')) host.kill();
+    });
+    void ended.then(() => reject(new Error(`a host does not start:\n${said}`)));
+  });
+  const running = Date.now();
+  // The host's, and its runner's.
+  const kept = () => readdirSync(COMPILED).filter((name) => statSync(join(COMPILED, name)).mtimeMs > running + 1_000);
+  while (kept().length < 2) await new Promise((resolve) => setTimeout(resolve, 100));
+  host.kill("SIGINT");
+  await ended;
+  rmSync(folder, { recursive: true });
+}
+
 const of = signature();
 if (!isBuilt(of)) {
   rmSync(STAMP, { force: true });
+  rmSync(COMPILED, { recursive: true, force: true });
   try {
     declare();
   } catch {
@@ -106,9 +195,10 @@ if (!isBuilt(of)) {
   const files = await bundle();
   // What an earlier build wrote, and this one didn't.
   for (const name of readdirSync(DIST)) {
-    if (/\.js(\.map)?$/.test(name) && statSync(join(DIST, name)).isFile() && !files.includes(name))
+    if (/\.c?js(\.map)?$/.test(name) && statSync(join(DIST, name)).isFile() && !files.includes(name))
       rmSync(join(DIST, name));
   }
   mkdirSync(dirname(STAMP), { recursive: true });
   writeFileSync(STAMP, JSON.stringify({ of, files }));
 }
+if (!existsSync(join(COMPILED, `cli-${cachedDataVersionTag()}`))) await compile();

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import type { Writable } from "node:stream";
@@ -18,7 +18,7 @@ const SETUP: RunnerSetup = {
 };
 
 test("a runner that can't be set up says why, and ends", async () => {
-  const runner = spawn(process.execPath, [join(ROOT, "dist/runner.js")], {
+  const runner = spawn(process.execPath, [join(ROOT, "worker-host/runner.cjs")], {
     detached: true,
     stdio: ["ignore", "ignore", "pipe", "pipe"],
   });
@@ -38,4 +38,13 @@ test("a runner that can't be set up says why, and ends", async () => {
   expect(said).toMatch(
     /^this process of workers can't be set up: Error: ENOENT: no such file or directory, open '.*'\n$/,
   );
+});
+
+test.each([
+  ["a host", "cli", []],
+  ["a process of workers", "worker", ["--enable-source-maps", "--inspect-port=0", "--max-old-space-size=640"]],
+])("%s has nothing to compile that the build compiled", (_what, bundle, flags) => {
+  const load = JSON.stringify(join(ROOT, "worker-host/load.cjs"));
+  const code = `const { load, bundles } = require(${load}); load("${bundle}"); bundles.get("${bundle}").script.cachedDataRejected`;
+  expect(execFileSync(process.execPath, [...flags, "-p", code], { encoding: "utf8" })).toBe("false\n");
 });

@@ -15,5 +15,5 @@ if (Number(version[0]) < OLDEST[0] || (Number(version[0]) === OLDEST[0] && Numbe
   );
   process.exit(1);
 } else {
-  require("./load.cjs");
+  require("./load.cjs").load("cli").cli();
 }

@@ -204,7 +204,7 @@ test("every source that the Dockerfile copies is there, and .dockerignore lets i
     ".git/config",
     "node_modules/mqtt/package.json",
     "data/x",
-    "dist/cli.js",
+    "dist/cli.cjs",
     "props/fogger/README.md",
     ".env",
   ])

@@ -24,7 +24,7 @@ test("what would be published installs elsewhere, types a prop and runs it", { t
   const paths = files.map(({ path }) => path);
   expect(paths).toEqual(
     expect.arrayContaining([
-      "dist/cli.js",
+      "dist/cli.cjs",
       "dist/index.d.ts",
       "worker-host/bin.cjs",
       "builtin-workers/heartbeat.ts",

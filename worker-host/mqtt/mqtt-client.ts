@@ -1,3 +1,4 @@
+import { connect } from "node:net";
 import type { Duplex } from "node:stream";
 import mqtt, {
   type IClientOptions,
@@ -107,11 +108,20 @@ export function createClient(
     if (value !== undefined) options[name] = value;
   }
   if (will) options.will = { topic: will.topic, payload: Buffer.from(will.payload), qos: 1, retain: true };
-  const client = openStream ? new mqtt.MqttClient(openStream, options) : mqtt.connect(broker.url, options);
+  const open = openStream ?? plainSocket(broker.url);
+  const client = open ? new mqtt.MqttClient(open, options) : mqtt.connect(broker.url, options);
   client.handleMessage = takeTurns(client, clock);
   // Nagle's algorithm would hold an answer back until the PUBACK written before it is acknowledged: 44 ms.
   if ("setNoDelay" in client.stream && typeof client.stream.setNoDelay === "function") client.stream.setNoDelay(true);
   return client;
+}
+
+/** Opens a socket without TLS, where the URL asks for that. `mqtt.connect` would first load what WebSockets need: 30 ms. */
+function plainSocket(url: string): (() => Duplex) | undefined {
+  const { protocol, hostname, port } = new URL(url);
+  if (protocol !== "mqtt:") return undefined;
+  const host = hostname.replace(/^\[|\]$/g, "");
+  return () => connect({ host, port: Number(port || 1883) });
 }
 
 /** How many messages one connection handles, at most, in a turn of the event loop. */

@@ -1,3 +1,4 @@
+import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 import { packageFile } from "../base/package-file.ts";
 import { stopTimeoutOf } from "../commands/stopping.ts";
@@ -11,6 +12,11 @@ import type { WorkerSpec } from "./messages.ts";
 
 /** Loaded before any bundle: Node can't require() a module, as a CommonJS worker does, that is still being loaded. */
 const ENTRY = pathToFileURL(packageFile("dist/index.js")).href;
+
+/** Imports the module at a URL. Our own code can't: V8 has compiled it in the build. */
+const importModule = createRequire(import.meta.url)(packageFile("worker-host/import.cjs")) as (
+  url: string,
+) => Promise<Record<string, unknown>>;
 
 /** A class that a worker's file exports. */
 export interface WorkerClass {
@@ -34,8 +40,8 @@ export interface WorkerClass {
  * @throws WorkerHostError `load_failed` where it exports no worker; whatever its top-level code throws
  */
 export async function loadWorker({ bundle, file }: Pick<WorkerSpec, "bundle" | "file">): Promise<WorkerClass> {
-  await import(ENTRY);
-  const module: Record<string, unknown> = await import(bundle);
+  await importModule(ENTRY);
+  const module = await importModule(bundle);
   // A CommonJS module's exports are its default.
   const exported = module.Worker ?? (module.default as { Worker?: unknown } | undefined)?.Worker ?? module.default;
   if (typeof exported !== "function") {

@@ -56,7 +56,7 @@ export class ConfigThread {
 
   /** The thread lives for one job. */
   async #run(job: ConfigJob): Promise<unknown> {
-    const thread = new Worker(packageFile("dist/config-thread.js"), {
+    const thread = new Worker(packageFile("worker-host/config-thread.cjs"), {
       workerData: job,
       resourceLimits: { maxOldGenerationSizeMb: MOST_MEMORY_MB },
     });

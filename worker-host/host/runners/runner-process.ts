@@ -10,7 +10,7 @@ import type { FromRunner, ToRunner } from "../../worker/messages.ts";
 import { readFromRunner } from "./from-runner.ts";
 import { statOf } from "./process-stat.ts";
 
-const ENTRY = packageFile("dist/runner.js");
+const ENTRY = packageFile("worker-host/runner.cjs");
 
 /** What Node itself says when its inspector is opened. */
 const INSPECTOR_OPEN = /^Debugger listening on (ws:\/\/\S+)$/;
