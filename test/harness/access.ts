@@ -2,8 +2,9 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, onTestFinished } from "vitest";
+import { expect } from "vitest";
 import { canConnect, freePort } from "../../bench/ports.mjs";
+import { atEnd } from "./ending.ts";
 import { makeFolder } from "./folder.ts";
 import { runCli } from "./host.ts";
 
@@ -45,7 +46,7 @@ export async function startGuardedBroker(cwd: string): Promise<{ port: number; t
   writeFileSync(join(data, "mosquitto.conf"), `user root\n${config}`);
   const child = spawn("mosquitto", ["-c", join(data, "mosquitto.conf")], { stdio: "ignore" });
   const exited = once(child, "exit").then(() => true);
-  onTestFinished(async () => {
+  atEnd(async () => {
     child.kill("SIGKILL");
     await exited;
   });

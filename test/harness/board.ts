@@ -1,8 +1,8 @@
 import mqtt from "mqtt";
-import { onTestFinished } from "vitest";
 import { parseCommand } from "../../worker-host/contract/command.ts";
 import type { Reply } from "../../worker-host/contract/reply.ts";
 import { Topics } from "../../worker-host/contract/topics.ts";
+import { atEnd } from "./ending.ts";
 
 const TOPICS = new Topics("halloween");
 const RETAINED = { qos: 1, retain: true } as const;
@@ -36,7 +36,7 @@ export class FakeBoard {
   /** Fulfils when it is online. */
   static async start(url: string, id: string, options: FakeBoardOptions = {}): Promise<FakeBoard> {
     const board = new FakeBoard(url, id, options);
-    onTestFinished(() => board.die());
+    atEnd(() => board.die());
     await board.#boot();
     return board;
   }

@@ -3,10 +3,10 @@ import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pino } from "pino";
-import { onTestFinished } from "vitest";
 import { canConnect, freePort } from "../../bench/ports.mjs";
-import { systemClock } from "../../worker-host/base/clock.ts";
-import { EmbeddedBroker } from "../../worker-host/host/broker/broker.ts";
+import { EmbeddedBroker } from "../../worker-host/host/broker.ts";
+import { systemClock } from "../../worker-host/worker/clock.ts";
+import { atEnd } from "./ending.ts";
 import { makeFolder } from "./folder.ts";
 
 /** Which broker the suite runs against: the embedded one (aedes), or with `TEST_BROKER=mosquitto` a real mosquitto. */
@@ -41,7 +41,7 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
   const port = options.port ?? (await freePort());
   const broker = BROKER === "mosquitto" ? new Mosquitto(port, options) : new Embedded(port, options.user);
   await broker.start();
-  onTestFinished(() => broker.stop());
+  atEnd(() => broker.stop());
   return broker;
 }
 

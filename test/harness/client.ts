@@ -1,5 +1,5 @@
 import mqtt, { type IClientOptions, type IClientPublishOptions } from "mqtt";
-import { onTestFinished } from "vitest";
+import { atEnd } from "./ending.ts";
 import { Mailbox } from "./mailbox.ts";
 
 export interface Seen {
@@ -34,7 +34,7 @@ export class TestClient {
     client.stream.on("error", () => {});
     client.on("error", () => {});
     const test = new TestClient(client, url);
-    onTestFinished(() => test.close());
+    atEnd(() => test.close());
     if (filters.length > 0) await client.subscribeAsync(filters, { qos: 1 });
     return test;
   }

@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { onTestFinished } from "vitest";
+import { atEnd } from "./ending.ts";
 
 /** Files of a folder, by their path inside it. */
 export type Files = Record<string, string>;
@@ -9,7 +9,7 @@ export type Files = Record<string, string>;
 /** A folder of its own for one test, with these files in it; removed when the test is over. */
 export function makeFolder(files: Files = {}): string {
   const folder = mkdtempSync(join(tmpdir(), "worker-host-test-"));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  atEnd(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
   writeFiles(folder, files);
   return folder;
 }

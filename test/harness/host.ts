@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
-import { onTestFinished } from "vitest";
+import { killIfThere } from "../../soak/processes.ts";
 import type { TestBroker } from "./broker.ts";
+import { atEnd } from "./ending.ts";
 import { type Files, makeFolder } from "./folder.ts";
 import { Happenings, PATIENCE_MS, patiently } from "./wait.ts";
 
@@ -92,8 +94,26 @@ export class TestHost {
   /** Stops it as Ctrl-C does, and waits for its end. */
   async stop(signal: NodeJS.Signals = "SIGINT"): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
     this.signal(signal);
+    return this.#ended();
+  }
+
+  /** Ends it and all that it started at once, as the end of a test does. */
+  async kill(): Promise<void> {
+    if (this.child.exitCode === null && this.child.signalCode === null)
+      for (const pid of familyOf(this.pid)) killIfThere(pid);
+    await this.#ended();
+  }
+
+  #ended(): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
     return patiently(this.exit, () => `the host's end; it said:\n${this.stderr}${this.stdout}`);
   }
+}
+
+/** A process, and all that it and those started. Only Linux tells; elsewhere they end once they notice. */
+function familyOf(pid: number): number[] {
+  const list = `/proc/${pid}/task/${pid}/children`;
+  const children = existsSync(list) ? readFileSync(list, "utf8").split(" ").filter(Boolean).map(Number) : [];
+  return [pid, ...children.flatMap(familyOf)];
 }
 
 /** Starts a worker-host for one test, and ends it with the test. */
@@ -118,9 +138,7 @@ export async function startHost(options: StartHostOptions = {}): Promise<TestHos
   };
   const child = spawn(command, args, { cwd, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
   const host = new TestHost(child, cwd);
-  onTestFinished(async () => {
-    await host.stop();
-  });
+  atEnd(() => host.kill());
   if (!options.dontWait) await host.ready();
   return host;
 }

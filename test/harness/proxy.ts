@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { onTestFinished } from "vitest";
+import { atEnd } from "./ending.ts";
 
 /** MQTT 3.1.1, 2.2.1 */
 export const PacketType = { CONNECT: 1, CONNACK: 2, PUBLISH: 3, PUBACK: 4, SUBSCRIBE: 8, UNSUBSCRIBE: 10 } as const;
@@ -56,7 +56,7 @@ export async function startProxy(brokerPort: number): Promise<Proxy> {
     },
   };
   await proxy.start();
-  onTestFinished(() => (server.listening ? proxy.stop() : undefined));
+  atEnd(() => (server.listening ? proxy.stop() : undefined));
   return proxy;
 }
 

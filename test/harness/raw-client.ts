@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
-import { onTestFinished } from "vitest";
+import { atEnd } from "./ending.ts";
 
 export interface RawClientOptions {
   id?: string;
@@ -29,7 +29,7 @@ export class RawClient {
   static async open(port: number): Promise<RawClient> {
     const socket = connect(port, "127.0.0.1");
     const client = new RawClient(socket);
-    onTestFinished(() => {
+    atEnd(() => {
       socket.destroy();
     });
     await once(socket, "connect");

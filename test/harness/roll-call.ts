@@ -1,5 +1,4 @@
 import { pino } from "pino";
-import { onTestFinished } from "vitest";
 import { systemClock } from "../../worker-host/base/clock.ts";
 import { BROKER_UPTIME, Topics } from "../../worker-host/contract/topics.ts";
 import { RollCall, type RollCallOptions } from "../../worker-host/host/bus/roll-call.ts";
@@ -8,6 +7,7 @@ import { Connection } from "../../worker-host/mqtt/connection.ts";
 import { TestClock } from "../../worker-host/testing/test-clock.ts";
 import { BROKER } from "./broker.ts";
 import { TestClient } from "./client.ts";
+import { atEnd } from "./ending.ts";
 import { Happenings } from "./wait.ts";
 
 const TOPICS = new Topics("halloween");
@@ -66,7 +66,7 @@ export class RollCallRun {
   /** Fulfils when it is connected, and knows as much of the broker's uptime as it will ever know. */
   static async start(url: string, options: RollCallRunOptions = {}): Promise<RollCallRun> {
     const run = new RollCallRun(url, options);
-    onTestFinished(async () => {
+    atEnd(async () => {
       run.rollCall.down();
       await run.#connection.stop();
     });

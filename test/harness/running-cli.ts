@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import { onTestFinished } from "vitest";
+import { atEnd } from "./ending.ts";
 import { makeFolder } from "./folder.ts";
 import { BIN, cleanEnvironment } from "./host.ts";
 import { Happenings, patiently } from "./wait.ts";
@@ -54,7 +54,7 @@ export function startCli(
     stdio: ["ignore", "pipe", "pipe"],
   });
   const running = new RunningCli(child);
-  onTestFinished(async () => {
+  atEnd(async () => {
     await running.stop();
   });
   return running;

@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
-import { onTestFinished } from "vitest";
 import type { TestBroker } from "./broker.ts";
+import { atEnd } from "./ending.ts";
 import { makeFolder } from "./folder.ts";
 import { ROOT } from "./host.ts";
 import { Happenings, patiently } from "./wait.ts";
@@ -141,7 +141,7 @@ export function startBoard(sketch: string, { broker, millis, inputs = {}, env = 
     stdio: ["pipe", "pipe", "pipe"],
   });
   const board = new Board(child, nvs);
-  onTestFinished(async () => {
+  atEnd(async () => {
     await board.kill();
     // What a sanitizer found.
     if (board.stderr !== "") throw new Error(`${sketch} said on stderr:\n${board.stderr}`);
