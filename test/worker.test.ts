@@ -1,27 +1,39 @@
 import { expect, test } from "vitest";
-import { BROKER, startBroker } from "./harness/broker.ts";
+import { BROKER } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { type Files, workerSource } from "./harness/folder.ts";
+import { type Haunt, sharedHaunt, startHaunt } from "./harness/haunt.ts";
 import { startHost } from "./harness/host.ts";
 
-/** Runs one worker, `lab`, with this body, beside a client that sees all. */
-async function lab(body: string, options: { head?: string; props?: Files } = {}) {
-  const broker = await startBroker();
-  const client = await TestClient.connect(broker.url, ["halloween/#", "elsewhere/#"]);
-  const source = workerSource(body, options.head);
-  const host = await startHost({ broker, props: { "lab/backend/worker.ts": source, ...options.props } });
+const FILTERS = ["halloween/#", "elsewhere/#"];
+const haunt = sharedHaunt({ filters: FILTERS });
+let labs = 0;
+
+/** Runs one more worker in the host that the tests share, with this body, beside a client that sees all. */
+async function lab(body: string, props: (id: string) => Files = () => ({})) {
+  const id = `lab_${++labs}`;
+  const shared = await haunt();
+  await shared.add({ [`${id}/backend/worker.ts`]: workerSource(body), ...props(id) });
+  return { ...shared, ...speakingTo(shared, id) };
+}
+
+/** As `lab`, in a host of its own. */
+async function loneLab(body: string) {
+  const lone = await startHaunt({ filters: FILTERS, props: { "lab/backend/worker.ts": workerSource(body) } });
+  return { ...lone, ...speakingTo(lone, "lab") };
+}
+
+function speakingTo({ client }: Haunt, id: string) {
   return {
-    client,
-    host,
-    broker,
-    send: (payload: string | object) => client.command("lab", payload),
-    telemetry: (key: string, text?: string | RegExp) => client.expect(`halloween/lab/telemetry/${key}`, text),
-    status: (key: string, text?: string | RegExp) => client.expect(`halloween/lab/status/${key}`, text),
+    id,
+    send: (payload: string | object) => client.command(id, payload),
+    telemetry: (key: string, text?: string | RegExp) => client.expect(`halloween/${id}/telemetry/${key}`, text),
+    status: (key: string, text?: string | RegExp) => client.expect(`halloween/${id}/status/${key}`, text),
   };
 }
 
 test("a worker has its id, config, dir, log and signal, in field initialisers already", async () => {
-  const { telemetry, host, send } = await lab(
+  const { id, telemetry, host, send } = await lab(
     `mine = this.config.colour ?? "none";
      async start() {
        await super.start();
@@ -29,27 +41,27 @@ test("a worker has its id, config, dir, log and signal, in field initialisers al
        this.log.info({ extra: 7 }, "hello log");
      }
      async do_undefined_config() { this.telemetry("sum", (this.config.tick_interval ?? 5) * 1000); }`,
-    { props: { "lab/backend/config.json": '{"colour": "green"}' } },
+    (lab) => ({ [`${lab}/backend/config.json`]: '{"colour": "green"}' }),
   );
   expect(JSON.parse(await telemetry("report"))).toEqual({
-    id: "lab",
+    id,
     mine: "green",
-    dir: ["lab", "backend"],
+    dir: [id, "backend"],
     aborted: false,
   });
-  expect(await host.logged("hello log")).toMatchObject({ worker: "lab", extra: 7 });
+  expect(await host.logged("hello log")).toMatchObject({ worker: id, extra: 7 });
   await send("undefined_config");
   await telemetry("sum", "5000");
 });
 
 test("console in a worker writes to the log, as that worker's", async () => {
-  const { host, send } = await lab(
+  const { id, host, send } = await lab(
     `async start() { console.log("from %s", "start", { a: 1 }); }
      do_shout() { console.error("aloud"); }`,
   );
-  expect(await host.logged("from start { a: 1 }")).toMatchObject({ worker: "lab", level: 30 });
+  expect(await host.logged("from start { a: 1 }")).toMatchObject({ worker: id, level: 30 });
   await send("shout");
-  expect(await host.logged("aloud")).toMatchObject({ worker: "lab", level: 50 });
+  expect(await host.logged("aloud")).toMatchObject({ worker: id, level: 50 });
 });
 
 test("payloads: text as it is, numbers and booleans as text, objects as JSON, bytes as bytes", async () => {
@@ -85,7 +97,7 @@ test("payloads: text as it is, numbers and booleans as text, objects as JSON, by
 });
 
 test("telemetry and status aren't retained unless asked; state and availability are", async () => {
-  const { client, telemetry, status, broker } = await lab(
+  const { id, client, telemetry, status, broker } = await lab(
     `async start() {
        this.telemetry("plain", 1);
        this.telemetry("kept", 2, { retain: true, qos: 1 });
@@ -101,15 +113,17 @@ test("telemetry and status aren't retained unless asked; state and availability 
   await telemetry("state_is", "armed");
   await status("refused", /state "two words": expected one word, such as "armed"/);
   await status("refused", /status "runstate" is the host's word/);
-  await client.expect("halloween/lab/status/availability", "online");
+  await client.expect(`halloween/${id}/status/availability`, "online");
 
-  const late = await TestClient.connect(broker.url, ["halloween/lab/#"]);
-  await late.expect("halloween/lab/state", "armed");
-  await late.expect("halloween/lab/telemetry/kept", "2");
-  await late.expect("halloween/lab/status/availability", "online");
-  await late.expect("halloween/lab/status/runstate", /"running"/);
+  const late = await TestClient.connect(broker.url, [`halloween/${id}/#`]);
+  await late.expect(`halloween/${id}/state`, "armed");
+  await late.expect(`halloween/${id}/telemetry/kept`, "2");
+  await late.expect(`halloween/${id}/status/availability`, "online");
+  await late.expect(`halloween/${id}/status/runstate`, /"running"/);
   await late.barrier();
-  const retained = late.seen.all.filter(({ retain }) => retain).map(({ topic }) => topic.replace("halloween/lab/", ""));
+  const retained = late.seen.all
+    .filter(({ retain }) => retain)
+    .map(({ topic }) => topic.replace(`halloween/${id}/`, ""));
   expect(retained.sort()).toEqual(["description", "state", "status/availability", "status/runstate", "telemetry/kept"]);
 });
 
@@ -176,29 +190,29 @@ test("every, sleep and hold refuse what is no number of ms", async () => {
 });
 
 test("hold turns off at its end, when on throws, and when stop comes", async () => {
-  const { telemetry, send, client, status } = await lab(
+  const { id, telemetry, send, client, status } = await lab(
     `do_fire(ms?: string) { return this.hold(Number(ms), () => this.telemetry("event", "on"), () => this.telemetry("event", "off")); }
      do_broken() { return this.hold(1000, () => { throw new Error("valve stuck"); }, () => this.telemetry("event", "safe")); }
      do_stop() { this.telemetry("event", "do_stop"); }`,
   );
   await send("fire 30");
   await telemetry("event", "off");
-  expect(client.texts("halloween/lab/telemetry/event")).toEqual(["on", "off"]);
+  expect(client.texts(`halloween/${id}/telemetry/event`)).toEqual(["on", "off"]);
   await send("broken");
   await telemetry("event", "safe");
   await status("error", "broken: Error: valve stuck");
 
   await send("fire 60000");
   await send("stop");
-  await client.expect("halloween/lab/telemetry/event", "do_stop");
-  expect(client.texts("halloween/lab/telemetry/event").slice(3)).toEqual(["on", "off", "do_stop"]);
+  await client.expect(`halloween/${id}/telemetry/event`, "do_stop");
+  expect(client.texts(`halloween/${id}/telemetry/event`).slice(3)).toEqual(["on", "off", "do_stop"]);
 });
 
 test("broadcast/cmd stop reaches every worker, and nothing else on it does", async () => {
   const worker = workerSource(
     "do_stop() { this.telemetry('event', 'stopped'); }\n do_ping() { this.telemetry('event', 'pinged'); }",
   );
-  const { client } = await lab("", { props: { "one/backend/worker.ts": worker, "two/backend/worker.ts": worker } });
+  const { client } = await lab("", () => ({ "one/backend/worker.ts": worker, "two/backend/worker.ts": worker }));
   await client.publish("halloween/broadcast/cmd", "ping");
   await client.publish("halloween/broadcast/cmd", "{stop");
   await client.expect(
@@ -248,7 +262,7 @@ test("command and broadcast send JSON with action, args and a fresh id", async (
 });
 
 test("publish and subscribe speak to devices that aren't ours", async () => {
-  const { client, telemetry, status, send } = await lab(
+  const { id, client, telemetry, status, send } = await lab(
     `off?: () => void;
      async start() {
        this.off = await this.subscribe("elsewhere/+/power", ({ topic, text, retain }) => {
@@ -276,11 +290,11 @@ test("publish and subscribe speak to devices that aren't ours", async () => {
   await telemetry("deaf");
   await client.publish("elsewhere/lamp/power", "OFF");
   await client.barrier();
-  expect(client.texts("halloween/lab/telemetry/heard")).toHaveLength(1);
+  expect(client.texts(`halloween/${id}/telemetry/heard`)).toHaveLength(1);
 });
 
 test("a worker that listens to its own commands too runs each once", async () => {
-  const { client, send, telemetry } = await lab(
+  const { id, client, send, telemetry } = await lab(
     `n = 0;
      async start() {
        await this.subscribe("halloween/#", ({ topic, text }) => { if (topic.endsWith("/cmd")) this.telemetry("overheard", text); });
@@ -292,17 +306,16 @@ test("a worker that listens to its own commands too runs each once", async () =>
   await telemetry("overheard", "count");
   await telemetry("count", "5");
   await send("unknown");
-  await client.expect("halloween/lab/status/warn", /unknown action "unknown"/);
-  expect(client.texts("halloween/lab/telemetry/count")).toEqual(["1", "2", "3", "4", "5"]);
+  await client.expect(`halloween/${id}/status/warn`, /unknown action "unknown"/);
+  expect(client.texts(`halloween/${id}/telemetry/count`)).toEqual(["1", "2", "3", "4", "5"]);
 });
 
 test("do_ methods may be sync, async, inherited or fields; onCommand gets the rest", async () => {
-  const { telemetry, send, host } = await lab(
+  const { telemetry, send } = await lab(
     `do_sync() { this.telemetry("ran", "sync"); }
      async do_async() { this.telemetry("ran", "async"); }
      do_field = (args: unknown) => this.telemetry("ran", "field " + args);
      override onCommand(action: string, args: unknown, command: { id?: string }) { this.telemetry("rest", { action, args, id: command.id }); }`,
-    { head: "" },
   );
   for (const action of ["sync", "async", "field x"]) {
     await send(action);
@@ -310,7 +323,6 @@ test("do_ methods may be sync, async, inherited or fields; onCommand gets the re
   }
   await send({ action: "constructor", args: [1], id: "c1" });
   expect(JSON.parse(await telemetry("rest"))).toEqual({ action: "constructor", args: [1], id: "c1" });
-  expect((await host.stop()).code).toBe(0);
 });
 
 test("commands start in the order of arrival and run side by side; a slow one delays neither its own nor another's", async () => {
@@ -318,7 +330,7 @@ test("commands start in the order of arrival and run side by side; a slow one de
   const { client, send, telemetry } = await lab(
     `order: string[] = [];
      async do_step(n: string) { this.order.push(n); if (n === "0") await this.sleep(60_000); if (n === "49") this.telemetry("order", this.order); }`,
-    { props: { "other/backend/worker.ts": worker } },
+    () => ({ "other/backend/worker.ts": worker }),
   );
   for (let i = 0; i < 50; i++) await send(`step ${i}`);
   await client.command("other", "ping");
@@ -327,7 +339,7 @@ test("commands start in the order of arrival and run side by side; a slow one de
 });
 
 test("refusals: retained, empty, broken JSON, no action, unknown, expired, too long, not UTF-8", async () => {
-  const { client, host, broker } = await lab(
+  const { client, host, broker } = await loneLab(
     "do_fire() { this.telemetry('fired', 1); }\n do_ping() { this.telemetry('pong', 1); }",
   );
   const warning = async (payload: string | Buffer, says: RegExp) => {
@@ -381,19 +393,19 @@ test("refusals: retained, empty, broken JSON, no action, unknown, expired, too l
 test.runIf(BROKER === "mosquitto")(
   "with MQTT 5 a command with the retain flag is refused while live, too",
   async () => {
-    const { client, broker } = await lab(
+    const { id, client, broker } = await lab(
       "do_fire() { this.telemetry('fired', 1); }\n do_stop() { this.telemetry('fired', 0); }",
     );
-    await client.publish("halloween/lab/cmd", "fire", { retain: true });
-    await client.expect("halloween/lab/status/warn", /^retained command refused: "fire"/);
-    await client.expect("halloween/lab/cmd", "");
-    await client.publish("halloween/lab/cmd", "stop", { retain: true });
-    await client.expect("halloween/lab/telemetry/fired", "0");
-    expect(client.texts("halloween/lab/telemetry/fired")).toEqual(["0"]);
-    const late = await TestClient.connect(broker.url, ["halloween/lab/#"]);
-    await late.expect("halloween/lab/status/availability", "online");
+    await client.publish(`halloween/${id}/cmd`, "fire", { retain: true });
+    await client.expect(`halloween/${id}/status/warn`, /^retained command refused: "fire"/);
+    await client.expect(`halloween/${id}/cmd`, "");
+    await client.publish(`halloween/${id}/cmd`, "stop", { retain: true });
+    await client.expect(`halloween/${id}/telemetry/fired`, "0");
+    expect(client.texts(`halloween/${id}/telemetry/fired`)).toEqual(["0"]);
+    const late = await TestClient.connect(broker.url, [`halloween/${id}/#`]);
+    await late.expect(`halloween/${id}/status/availability`, "online");
     await late.barrier();
-    expect(late.texts("halloween/lab/cmd")).toEqual([]);
+    expect(late.texts(`halloween/${id}/cmd`)).toEqual([]);
   },
 );
 
@@ -404,7 +416,7 @@ test("a stop is obeyed however late it is", async () => {
 });
 
 test("what is left behind un-awaited when a command is stopped is no error", async () => {
-  const { client, send, telemetry } = await lab(
+  const { id, client, send, telemetry } = await lab(
     `do_go() { void this.hold(60_000, () => this.telemetry("event", "on"), () => this.telemetry("event", "off")); }
      do_stop() { this.telemetry("event", "stopped"); }
      do_ping() { this.telemetry("pong", 1); }`,
@@ -415,7 +427,7 @@ test("what is left behind un-awaited when a command is stopped is no error", asy
   await telemetry("event", "off");
   await send("ping");
   await telemetry("pong");
-  expect(client.texts("halloween/lab/status/error")).toEqual([]);
+  expect(client.texts(`halloween/${id}/status/error`)).toEqual([]);
 });
 
 test("an error in a command goes to status/error with the action, its stack to the log, and nothing ends", async () => {
@@ -454,7 +466,7 @@ test("an error that nobody caught harms nobody and is told as its worker's", asy
 });
 
 test("at a stop: hold's off, do_stop, stop(); tasks are cancelled; then offline, and nothing after it", async () => {
-  const { client, host, send } = await lab(
+  const { client, host, send } = await loneLab(
     `async start() { this.spawn(this.ticker); this.every(20, () => {}); await this.subscribe("elsewhere/#", () => {}); }
      async ticker() { for (;;) { try { await this.sleep(10); } catch (error) { this.telemetry("event", "ticker " + (error as Error).name); } } }
      do_fire() { return this.hold(60_000, () => this.telemetry("event", "on"), async () => { this.telemetry("event", "off 1"); await this.sleep(10); this.telemetry("event", "off 2"); }); }
@@ -484,7 +496,7 @@ test("at a stop: hold's off, do_stop, stop(); tasks are cancelled; then offline,
 
 test("a do_stop that never ends is left behind in its time", async () => {
   const body = "static stopTimeoutMs = 1000; async do_stop() { await new Promise(() => {}); }";
-  const { client, host, status } = await lab(body);
+  const { client, host, status } = await loneLab(body);
   expect((await host.stop("SIGTERM")).code).toBe(0);
   await status("warn", "do_stop has not ended in 1 s: left behind");
   await client.expect("halloween/lab/status/availability", "offline");
