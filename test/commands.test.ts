@@ -3,35 +3,46 @@ import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import type { Reply } from "../worker-host/contract/reply.ts";
 import { BROKER, startBroker } from "./harness/broker.ts";
-import { TestClient } from "./harness/client.ts";
 import { type Files, workerSource } from "./harness/folder.ts";
-import { runCli, startHost } from "./harness/host.ts";
+import { type Haunt, sharedHaunt, startHaunt } from "./harness/haunt.ts";
+import { runCli } from "./harness/host.ts";
 
 const HEAD = 'import { command, z } from "worker-host";';
 
-/** Runs one worker, `lab`, with this body, beside a client that sees all. */
-async function lab(body: string, props: Files = {}, filters = ["halloween/#"]) {
-  const broker = await startBroker();
-  const client = await TestClient.connect(broker.url, filters);
-  await startHost({ broker, props: { "lab/backend/worker.ts": workerSource(body, HEAD), ...props } });
-  await client.expect("halloween/lab/status/availability", "online");
+const haunt = sharedHaunt();
+let labs = 0;
+
+/** Runs one more worker in the host that the tests share, with this body, beside a client that sees all. */
+async function lab(body: string) {
+  const id = `lab_${++labs}`;
+  const shared = await haunt();
+  await shared.add({ [`${id}/backend/worker.ts`]: workerSource(body, HEAD) });
+  return { ...shared, ...speakingTo(shared, id) };
+}
+
+/** As `lab`, in a host of its own. */
+async function loneLab(body: string, props: Files = {}, filters = ["halloween/#"]) {
+  const lone = await startHaunt({ filters, props: { "lab/backend/worker.ts": workerSource(body, HEAD), ...props } });
+  return { ...lone, ...speakingTo(lone, "lab") };
+}
+
+function speakingTo({ client }: Haunt, id: string) {
   let count = 0;
   return {
-    broker,
-    client,
-    send: (payload: string | object) => client.command("lab", payload),
-    telemetry: (key: string, text?: string | RegExp) => client.expect(`halloween/lab/telemetry/${key}`, text),
+    id,
+    send: (payload: string | object) => client.command(id, payload),
+    telemetry: (key: string, text?: string | RegExp) => client.expect(`halloween/${id}/telemetry/${key}`, text),
     /** Sends a command and gives its reply. */
     ask: async (action: string, args?: unknown): Promise<Reply> => {
-      const topic = `halloween/cli/reply/${++count}`;
-      await client.command("lab", { action, args, id: `id-${count}`, reply_to: topic });
+      const topic = `halloween/cli/reply/${id}_${++count}`;
+      await client.command(id, { action, args, id: `id-${count}`, reply_to: topic });
       return JSON.parse(await client.expect(topic)) as Reply;
     },
   };
 }
 
 test("text is read as the schema of the args expects it; JSON is taken as sent", async () => {
-  const { client, send } = await lab(
+  const { id, client, send } = await lab(
     `@command({ args: z.number().int().min(0).max(5000).default(500) }) do_fire(ms: number) { this.telemetry("got", { ms }); }
      @command({ args: z.boolean() }) do_set(on: boolean) { this.telemetry("got", { on }); }
      @command({ args: z.object({ x: z.number(), y: z.number().optional(), name: z.string().default("none") }) })
@@ -61,18 +72,18 @@ test("text is read as the schema of the args expects it; JSON is taken as sent",
   ];
   for (const [payload, expected] of cases) {
     await send(payload);
-    expect(JSON.parse(await client.expect("halloween/lab/telemetry/got")), JSON.stringify(payload)).toEqual(expected);
+    expect(JSON.parse(await client.expect(`halloween/${id}/telemetry/got`)), JSON.stringify(payload)).toEqual(expected);
   }
 });
 
 test("args that the schema refuses: the handler isn't called, and every fault is named", async () => {
-  const { client, send, ask } = await lab(
+  const { id, client, send, ask } = await lab(
     `@command({ args: z.number().max(5000) }) do_fire(ms: number) { this.telemetry("got", ms); }
      @command({ args: z.object({ x: z.number(), pin: z.string().meta({ secret: true }) }) }) do_move(to: { x: number; pin: string }) { this.telemetry("got", to); }`,
   );
   const refused = async (payload: string | object, says: RegExp) => {
     await send(payload);
-    expect(await client.expect("halloween/lab/status/warn")).toMatch(says);
+    expect(await client.expect(`halloween/${id}/status/warn`)).toMatch(says);
   };
   await refused("fire soon", /^fire refused: expected number, got "soon"$/);
   await refused({ action: "fire", args: "750" }, /^fire refused: expected number, got "750"$/);
@@ -90,11 +101,11 @@ test("args that the schema refuses: the handler isn't called, and every fault is
     refused: true,
     error: 'fire refused: expected number, got "soon"',
   });
-  expect(client.texts("halloween/lab/telemetry/got")).toEqual([]);
+  expect(client.texts(`halloween/${id}/telemetry/got`)).toEqual([]);
 });
 
 test("what a handler returns or throws goes to the reply topic", async () => {
-  const { ask, client } = await lab(
+  const { id, ask, client } = await lab(
     `do_add({ a, b }: { a: number; b: number }) { return a + b; }
      async do_nothing() { await this.sleep(1); }
      do_boom() { throw new RangeError("too far"); }
@@ -102,12 +113,12 @@ test("what a handler returns or throws goes to the reply topic", async () => {
   );
   expect(await ask("add", { a: 1, b: 2 })).toEqual({
     id: "id-1",
-    from: "lab",
+    from: id,
     status: "ok",
     result: 3,
     ms: expect.any(Number),
   });
-  expect(await ask("nothing")).toEqual({ id: "id-2", from: "lab", status: "ok", ms: expect.any(Number) });
+  expect(await ask("nothing")).toEqual({ id: "id-2", from: id, status: "ok", ms: expect.any(Number) });
   expect(await ask("boom")).toMatchObject({ id: "id-3", status: "error", error: "RangeError: too far" });
   expect(await ask("odd")).toMatchObject({ status: "error", error: expect.stringMatching(/^its result is not JSON/) });
   expect(await ask("stop")).toMatchObject({ status: "ok" });
@@ -116,34 +127,34 @@ test("what a handler returns or throws goes to the reply topic", async () => {
     refused: true,
     error: expect.stringMatching(/^unknown action "dance"/),
   });
-  await client.expect("halloween/lab/status/error", "boom: RangeError: too far");
+  await client.expect(`halloween/${id}/status/error`, "boom: RangeError: too far");
 });
 
 test("a reply to what is no reply topic is refused, and so is its command: it would speak with the worker's rights", async () => {
-  const { client, send } = await lab("do_ping() { this.telemetry('pong', 1); }");
+  const { id, client, send } = await lab("do_ping() { this.telemetry('pong', 1); }");
   const topics = ["halloween/other/cmd", "other/cli/reply/1", "halloween/+/reply/1", "halloween/a/b/reply/1"];
   for (const reply_to of topics) {
     await send({ action: "ping", reply_to });
-    const warned = await client.expect("halloween/lab/status/warn");
+    const warned = await client.expect(`halloween/${id}/status/warn`);
     expect(warned, reply_to).toMatch(/^"ping" refused: a reply can't go to .*expected halloween\/<id>\/reply\/<name>$/);
     expect(warned).toContain(reply_to);
   }
   await send("ping");
-  await client.expect("halloween/lab/telemetry/pong");
+  await client.expect(`halloween/${id}/telemetry/pong`);
   await client.barrier();
-  expect(client.texts("halloween/lab/telemetry/pong")).toHaveLength(1);
+  expect(client.texts(`halloween/${id}/telemetry/pong`)).toHaveLength(1);
   expect(client.texts("halloween/other/cmd")).toEqual([]);
 });
 
 test.runIf(BROKER === "mosquitto")("mosquitto_rr gets a reply by MQTT 5's response topic", async () => {
-  const { broker } = await lab("do_ping(text?: string) { return 'pong ' + text; }");
+  const { id, broker } = await lab("do_ping(text?: string) { return 'pong ' + text; }");
   const args = [
     "-p",
     String(broker.port),
     "-V",
     "5",
     "-t",
-    "halloween/lab/cmd",
+    `halloween/${id}/cmd`,
     "-e",
     "halloween/cli/reply/1",
     "-m",
@@ -154,7 +165,7 @@ test.runIf(BROKER === "mosquitto")("mosquitto_rr gets a reply by MQTT 5's respon
 });
 
 test("modes: single refuses, restart aborts the old, queued waits its turn, max bounds them", async () => {
-  const { client, ask, send, telemetry } = await lab(
+  const { id, client, ask, send, telemetry } = await lab(
     `async work(name: string, mark: string, ms = 200) { this.telemetry("event", name + " on " + mark); try { await this.sleep(ms); this.telemetry("event", name + " off " + mark); } catch (error) { this.telemetry("event", name + " aborted " + mark); throw error; } return mark; }
      @command({ mode: "single" }) do_single(mark: string) { return this.work("single", mark); }
      @command({ mode: "restart" }) do_restart(mark: string) { return this.work("restart", mark); }
@@ -176,7 +187,7 @@ test("modes: single refuses, restart aborts the old, queued waits its turn, max 
     { status: "ok", result: "2" },
     { status: "error", error: "queued refused: busy: 2 of them run or wait, and 2 may" },
   ]);
-  expect(client.texts("halloween/lab/telemetry/event").filter((text) => text.startsWith("queued"))).toEqual([
+  expect(client.texts(`halloween/${id}/telemetry/event`).filter((text) => text.startsWith("queued"))).toEqual([
     "queued on 1",
     "queued off 1",
     "queued on 2",
@@ -191,14 +202,14 @@ test("modes: single refuses, restart aborts the old, queued waits its turn, max 
   await telemetry("event", "queued on 4");
   await send("stop");
   expect(await aborted).toMatchObject([{ error: "aborted: stopped" }, { error: "aborted: stopped" }]);
-  expect(client.texts("halloween/lab/telemetry/event")).not.toContain("queued on 5");
+  expect(client.texts(`halloween/${id}/telemetry/event`)).not.toContain("queued on 5");
   expect(await ask("single", "3")).toMatchObject({ status: "ok" });
-  expect(client.texts("halloween/lab/status/error")).toEqual([]);
+  expect(client.texts(`halloween/${id}/status/error`)).toEqual([]);
 });
 
 test("a single command that outlives its abort does not stay busy for ever", async () => {
   // It swallows whatever ends its sleep, as a careless loop does.
-  const { ask, client, send, telemetry } = await lab(
+  const { ask, client, send, telemetry } = await loneLab(
     `@command({ mode: "single" }) async do_loop() { this.telemetry("loop", 1); for (;;) { await this.sleep(10_000).catch(() => {}); } }`,
   );
   await send("loop");
@@ -220,20 +231,20 @@ test("timeoutMs aborts the command: its signal, its sleeps and its holds", async
 });
 
 test("broadcast: a command that is marked so is accepted from the topic of all props", async () => {
-  const { client } = await lab(
+  const { id, client } = await lab(
     "@command({ broadcast: true }) do_lights(on: string) { this.telemetry('lights', on); }\n do_ping() { this.telemetry('pong', 1); }",
   );
   await client.publish("halloween/broadcast/cmd", "ping");
   await client.publish("halloween/broadcast/cmd", "lights off");
-  await client.expect("halloween/lab/telemetry/lights", "off");
-  expect(client.texts("halloween/lab/telemetry/pong")).toEqual([]);
+  await client.expect(`halloween/${id}/telemetry/lights`, "off");
+  expect(client.texts(`halloween/${id}/telemetry/pong`)).toEqual([]);
 });
 
 test("call awaits a reply, and rejects by name on timeout, refusal, failure and nobody there", async () => {
   const other = workerSource(
     "do_add({ a, b }: { a: number; b: number }) { return a + b; }\n do_boom() { throw new RangeError('too far'); }\n do_never() { return new Promise(() => {}); }",
   );
-  const { send, telemetry } = await lab(
+  const { send, telemetry } = await loneLab(
     `async do_go() {
        this.telemetry("sum", await this.call("other", "add", { a: 1, b: 2 }));
        const attempts: [string, string][] = [["other", "boom"], ["other", "dance"], ["other", "never"], ["ghost", "add"]];
@@ -260,7 +271,7 @@ test("call awaits a reply, and rejects by name on timeout, refusal, failure and 
 });
 
 test("a command that is stopped while it waits for a reply goes no further, whatever the reply is", async () => {
-  const { client, send, ask, telemetry } = await lab(
+  const { id, client, send, ask, telemetry } = await lab(
     `async do_fire() {
        await this.call("sensor", "check");
        await this.command("fogger", "start");
@@ -282,11 +293,11 @@ test("a command that is stopped while it waits for a reply goes no further, what
   await send("ping");
   await telemetry("pong");
   expect(client.texts("halloween/fogger/cmd")).toEqual([]);
-  expect(client.texts("halloween/lab/status/error")).toEqual([]);
+  expect(client.texts(`halloween/${id}/status/error`)).toEqual([]);
 });
 
 test("watch, watchState and watchAvailability give parsed values, with wildcards", async () => {
-  const { client } = await lab(
+  const { id, client } = await lab(
     `async start() {
        await this.watch("+", "motor/#", (value, { id, key }) => this.telemetry("saw", { value, id, key }));
        await this.watchState("fogger", (state, id) => this.telemetry("saw", { state, id }));
@@ -304,28 +315,28 @@ test("watch, watchState and watchAvailability give parsed values, with wildcards
   ];
   for (const [topic, text, expected] of cases) {
     await client.publish(`halloween/${topic}`, text);
-    expect(JSON.parse(await client.expect("halloween/lab/telemetry/saw"))).toEqual(expected);
+    expect(JSON.parse(await client.expect(`halloween/${id}/telemetry/saw`))).toEqual(expected);
   }
 });
 
 test("send --wait prints the reply, and exits 0, 1 or 3", async () => {
-  const { broker } = await lab(
+  const { id, broker } = await lab(
     "do_add({ a, b }: { a: number; b: number }) { return a + b; }\n do_boom() { throw new Error('no'); }\n do_never() { return new Promise(() => {}); }",
   );
   const env = { MQTT_URL: broker.url };
-  expect(await runCli(["send", "lab", "add", "--json", '{"a": 1, "b": 2}', "--wait"], { env })).toMatchObject({
+  expect(await runCli(["send", id, "add", "--json", '{"a": 1, "b": 2}', "--wait"], { env })).toMatchObject({
     code: 0,
     stdout: "3\n",
   });
-  expect(await runCli(["send", "lab", "boom", "--wait"], { env })).toMatchObject({
+  expect(await runCli(["send", id, "boom", "--wait"], { env })).toMatchObject({
     code: 1,
-    stderr: "lab boom: Error: no\n",
+    stderr: `${id} boom: Error: no\n`,
   });
-  expect(await runCli(["send", "lab", "never", "--wait", "0.3"], { env })).toMatchObject({
+  expect(await runCli(["send", id, "never", "--wait", "0.3"], { env })).toMatchObject({
     code: 3,
-    stderr: "lab never: no reply in 300 ms\n",
+    stderr: `${id} never: no reply in 300 ms\n`,
   });
-  expect(await runCli(["send", "lab", "add", "--wait", "soon"], { env })).toMatchObject({
+  expect(await runCli(["send", id, "add", "--wait", "soon"], { env })).toMatchObject({
     code: 2,
     stderr: expect.stringMatching(/--wait soon: expected seconds/),
   });
