@@ -1,11 +1,10 @@
-import { existsSync } from "node:fs";
 import { expect, test } from "vitest";
 import { BROKER, startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
+import { shared } from "./harness/ending.ts";
 import { workerSource } from "./harness/folder.ts";
 import { startHost } from "./harness/host.ts";
 import { type Frame, PacketType, protocolLevelOf, startProxy, topicOf, type Verdict } from "./harness/proxy.ts";
-import { patiently } from "./harness/wait.ts";
 
 const PING = workerSource("do_ping() { this.telemetry('pong', 1); }");
 
@@ -63,7 +62,8 @@ const CUTS: Cut[] = [
   },
 ];
 
-test.each(CUTS)("$name: the command runs at most once, and never late", async ({ of, matches, verdict, runs }) => {
+/** A sender and a receiver, all of whose packets pass through a proxy. */
+const pair = shared(async () => {
   const broker = await startBroker();
   const proxy = await startProxy(broker.port);
   const client = await TestClient.connect(broker.url);
@@ -71,8 +71,19 @@ test.each(CUTS)("$name: the command runs at most once, and never late", async ({
     broker: proxy,
     props: { "sender/backend/worker.ts": SENDER, "receiver/backend/worker.ts": RECEIVER },
   });
-
   for (const id of ["sender", "receiver"]) await client.expect(`halloween/${id}/status/availability`, "online");
+  const connects = proxy.frames.filter(({ type }) => type === PacketType.CONNECT);
+  /** How often the command has run. */
+  const runs = async () => {
+    await client.command("receiver", "report");
+    return Number(await client.expect("halloween/receiver/telemetry/report"));
+  };
+  return { proxy, client, connects, runs };
+});
+
+test.each(CUTS)("$name: the command runs at most once, and never late", async ({ of, matches, verdict, runs }) => {
+  const { proxy, client, runs: runsSoFar } = await pair();
+  const before = await runsSoFar();
   let armed = true;
   // Only what follows the command counts: other acknowledgements come before.
   let published = false;
@@ -91,8 +102,7 @@ test.each(CUTS)("$name: the command runs at most once, and never late", async ({
   // Whatever would be sent again is sent before the sender answers this.
   await client.command("sender", "ping");
   await client.expect("halloween/sender/telemetry/pong");
-  await client.command("receiver", "report");
-  expect(Number(await client.expect("halloween/receiver/telemetry/report"))).toBe(runs);
+  expect((await runsSoFar()) - before).toBe(runs);
 });
 
 test("while the broker is away workers run on; what they said then is dropped, counted and told once", async () => {
@@ -196,16 +206,12 @@ test("the right credentials let host and workers in", async () => {
 });
 
 test("MQTT 5 is tried once, by the host; workers connect with what the broker was found to speak", async () => {
-  const broker = await startBroker();
-  const proxy = await startProxy(broker.port);
-  const props = Object.fromEntries(["a", "b", "c"].map((id) => [`${id}/backend/worker.ts`, PING]));
-  await startHost({ broker: proxy, props });
-  const connects = proxy.frames.filter(({ type }) => type === PacketType.CONNECT);
+  const { connects } = await pair();
   const levels = connects.map(({ clientId, bytes }) => [
     clientId.split("-").slice(0, 2).join("-"),
     protocolLevelOf(bytes),
   ]);
-  const workers = ["a", "b", "c"].map((id) => [`halloween-${id}`, BROKER === "aedes" ? 4 : 5]);
+  const workers = ["receiver", "sender"].map((id) => [`halloween-${id}`, BROKER === "aedes" ? 4 : 5]);
   const host =
     BROKER === "aedes"
       ? [
@@ -226,7 +232,7 @@ test("at most 50 connects are in flight", async () => {
   const broker = await startBroker();
   const proxy = await startProxy(broker.port);
   const limit = 50;
-  const count = 120;
+  const count = 60;
   let [connects, inFlight, most] = [0, 0, 0];
   const held: (() => void)[] = [];
   const release = () => {
@@ -253,129 +259,3 @@ test("at most 50 connects are in flight", async () => {
   expect(await host.ready()).toMatchObject({ running: count });
   expect(most).toBe(limit);
 });
-
-/** Whether a process is there. */
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** Fulfils when none of these processes is there. */
-function gone(...pids: number[]): Promise<void> {
-  const look = async () => {
-    while (pids.some(alive)) await new Promise((resolve) => setTimeout(resolve, 20));
-  };
-  return patiently(look(), () => `the end of ${pids.filter(alive).join(", ")}`);
-}
-
-const WITH_PIDS = workerSource(
-  `async start() { const child = spawn("sleep", ["600"]); this.telemetry("pids", [process.pid, process.ppid, child.pid], { retain: true }); }
-   do_fire() { return this.hold(60_000, () => this.telemetry("event", "on"), () => this.telemetry("event", "off")); }
-   do_stop() { this.telemetry("event", "do_stop"); }`,
-  'import { spawn } from "node:child_process";',
-);
-
-test("kill -9 of the host: what is on goes off, its workers are offline, no process stays", async () => {
-  const broker = await startBroker();
-  const client = await TestClient.connect(broker.url);
-  const host = await startHost({
-    broker,
-    props: { "lab/backend/worker.ts": WITH_PIDS, "two/backend/worker.ts": PING },
-  });
-  const pids = JSON.parse(await client.expect("halloween/lab/telemetry/pids")) as number[];
-  expect(pids[1]).toBe(host.pid);
-  await client.command("lab", "fire");
-  await client.expect("halloween/lab/telemetry/event", "on");
-
-  host.child.kill("SIGKILL");
-  await client.expect("halloween/lab/telemetry/event", "off");
-  await client.expect("halloween/lab/telemetry/event", "do_stop");
-  for (const id of ["lab", "two", "worker_host"]) await client.expect(`halloween/${id}/status/availability`, "offline");
-  await gone(...pids);
-});
-
-test("kill -9 of a host with the embedded broker leaves no process", async () => {
-  const host = await startHost({ props: { "lab/backend/worker.ts": WITH_PIDS } });
-  const client = await TestClient.connect(await host.url());
-  const pids = JSON.parse(await client.expect("halloween/lab/telemetry/pids")) as number[];
-  host.child.kill("SIGKILL");
-  await gone(...pids);
-});
-
-test("kill -9 of the runner: its workers are offline, then run again in a new one", async () => {
-  const broker = await startBroker();
-  const client = await TestClient.connect(broker.url);
-  const host = await startHost({
-    broker,
-    props: { "lab/backend/worker.ts": WITH_PIDS, "two/backend/worker.ts": PING },
-  });
-  const [runner = 0, , child = 0] = JSON.parse(await client.expect("halloween/lab/telemetry/pids")) as number[];
-
-  process.kill(runner, "SIGKILL");
-  await client.expect("halloween/two/status/availability", "offline");
-  await host.logged(/the process of the workers died \(signal SIGKILL\): starting it again/);
-  await client.expect("halloween/two/status/runstate", /"starting".*its process died/);
-  await client.expect("halloween/two/status/availability", "online");
-  await client.command("two", "ping");
-  await client.expect("halloween/two/telemetry/pong");
-  await gone(runner);
-  // Its workers' children are in its group, which the host ends.
-  await gone(child);
-});
-
-test("a second signal ends by force what does not stop", async () => {
-  const broker = await startBroker();
-  const client = await TestClient.connect(broker.url);
-  const stuck = workerSource("async stop() { this.telemetry('pid', process.pid); await new Promise(() => {}); }");
-  const host = await startHost({ broker, props: { "lab/backend/worker.ts": stuck } });
-  host.child.kill("SIGINT");
-  // npm and a terminal both send one at a Ctrl-C: an echo is not a second one.
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  host.child.kill("SIGINT");
-  const pid = Number(await client.expect("halloween/lab/telemetry/pid"));
-  await new Promise((resolve) => setTimeout(resolve, 500));
-  expect(host.child.exitCode).toBeNull();
-  host.child.kill("SIGINT");
-  expect(await host.exit).toEqual({ code: 1, signal: null });
-  await client.expect("halloween/lab/status/availability", "offline");
-  await gone(pid);
-});
-
-test.each([
-  ["its process is ended", "2000", 0],
-  ["a second signal ends it by force", "60000", 1],
-] as const)(
-  "a worker that blocks everything does not keep the host from ending: %s",
-  async (_how, stallKillMs, code) => {
-    const broker = await startBroker();
-    const client = await TestClient.connect(broker.url);
-    const hung = workerSource(
-      `async start() { this.telemetry("here", [process.pid, this.dir], { retain: true, qos: 1 }); }
-     do_hang() { writeFileSync(this.dir + "/hangs", ""); for (;;) {} }`,
-      'import { writeFileSync } from "node:fs";',
-    );
-    const host = await startHost({
-      broker,
-      props: { "lab/backend/worker.ts": hung },
-      env: { WORKER_STALL_KILL_MS: stallKillMs },
-    });
-    const [pid, dir] = JSON.parse(await client.expect("halloween/lab/telemetry/here")) as [number, string];
-    await client.command("lab", "hang");
-    // It can no longer say so by MQTT.
-    while (!existsSync(`${dir}/hangs`)) await new Promise((resolve) => setTimeout(resolve, 10));
-    host.signal("SIGINT");
-    if (code === 1) {
-      // What comes sooner is the echo that npm makes of the first.
-      await host.logged(/^SIGINT: stopping/);
-      await new Promise((resolve) => setTimeout(resolve, 500));
-      host.signal("SIGINT");
-    }
-    expect(await patiently(host.exit, () => "the host's end")).toEqual({ code, signal: null });
-    await client.expect("halloween/lab/status/availability", "offline");
-    await gone(pid);
-  },
-);
