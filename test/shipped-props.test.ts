@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
+import { shared } from "./harness/ending.ts";
 import { makeFolder } from "./harness/folder.ts";
 import { ROOT, startHost } from "./harness/host.ts";
 
@@ -11,12 +12,33 @@ const PROPS = join(ROOT, "props");
 const IDS = ["coffin_jumper", "example_prop", "fogger", "grave_shaker", "show", "sound_player", "wled_strip"];
 const PIR = "halloween/coffin_jumper_hw/telemetry/pir";
 
-/** A host that runs the shipped props, and a client that sees all. */
-async function startHaunt(props = PROPS): Promise<TestClient> {
+/** A host that runs the shipped props. */
+const haunt = shared(async () => {
+  const broker = await startBroker();
+  await startHost({ broker, args: ["--props", PROPS] });
+  return broker;
+});
+
+/** The shipped props at rest, and a client that sees all from now on. */
+async function startHaunt(): Promise<TestClient> {
+  const { url } = await haunt();
+  const before = await TestClient.connect(url);
+  for (const id of IDS) await before.expect(`halloween/${id}/status/availability`, "online");
+  // Those that stop others come first.
+  for (const id of ["show", "coffin_jumper", "example_prop", ...IDS]) {
+    const reply_to = "halloween/cli/reply/rest";
+    await before.command(id, { action: "stop", reply_to });
+    await before.expect(reply_to, /"ok"/);
+  }
+  await before.close();
+  return TestClient.connect(url);
+}
+
+/** A host that runs these of the shipped props, with these values in the coffin's config, and a client that sees all. */
+async function startWithCoffin(values: Record<string, unknown>, ids: string): Promise<TestClient> {
   const broker = await startBroker();
   const client = await TestClient.connect(broker.url);
-  await startHost({ broker, args: ["--props", props] });
-  for (const id of IDS) await client.expect(`halloween/${id}/status/availability`, "online");
+  await startHost({ broker, args: ["--props", propsWithCoffin(values)], env: { WORKER_PROPS_ALLOW: ids } });
   return client;
 }
 
@@ -56,6 +78,7 @@ async function converse(client: TestClient, id: string, talk: [string | object, 
 
 test("example_prop ticks, answers a ping, and its fire makes fog", async () => {
   const client = await startHaunt();
+  await client.command("worker_host", "restart_worker example_prop");
   await client.expect("halloween/example_prop/telemetry/tick", "0");
 
   await converse(client, "example_prop", [
@@ -117,6 +140,7 @@ test("fogger is off at once on stop, and on set_mode off", async () => {
     await client.expect("halloween/fogger/state", "idle");
     await client.expect("halloween/fogger_hw/cmd", command("stop"));
   }
+  await client.command("fogger", "set_mode ready");
 });
 
 test("a second start takes the place of the first", async () => {
@@ -125,8 +149,9 @@ test("a second start takes the place of the first", async () => {
   await client.command("fogger", "start 9000");
   await client.expect("halloween/fogger_hw/cmd", command("start", 9000));
   await client.command("fogger", "start 800");
+  for (const action of [command("stop"), command("start", 800), command("stop")])
+    await client.expect("halloween/fogger_hw/cmd", action);
   for (const state of states) await client.expect("halloween/fogger/state", state);
-  await client.barrier();
   expect(client.texts("halloween/fogger/state").slice(-states.length)).toEqual(states);
   expect(sentTo(client, "fogger_hw")).toEqual(["start 9000", "stop", "start 800", "stop"]);
 });
@@ -217,7 +242,7 @@ test("after a scare the coffin cools down, and is armed again; nobody scares in 
     { ids: ["fogger"], action: "start", ms: 200 },
     { ids: ["grave_shaker", "another_grave"], action: "shake", ms: 100 },
   ];
-  const client = await startHaunt(propsWithCoffin({ jump_ms: 100, cooldown_s: 1, targets }));
+  const client = await startWithCoffin({ jump_ms: 100, cooldown_s: 1, targets }, "coffin_jumper");
   await client.expect("halloween/coffin_jumper/state", "idle");
   await converse(client, "coffin_jumper", [["arm", "state", "armed"]]);
 
@@ -263,9 +288,7 @@ test("the coffin's lid jumps by hand while it is armed, and stays armed", async 
 });
 
 test("a coffin with targets that make no sense fails, and says what to write", async () => {
-  const broker = await startBroker();
-  const client = await TestClient.connect(broker.url);
-  await startHost({ broker, args: ["--props", propsWithCoffin({ targets: [{ ids: "fogger", ms: 300 }] })] });
+  const client = await startWithCoffin({ targets: [{ ids: "fogger", ms: 300 }] }, "coffin_jumper,fogger");
   const runstate = await client.expect("halloween/coffin_jumper/status/runstate", /"failed"/);
   expect(JSON.parse(runstate).detail).toMatch(
     /config\.yaml:\d+ targets\[0\]\.ids: expected array, got "fogger"\n.*config\.yaml:\d+ targets\[0\]\.action: expected string, got nothing/,
