@@ -30,8 +30,12 @@ async function startHaunt(): Promise<TestClient> {
     await before.command(id, { action: "stop", reply_to });
     await before.expect(reply_to, /"ok"/);
   }
+  // The last of what is retained: all of it has come when this has.
+  await before.publish("halloween/rest/state", "at_rest", { retain: true });
   await before.close();
-  return TestClient.connect(url);
+  const client = await TestClient.connect(url);
+  await client.expect("halloween/rest/state");
+  return client;
 }
 
 /** A host that runs these of the shipped props, with these values in the coffin's config, and a client that sees all. */
