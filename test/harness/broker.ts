@@ -4,8 +4,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pino } from "pino";
 import { canConnect, freePort } from "../../bench/ports.mjs";
-import { EmbeddedBroker } from "../../worker-host/host/broker.ts";
-import { systemClock } from "../../worker-host/worker/clock.ts";
+import { systemClock } from "../../worker-host/base/clock.ts";
+import { EmbeddedBroker } from "../../worker-host/host/broker/broker.ts";
 import { atEnd } from "./ending.ts";
 import { makeFolder } from "./folder.ts";
 
