@@ -149,6 +149,7 @@ class Free extends BaseWorker {
   async do_go() {
     await this.foreign;
     await this.command("fogger", "stop");
+    void this.call("fogger_hw", "stop").catch(() => {});
     await this.command("lights", "on", undefined, { safe: true });
     await this.publish("house/lights", "ON", { safe: true });
   }
@@ -174,6 +175,7 @@ test("what is stopped may still send stop, what is safe, and what is shielded; u
   expect(free.commands.map(({ target, action }) => `${target} ${action}`).sort()).toEqual([
     "door unlock",
     "fogger stop",
+    "fogger_hw stop",
     "lights on",
   ]);
   expect(said(free, "house/lights")).toEqual(["ON"]);
@@ -191,12 +193,13 @@ class Motion extends BaseWorker {
       this.telemetry("told", await this.command("fogger", "start"));
       this.telemetry("lights", await this.command("lights", "on"));
       await this.command("worker_host", "operator_alive");
+      await this.exec("true").catch(() => {});
       this.telemetry("over", 1);
     });
   }
   async do_stop() {
     await this.command("fogger", "stop");
-    await this.publish("valve", "closed");
+    await this.shield(() => this.publish("valve", "closed"));
   }
 }
 
@@ -220,6 +223,7 @@ test("while all-stop holds, a new motion moves nothing; what the receiver would 
     "worker_host operator_alive",
   ]);
   expect(await motion.status("warn")).toBe('"start" was not sent to fogger: all-stop is engaged');
+  expect(await motion.status("warn")).toBe("true was not run: all-stop is engaged");
   await motion.allStop(false);
   await motion.publish("motion", "1");
   await motion.advance(1000);

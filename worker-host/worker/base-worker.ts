@@ -141,7 +141,11 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
     const { log, onGroup, sends } = this.#context;
     const scope = this.currentScope;
     const why = options.safe ? undefined : sends.held(scope);
-    if (why !== undefined) return Promise.reject(new AbortError(`${file} was not run: ${why}`));
+    if (why !== undefined) {
+      const text = `${file} was not run: ${why}`;
+      sends.tell(text);
+      return Promise.reject(new AbortError(text));
+    }
     return execIn(scope, file, args, options, {
       dir: this.dir,
       log: (line) => log.info(`${file}: ${line}`),
@@ -161,18 +165,19 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
     target: string,
     action: string,
     args?: unknown,
-    { safe = false, ...options }: { timeoutMs?: number } & SafeOptions = {},
+    { safe, ...options }: { timeoutMs?: number } & SafeOptions = {},
   ): Promise<unknown> {
     assertCommand(target, action);
-    const { sends, calls, topics } = this.#context;
+    const { sends, calls } = this.#context;
     const scope = this.currentScope;
-    const free = safe || sends.isStop(target, action);
-    if (!free && target !== topics.hostName && !scope.ended) scope.move(`call ${action}`);
-    return unlessEnded(scope, async () => {
+    const free = sends.isFree(target, action, safe);
+    const call = async () => {
+      sends.enterCommand(scope, target, action, free);
       const why = free ? undefined : await sends.heldCommand(scope, target, action);
       if (why !== undefined) throw new CallError("not_sent", `${target} was not told "${action}": ${why}`);
       return calls.call({ target, action, args, ...options });
-    });
+    };
+    return free && scope.ended ? call() : unlessEnded(scope, call);
   }
 
   /**
@@ -194,7 +199,8 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
     const scope = this.currentScope;
     if (scope.ended) return scope.sleep(0).then(() => this.shield(fn));
     scope.move("shield");
-    const shielded = this.#context.shielded.child(`${scope.where}, shielded`);
+    // A stopping is cut by nothing anyway, and what it sends always goes out.
+    const shielded = scope.stopping ? scope : this.#context.shielded.child(`${scope.where}, shielded`);
     return shielded.track(() => fn.call(this));
   }
 

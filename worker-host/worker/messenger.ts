@@ -93,11 +93,11 @@ export class Messenger {
    */
   command(target: string, action: string, args?: unknown, options: CommandOptions = {}): Promise<boolean> {
     assertCommand(target, action);
-    const { sends, topics } = this.#context;
-    const { safe = false, ...how } = options;
-    const free = safe || sends.isStop(target, action);
+    const { sends } = this.#context;
+    const { safe, ...how } = options;
     const scope = this.currentScope;
-    sends.enter(scope, action, free || (target === topics.hostName && !scope.ended));
+    const free = sends.isFree(target, action, safe);
+    sends.enterCommand(scope, target, action, free);
     if (free || sends.held(scope) === undefined) return this.#command(target, action, args, how);
     return sends.heldCommand(scope, target, action).then((why) => {
       if (why === undefined) return this.#command(target, action, args, how);

@@ -34,9 +34,18 @@ export class SendGuard {
     options.standstill.whenHeld(() => this.#told.clear());
   }
 
-  /** Whether a command stops something: it may always be sent. */
-  isStop(target: string, action: string): boolean {
-    return action === STOP || (target === this.options.hostName && action === ALL_STOP);
+  /** Whether a command may be sent in any case: it stops something, or harms nothing. */
+  isFree(target: string, action: string, safe = false): boolean {
+    return safe || action === STOP || (target === this.options.hostName && action === ALL_STOP);
+  }
+
+  /**
+   * As `enter`, for a command to a prop. One to a host moves nothing.
+   *
+   * @throws AbortError where the scope has ended
+   */
+  enterCommand(scope: Scope, target: string, action: string, free: boolean): void {
+    this.enter(scope, action, free || (target === this.options.hostName && !scope.ended));
   }
 
   /**
