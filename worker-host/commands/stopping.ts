@@ -5,8 +5,11 @@ import type { ScopeOwner } from "../base/scope-owner.ts";
 import { type Command, type HaltReason, quote } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 
+/** Why a worker ends. */
+export type EndReason = "reload" | "end";
+
 /** Why a worker is to stop what it does, as `do_stop` finds it in `command.reason`. */
-export type StopReason = HaltReason | "stop" | "max_on" | "reload" | "end";
+export type StopReason = HaltReason | EndReason | "stop" | "max_on";
 
 /** By which path a stop came: the host tells of one all-stop, or lock-out, directly, and by MQTT. */
 export type StopPath = "host" | "mqtt" | "command";

@@ -5,7 +5,14 @@ import { within } from "../base/clock.ts";
 import { Scope } from "../base/scope.ts";
 import type { ScopeOwner } from "../base/scope-owner.ts";
 import { Commands } from "../commands/commands.ts";
-import { STOP_TIMEOUT_MS, STOPPED_BY, Stopping, type StopReason, stopTimeoutOf } from "../commands/stopping.ts";
+import {
+  type EndReason,
+  STOP_TIMEOUT_MS,
+  STOPPED_BY,
+  Stopping,
+  type StopReason,
+  stopTimeoutOf,
+} from "../commands/stopping.ts";
 import type { HaltReason } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { MessageHandler } from "../mqtt/wire.ts";
@@ -204,12 +211,12 @@ export class Life implements ScopeOwner {
    * Ends the worker, whatever it is doing: `do_stop`, `stop()`, then all that it started; `quiet`: its connection first.
    * Never rejects.
    */
-  stop(reason: "reload" | "end", quiet = false): Promise<void> {
+  stop(reason: EndReason, quiet = false): Promise<void> {
     this.#stopping ??= this.#stop(reason, quiet);
     return this.#stopping;
   }
 
-  async #stop(reason: "reload" | "end", quiet: boolean): Promise<void> {
+  async #stop(reason: EndReason, quiet: boolean): Promise<void> {
     this.options.onState({ state: "stopping" });
     if (quiet) await within(this.options.clock, QUIET_MS, this.#wire.stop());
     await this.#reclaim(reason);
@@ -226,7 +233,7 @@ export class Life implements ScopeOwner {
     });
   }
 
-  async #reclaim(reason: "reload" | "end"): Promise<void> {
+  async #reclaim(reason: EndReason): Promise<void> {
     this.standstill.release();
     await reclaim(this.#worker, this.#store, { reason, stopTimeoutMs: this.#stopTimeoutMs }, this.#parts);
   }

@@ -1,4 +1,5 @@
 import { setImmediate } from "node:timers/promises";
+import type { EndReason } from "../commands/stopping.ts";
 import type { Life } from "./life.ts";
 import type { About, ConfigSpec, StartOptions, WorkerSpec } from "./messages.ts";
 
@@ -47,7 +48,7 @@ export class Lives {
     await life.drain();
   }
 
-  async #vacate({ life, before }: Place, reason: "reload" | "end", quiet = false): Promise<void> {
+  async #vacate({ life, before }: Place, reason: EndReason, quiet = false): Promise<void> {
     if (before) await this.#vacate(before, reason, quiet);
     await life.stop(reason, quiet);
   }

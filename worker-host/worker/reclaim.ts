@@ -2,7 +2,7 @@ import { AbortError } from "../base/abort-error.ts";
 import { type Clock, within } from "../base/clock.ts";
 import type { Scope } from "../base/scope.ts";
 import type { ScopeOwner } from "../base/scope-owner.ts";
-import type { Stopping } from "../commands/stopping.ts";
+import type { EndReason, Stopping } from "../commands/stopping.ts";
 import type { Topics } from "../contract/topics.ts";
 import type { BaseWorker } from "./base-worker.ts";
 import type { Description } from "./description.ts";
@@ -29,7 +29,7 @@ export interface LifeParts {
 export async function reclaim(
   worker: BaseWorker | undefined,
   store: Store | undefined,
-  { reason, stopTimeoutMs }: { reason: "reload" | "end"; stopTimeoutMs: number },
+  { reason, stopTimeoutMs }: { reason: EndReason; stopTimeoutMs: number },
   parts: LifeParts,
 ): Promise<void> {
   const { owner, clock, topics, scope, stopping, shielded, wire, description } = parts;
@@ -49,7 +49,7 @@ export async function reclaim(
 /** `do_stop` and `stop()` have one time together, after what no stop may cut. */
 async function stopWorker(
   worker: BaseWorker,
-  reason: "reload" | "end",
+  reason: EndReason,
   stopTimeoutMs: number,
   parts: LifeParts,
 ): Promise<void> {
