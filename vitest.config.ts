@@ -4,13 +4,13 @@ import { configDefaults, defineConfig, type Plugin } from "vitest/config";
 
 const HOUSE = new URL("./worker-host/", import.meta.url).pathname;
 
-/** Props are written with decorators, which vitest's own compiler passes on as they are, and Node doesn't know yet. */
+/** Props and tests are written with decorators, which vitest's own compiler passes on as they are, and Node doesn't know yet. */
 const decorators: Plugin = {
   name: "decorators",
   enforce: "pre",
   async load(id) {
     const path = id.split("?")[0] ?? id;
-    if (!/\/(props|builtin-workers)\/.*\.ts$/.test(path)) return undefined;
+    if (!/\/(props|builtin-workers|test)\/.*\.ts$/.test(path)) return undefined;
     const { code, map } = await transform(await readFile(path, "utf8"), {
       loader: "ts",
       target: "es2022",

@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test } from "vitest";
-import { BaseWorker, type CommandSpec, z } from "worker-host";
+import { BaseWorker, type CommandSpec, command, z } from "worker-host";
 import { startWorker } from "worker-host/testing";
 import type { Reply } from "../worker-host/contract/reply.ts";
 import { startBroker } from "./harness/broker.ts";
@@ -423,4 +423,55 @@ test("what can't be is a failed worker, and a fault in check, before anything ru
   const { code, stderr } = await runCli(["check", "--props", makeFolder(props)]);
   expect(code).toBe(1);
   for (const [, says] of bodies) expect(stderr).toMatch(says);
+});
+
+class Single extends BaseWorker {
+  @command({ mode: "single" })
+  async do_go() {
+    await this.sleep(1000);
+  }
+}
+
+test("what overrides a command's method keeps its limits, unless it has some of its own", async () => {
+  class Derived extends Single {
+    override async do_go() {
+      await super.do_go();
+    }
+  }
+  const derived = await startWorker(Derived);
+  onTestFinished(() => derived.stop());
+  expect(derived.description?.commands.go).toEqual({ mode: "single" });
+  await derived.send("go");
+  await expect(derived.call("go")).rejects.toThrow("go refused: busy: it is still running");
+  class Free extends Single {
+    @command({ description: "Any time" })
+    override async do_go() {}
+  }
+  const free = await startWorker(Free);
+  onTestFinished(() => free.stop());
+  expect(free.description?.commands.go).toEqual({ description: "Any time" });
+});
+
+test("a decorator that puts a function in the place of a command's method is refused: its limits would be lost", async () => {
+  const logged = (method: (this: BaseWorker) => unknown) =>
+    function (this: BaseWorker) {
+      this.telemetry("called", 1);
+      return method.call(this);
+    };
+  class Below extends BaseWorker {
+    @logged
+    @command({ mode: "single" })
+    do_go() {}
+  }
+  await expect(startWorker(Below)).rejects.toThrow(
+    "the worker failed: @command of do_go: another decorator put a function in the place of its method, which has none of its limits: write @command first, above the others",
+  );
+  class Above extends BaseWorker {
+    @command({ mode: "single" })
+    @logged
+    do_go() {}
+  }
+  const above = await startWorker(Above);
+  onTestFinished(() => above.stop());
+  expect(above.description?.commands.go).toEqual({ mode: "single" });
 });

@@ -83,6 +83,9 @@ export function command(spec: CommandSpec): Decorator<unknown, unknown> {
   return (method, context) => {
     assertMethod(method, context);
     Object.defineProperty(method, SPEC, { value: spec });
+    context.addInitializer(function () {
+      assertInPlace(this, context.name, spec);
+    });
   };
 }
 
@@ -104,7 +107,23 @@ function assertMethod(method: unknown, context: unknown): void {
   );
 }
 
-/** What `@command` said of a method; `{}` where it said nothing. */
-export function specOf(method: object): CommandSpec {
-  return (Reflect.get(method, SPEC) as CommandSpec | undefined) ?? {};
+/**
+ * Throws where another decorator put a function of its own in the place of a command's method, and so its limits are lost.
+ *
+ * @throws WorkerHostError `load_failed`
+ */
+function assertInPlace(worker: unknown, name: PropertyKey, spec: CommandSpec): void {
+  for (let holder: unknown = worker; holder; holder = Object.getPrototypeOf(holder)) {
+    const method: unknown = Object.getOwnPropertyDescriptor(holder, name)?.value;
+    if (typeof method === "function" && specOf(method) === spec) return;
+  }
+  throw new WorkerHostError(
+    "load_failed",
+    `@command of ${String(name)}: another decorator put a function in the place of its method, which has none of its limits: write @command first, above the others`,
+  );
+}
+
+/** What `@command` said of a method. */
+export function specOf(method: object): CommandSpec | undefined {
+  return Reflect.get(method, SPEC) as CommandSpec | undefined;
 }
