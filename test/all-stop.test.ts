@@ -123,7 +123,23 @@ test("a worker that starts while it is engaged comes up idle", async () => {
       for (;;) await this.hold(20, () => this.telemetry("arm", "up"), () => this.telemetry("arm", "down"));
     }
     onAllStop() { this.telemetry("idle", 1); }`);
-  await startHost({ broker, cwd, props: { "ticker/backend/worker.ts": ticker, "fogger/backend/worker.ts": FOGGER } });
+  const homing = workerSource(`
+    async start() {
+      this.telemetry("starting", 1);
+      this.telemetry("homed", { home: await this.do_home(), position: this.do_position() });
+    }
+    async do_home() { await this.sleep(5000); return "home"; }
+    do_position() { return "left"; }`);
+  const props = {
+    "ticker/backend/worker.ts": ticker,
+    "fogger/backend/worker.ts": FOGGER,
+    "homing/backend/worker.ts": homing,
+  };
+  await startHost({ broker, cwd, props });
+  // Its own commands are refused, which fails no start().
+  expect(await client.expect("halloween/homing/status/warn")).toMatch(/^"home" refused: all-stop is engaged/);
+  await client.expect("halloween/homing/telemetry/homed", "{}");
+  await client.expect("halloween/homing/status/availability", "online");
   await client.expect("halloween/ticker/telemetry/idle");
   await client.expect("halloween/fogger/telemetry/all_stop");
   await client.expect("halloween/ticker/status/availability", "online");
@@ -132,10 +148,17 @@ test("a worker that starts while it is engaged comes up idle", async () => {
   await client.expect("halloween/ticker/telemetry/arm", "up");
   await client.expect("halloween/ticker/telemetry/arm", "down");
 
+  await client.command("worker_host", "restart_worker homing");
+  await client.expect("halloween/homing/telemetry/starting");
+  await client.expect("halloween/homing/telemetry/starting");
+
   // What is on outside of commands goes off at once, too.
   await client.command("worker_host", "stop");
   await client.expect("halloween/ticker/telemetry/idle");
   await client.barrier();
+  // All-stop came in the middle of its start().
+  await client.expect("halloween/homing/telemetry/homed", "{}");
+  await client.expect("halloween/homing/status/availability", "online");
   const seen = client.texts("halloween/ticker/telemetry/arm");
   expect(seen.at(-1)).toBe("down");
   await client.command("fogger", "lights");

@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { BaseWorker } from "worker-host";
+import { BaseWorker, CallError, command } from "worker-host";
 import { startWorker, type TestWorker } from "worker-host/testing";
 
-/** One thing that a command, a handler or a task does. */
+/** One thing that a command, a handler or a task does; `own` and `own_stop` call `do_sub` and `do_stop`. */
 type Step =
   | { kind: "sleep" | "swallowed" | "hold"; ms: number }
-  | { kind: "command" | "publish" | "foreign" | "state" };
+  | { kind: "command" | "publish" | "foreign" | "state" | "own" | "own_at_once" | "own_stop" };
 
 /** One thing that happens to the worker. */
 type Event =
@@ -21,6 +21,9 @@ const steps = fc.array(
   ) as fc.Arbitrary<Step>,
   { minLength: 1, maxLength: 5 },
 );
+const stepsWithOwn = fc
+  .tuple(steps, fc.subarray(["own", "own_at_once", "own_stop"] as const), steps)
+  .map(([before, own, after]): Step[] => [...before, ...own.map((kind) => ({ kind })), ...after]);
 const events = fc.array(
   fc.oneof(
     {
@@ -33,18 +36,27 @@ const events = fc.array(
   ) as fc.Arbitrary<Event>,
   { minLength: 1, maxLength: 10 },
 );
-const program = fc.record({ steps, task: steps, stopMs: fc.constantFrom(0, 500, 2000), events });
+const program = fc.record({
+  steps: stepsWithOwn,
+  task: stepsWithOwn,
+  sub: steps,
+  stopMs: fc.constantFrom(0, 500, 2000),
+  events,
+});
 
 class Random extends BaseWorker {
   static stopTimeoutMs = 5000;
   /** What it does, set before its start. */
   static steps: Step[] = [];
   static task: Step[] = [];
+  static sub: Step[] = [];
   static stopMs = 0;
   readonly on = new Set<number>();
   readonly foreign = new Set<() => void>();
   holds = 0;
   stops = { entered: 0, ended: 0, atOnce: 0, most: 0 };
+  subs = { entered: 0, most: 0 };
+  readonly running = new Set<AbortSignal>();
 
   override async start() {
     await this.subscribe("motion", () => this.walk(Random.steps));
@@ -54,6 +66,29 @@ class Random extends BaseWorker {
 
   async do_seq() {
     await this.walk(Random.steps);
+  }
+
+  @command({ mode: "single" })
+  async do_sub() {
+    const { signal } = this;
+    this.running.add(signal);
+    this.subs.entered++;
+    // One that swallows its abort may never come to its end.
+    this.subs.most = Math.max(this.subs.most, [...this.running].filter(({ aborted }) => !aborted).length);
+    try {
+      await this.walk(Random.sub);
+    } finally {
+      this.running.delete(signal);
+    }
+  }
+
+  /** A refusal is no fault. */
+  async own() {
+    try {
+      await this.do_sub();
+    } catch (error) {
+      if (!(error instanceof CallError)) throw error;
+    }
   }
 
   async do_stop() {
@@ -70,6 +105,9 @@ class Random extends BaseWorker {
       if (step.kind === "sleep") await this.sleep(step.ms);
       else if (step.kind === "swallowed") await this.sleep(step.ms).catch(() => {});
       else if (step.kind === "hold") await this.holdFor(step.ms);
+      else if (step.kind === "own") await this.own();
+      else if (step.kind === "own_at_once") void this.own().catch(() => {});
+      else if (step.kind === "own_stop") await this.do_stop();
       else if (step.kind === "command") void this.command("fogger", "start");
       else if (step.kind === "publish") void this.publish("elsewhere", "on");
       else if (step.kind === "state") this.state = "firing";
@@ -94,19 +132,19 @@ function sent(worker: TestWorker<Random>): number {
 }
 
 test("whatever a worker does, and whatever is done to it: what was stopped stays stopped", async () => {
-  const check = async ({ steps, task, stopMs, events }: typeof program extends fc.Arbitrary<infer P> ? P : never) => {
-    Object.assign(Random, { steps, task, stopMs });
+  const check = async ({ events, ...does }: typeof program extends fc.Arbitrary<infer P> ? P : never) => {
+    Object.assign(Random, does);
     const worker = await startWorker(Random, { patienceMs: 10_000 });
-    const { stops, on, foreign } = worker.worker;
+    const { stops, subs, on, foreign } = worker.worker;
     let [allStop, lockedOut] = [false, false];
     /** Nothing was asked of it since. */
     const expectStill = async () => {
       expect([...on]).toEqual([]);
-      const before = sent(worker);
+      const [before, entered] = [sent(worker), subs.entered];
       for (const resolve of foreign) resolve();
       foreign.clear();
       await worker.advance(20_000);
-      expect(sent(worker)).toBe(before);
+      expect([sent(worker), subs.entered]).toEqual([before, entered]);
       expect([...on]).toEqual([]);
       expect({ most: stops.most <= 1, ended: stops.ended === stops.entered }).toEqual({ most: true, ended: true });
     };
@@ -143,10 +181,11 @@ test("whatever a worker does, and whatever is done to it: what was stopped stays
     };
     try {
       for (const event of events) {
-        const before = sent(worker);
+        const [before, entered] = [sent(worker), subs.entered];
         await happen[event.kind](event);
+        expect(subs.most).toBeLessThanOrEqual(1);
         if (!allStop && !lockedOut) continue;
-        expect(sent(worker)).toBe(before);
+        expect([sent(worker), subs.entered]).toEqual([before, entered]);
         expect([...on]).toEqual([]);
       }
     } finally {

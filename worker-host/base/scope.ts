@@ -6,9 +6,10 @@ import type { ScopeOwner } from "./scope-owner.ts";
 
 /**
  * What a scope is. A `command` and a `run`, which is any other call of a handler, end with every stop. So does a `task`
- * that has moved something; one that only spoke goes on. What belongs to a `stopping` ends with no stop.
+ * that has moved something; one that only spoke goes on. What belongs to a `stopping` ends with no stop. In a `switching`
+ * runs what a `hold` switches on with.
  */
-export type ScopeKind = "command" | "run" | "task" | "stopping";
+export type ScopeKind = "command" | "run" | "task" | "stopping" | "switching";
 
 /** Something running in a scope. */
 export interface Task {
@@ -30,6 +31,12 @@ export class Scope {
     return current.getStore();
   }
 
+  /** The scope that the running code was started in, where that is of the same owner; else this one. */
+  get ofCaller(): Scope {
+    const running = current.getStore();
+    return running?.owner === this.owner ? running : this;
+  }
+
   #endedWith: AbortError | undefined;
   #controller: AbortController | undefined;
   #rejectedOnce = false;
@@ -42,8 +49,8 @@ export class Scope {
   /** How many calls will never be over: they wait for what never comes, having outlived the scope's end. */
   #abandoned = 0;
   #turningOff = 0;
-  /** Called when that has happened to what runs in here. */
-  #onAbandoned = () => {};
+  /** Called when that happens to what runs in here. */
+  onAbandoned = ignore;
   /** The stop that ends it is the next one after so many; `undefined` where none does. */
   #stopsBefore: number | undefined;
   /** What a task moved first: `hold`. */
@@ -117,6 +124,18 @@ export class Scope {
     }
   }
 
+  /**
+   * Whether a call of the method `where` in here is a plain one, and no command: in what belongs to a stopping, in what a
+   * `hold` switches on and off with, and in that method's own command while it runs.
+   */
+  callsPlainly(where: string): boolean {
+    if (this.stopping) return true;
+    for (let scope: Scope | undefined = this; scope; scope = scope.parent) {
+      if (scope.kind === "switching" || (scope.kind === "command" && scope.where === where && scope.busy)) return true;
+    }
+    return false;
+  }
+
   /** Calls `fn` in this scope. */
   run<T>(fn: () => T, where = this.where): T {
     this.owner.entered?.(where);
@@ -185,14 +204,18 @@ export class Scope {
 
   #refuse(reason: AbortError): Promise<never> {
     if (this.#rejectedOnce) {
-      this.#abandoned += this.#running;
-      this.#running = 0;
-      this.#update();
-      this.#onAbandoned();
+      this.#abandon();
       return new Promise(() => {});
     }
     this.#rejectedOnce = true;
     return Promise.reject(reason);
+  }
+
+  #abandon(): void {
+    this.#abandoned += this.#running;
+    this.#running = 0;
+    this.#update();
+    this.onAbandoned();
   }
 
   /** Runs `task` as a scope of its own inside this one; an error in it goes to the owner. */
@@ -205,7 +228,7 @@ export class Scope {
     if (!scope.stopping) this.owner.began?.("run");
     if (scope.ended && typeof task === "function") return { cancel: () => {}, done: Promise.resolve() };
     const abandoned = new Promise<void>((resolve) => {
-      scope.#onAbandoned = resolve;
+      scope.onAbandoned = resolve;
     });
     const work = scope.track(() => (typeof task === "function" ? task(scope) : task));
     const finished = work.then(ignore, (error: unknown) => {
@@ -214,25 +237,35 @@ export class Scope {
     return { cancel: () => scope.end(), done: Promise.race([finished, abandoned]) };
   }
 
+  /** As `enter`, giving a promise in any case. */
+  track<T>(fn: () => T, where = this.where): Promise<Awaited<T>> {
+    try {
+      return Promise.resolve(this.enter(fn, where));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
   /**
    * Calls `fn` in this scope, which counts as busy until what it gives is settled. Every command comes through here: no
    * promise is made that nobody needs.
    */
-  track<T>(fn: () => T, where = this.where): Promise<Awaited<T>> {
+  enter<T>(fn: () => T, where = this.where): T | Promise<Awaited<T>> {
     this.#running++;
     this.#update();
-    let settled: Promise<Awaited<T>>;
+    let result: T;
     try {
-      const result = this.run(fn, where);
-      settled = Promise.resolve(result);
-      if (isPromiseLike(result)) {
-        settled.then(this.#leave, this.#leave);
-        return settled;
-      }
+      result = this.run(fn, where);
     } catch (error) {
-      settled = Promise.reject(error);
+      this.#leave();
+      throw error;
     }
-    this.#leave();
+    if (!isPromiseLike(result)) {
+      this.#leave();
+      return result;
+    }
+    const settled = Promise.resolve(result);
+    settled.then(this.#leave, this.#leave);
     return settled;
   }
 
@@ -268,7 +301,9 @@ export class Scope {
     const forget = this.whenEnded(turnOffOnce);
     const unlatch = standstill?.whenHeld(turnOffOnce);
     try {
-      const turningOn = on();
+      const switching = this.child(this.where, "switching");
+      switching.onAbandoned = () => this.#abandon();
+      const turningOn = switching.enter(on);
       try {
         if (turningOn instanceof Promise) await turningOn;
       } finally {
@@ -349,7 +384,7 @@ function isPromiseLike<T>(value: T): value is T & PromiseLike<Awaited<T>> {
   return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
 }
 
-/** Whether `error` is no more than word of the scope's end. */
+/** Whether `error` is no more than word of an end: of the scope, or of a command that was called in it. */
 export function isAbort(error: unknown, scope: Scope): boolean {
-  return scope.ended && error instanceof Error && error.name === "AbortError";
+  return error instanceof AbortError || (scope.ended && error instanceof Error && error.name === "AbortError");
 }

@@ -1,7 +1,7 @@
-import type { Counts } from "../base/counts.ts";
+import { describeError } from "../contract/errors.ts";
 import { formatReply, type Reply } from "../contract/reply.ts";
 import type { PublishOptions } from "../mqtt/wire.ts";
-import type { Request } from "./request.ts";
+import type { Outcome, Request } from "./request.ts";
 
 export interface AnswersOptions {
   /** Who answers. */
@@ -10,26 +10,40 @@ export interface AnswersOptions {
   /** Tells people of a command that was not run. */
   warn: (text: string) => void;
   publish: (topic: string, payload: string, options: PublishOptions) => void;
-  /** Where commands are counted. */
-  counts?: Counts;
 }
 
-/** What the senders of commands hear of them. */
+/** What people, and the senders of commands, hear of them. */
 export class Answers {
-  constructor(private readonly options: AnswersOptions) {}
+  /** @param report tells people of an error in a command */
+  constructor(
+    private readonly options: AnswersOptions,
+    private readonly report: (error: unknown, action: string) => void,
+  ) {}
 
-  refuse(request: Request, why: string): void {
-    if (this.options.counts) this.options.counts.refused++;
-    this.options.warn(why);
-    this.reply(request, { status: "error", error: why, refused: true });
+  answer(request: Request, outcome: Outcome): void {
+    switch (outcome.status) {
+      case "done":
+        this.#reply(request, { status: "ok", result: outcome.result });
+        return;
+      case "refused":
+        this.options.warn(outcome.why);
+        this.#reply(request, { status: "error", error: outcome.why, refused: true });
+        return;
+      case "aborted":
+        this.#reply(request, { status: "error", error: `aborted: ${outcome.error.message}` });
+        return;
+      case "failed":
+        this.report(outcome.error, request.command.action);
+        this.#reply(request, { status: "error", error: describeError(outcome.error) });
+    }
   }
 
   /** Does nothing where no reply is wanted. */
-  reply({ command, correlationData, receivedAt }: Request, outcome: Omit<Reply, "id" | "from" | "ms">): void {
+  #reply({ command, correlationData, receivedAt }: Request, reply: Omit<Reply, "id" | "from" | "ms">): void {
     const { replyTo, id } = command;
     if (replyTo === undefined) return;
     const { from, now } = this.options;
-    const reply: Reply = { ...(id === undefined ? {} : { id }), from, ...outcome, ms: now() - receivedAt };
-    this.options.publish(replyTo, formatReply(reply), { qos: 1, ...(correlationData ? { correlationData } : {}) });
+    const whole: Reply = { ...(id === undefined ? {} : { id }), from, ...reply, ms: now() - receivedAt };
+    this.options.publish(replyTo, formatReply(whole), { qos: 1, ...(correlationData ? { correlationData } : {}) });
   }
 }

@@ -16,7 +16,7 @@ export class RefusedError extends Error {
 /** What of one command runs and what waits, by its mode. */
 export class CommandRuns {
   readonly #running = new Set<Scope>();
-  readonly #waiting: { start: () => void; abort: (reason: Error) => void }[] = [];
+  readonly #waiting = new Set<{ start: () => void; abort: (reason: Error) => void }>();
   /** From the end of the last run on: until when, in ms since 1970, and what ends it earlier. */
   #cooling: { until: number; end: () => void } | undefined;
 
@@ -45,7 +45,7 @@ export class CommandRuns {
 
   #busy(): string | undefined {
     const { mode } = this.spec;
-    const count = this.#running.size + this.#waiting.length;
+    const count = this.#running.size + this.#waiting.size;
     const most = this.#most;
     if (count < most) return undefined;
     if (mode === "queued") return `busy: ${count} of them run or wait, and ${most} may`;
@@ -68,25 +68,37 @@ export class CommandRuns {
   }
 
   /**
-   * Runs `work` in a scope of its own: now, or with `queued`, unless it must run, when its turn has come.
+   * Runs `work` in a scope inside `from`: now, or with `queued`, unless it must run, when its turn has come. Gives what
+   * `work` gives, or a promise of that.
    *
-   * @throws RefusedError where the state was another one by then
+   * @throws RefusedError where the state was another one by then; whatever `work` throws
    */
-  run<T>(work: (scope: Scope) => T, must = false): Promise<Awaited<T>> {
+  run<T>(work: (scope: Scope) => T, from = this.parent, must = false): T | Promise<Awaited<T>> {
     const { mode } = this.spec;
     if (mode === "restart") this.abortAll("restarted");
     const later = mode === "queued" && this.#running.size > 0 && !must;
-    return later ? this.#runLater(work) : this.#runNow(work);
+    return later ? this.#runLater(work, from) : this.#runNow(work, from);
   }
 
-  #runLater<T>(work: (scope: Scope) => T): Promise<Awaited<T>> {
+  #runLater<T>(work: (scope: Scope) => T, from: Scope): Promise<Awaited<T>> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ start: () => resolve(this.#runNow(work)), abort: reject });
+      const leave = (settle: () => void) => {
+        forget();
+        this.#waiting.delete(waiting);
+        settle();
+      };
+      const start = async (): Promise<Awaited<T>> => await this.#runNow(work, from);
+      const waiting = {
+        start: () => leave(() => resolve(start())),
+        abort: (reason: Error) => leave(() => reject(reason)),
+      };
+      const forget = from.whenEnded(() => waiting.abort(from.signal.reason));
+      this.#waiting.add(waiting);
     });
   }
 
-  #runNow<T>(work: (scope: Scope) => T): Promise<Awaited<T>> {
-    const scope = this.parent.child(this.where, "command");
+  #runNow<T>(work: (scope: Scope) => T, from: Scope): T | Promise<Awaited<T>> {
+    const scope = from.child(this.where, "command");
     this.parent.owner.began?.("command");
     this.#running.add(scope);
     this.#cooling?.end();
@@ -98,7 +110,7 @@ export class CommandRuns {
       this.#running.delete(scope);
       if (this.#running.size === 0) this.#coolDown();
     });
-    return scope.track(() => work(scope));
+    return scope.enter(() => work(scope));
   }
 
   #coolDown(): void {
@@ -113,7 +125,7 @@ export class CommandRuns {
   }
 
   #startNext(): void {
-    for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) {
+    for (const next of this.#waiting) {
       const why = this.#wrongState();
       if (why === undefined) {
         next.start();
@@ -132,7 +144,7 @@ export class CommandRuns {
   /** Aborts what runs, and what waits: `hold`s turn off, sleeps reject. */
   abortAll(why = "stopped"): void {
     const reason = new AbortError(why);
-    for (const { abort } of this.#waiting.splice(0)) abort(reason);
+    for (const { abort } of this.#waiting) abort(reason);
     for (const scope of [...this.#running]) scope.end(reason);
   }
 }

@@ -1,5 +1,6 @@
 import { AbortError } from "../base/abort-error.ts";
-import { countCommand } from "../base/counts.ts";
+import { andThen } from "../base/and-then.ts";
+import { type Counts, countCommand } from "../base/counts.ts";
 import type { Scope } from "../base/scope.ts";
 import { coerceText } from "../contract/coerce.ts";
 import {
@@ -12,7 +13,7 @@ import {
   STOP,
 } from "../contract/command.ts";
 import type { CommandDescription } from "../contract/description.ts";
-import { describeError, WorkerHostError } from "../contract/errors.ts";
+import { WorkerHostError } from "../contract/errors.ts";
 import type { Topics } from "../contract/topics.ts";
 import type { Message } from "../mqtt/wire.ts";
 import { Answers, type AnswersOptions } from "./answers.ts";
@@ -20,7 +21,7 @@ import { CommandRuns, RefusedError } from "./command-runs.ts";
 import type { CommandSpec, RunningCommand } from "./command-spec.ts";
 import { assertEnd, type CommandEntry, describeEntry, endOf } from "./command-table.ts";
 import { OnTimes } from "./on-times.ts";
-import { CommandInScope, ownRequest, type Request } from "./request.ts";
+import { CommandInScope, type Outcome, type Request } from "./request.ts";
 import { type Fault, type Validated, validate } from "./schema.ts";
 import type { SeenIds } from "./seen-ids.ts";
 import type { StopPath, StopReason } from "./stopping.ts";
@@ -38,9 +39,23 @@ export interface CommandsOptions extends AnswersOptions {
   urgent: ReadonlySet<string>;
   /** The ids of those that ran; none runs twice. */
   seen: SeenIds;
+  /** Where commands are counted. */
+  counts?: Counts;
   /** Why a command may not run now, in words; never asked of an urgent one. */
   barred?: (spec: CommandSpec) => string | undefined;
 }
+
+/** How a command is run, where it isn't as a message wants it. */
+export interface HowToRun {
+  /** What it is called in, and ends with; the worker if not given. */
+  from?: Scope;
+  /** Nothing that runs, and no state, is a reason to refuse it: it ends what a command switched on. */
+  must?: boolean;
+  /** Of a `stop`. */
+  reason?: StopReason;
+}
+
+type Settle = (outcome: Outcome) => void;
 
 type Fallback = (action: string, args: unknown, command: RunningCommand) => unknown;
 
@@ -64,7 +79,10 @@ export class Commands {
   #whenIdle: (() => void)[] = [];
 
   constructor(private readonly options: CommandsOptions) {
-    this.#answers = new Answers(options);
+    this.#answers = new Answers(options, (error, action) => {
+      // What is wrong with its stopping the worker has been told once, however many wanted it.
+      if (!options.stop || action !== STOP) options.scope.owner.report(error, action);
+    });
     this.#onTimes = new OnTimes(options.scope, (known) => this.#endLongest(known));
   }
 
@@ -138,7 +156,7 @@ export class Commands {
     }
     if (forgiven !== undefined) this.options.warn(`${command.action} obeyed, though ${forgiven}`);
     if (refusal !== undefined) this.options.warn(refusal);
-    else this.#dispatch(this.#requestOf(command, message));
+    else this.#take(command, message);
   }
 
   /** What has no all-stop of its own takes it for `stop`. */
@@ -153,7 +171,7 @@ export class Commands {
     if (message.retain) return;
     const { command } = this.#parse(message.payload);
     const wanted = command?.action === STOP || this.#known.get(command?.action ?? "")?.spec.broadcast === true;
-    if (command && wanted) this.#dispatch(this.#requestOf(command, message));
+    if (command && wanted) this.#take(command, message);
   }
 
   /** Aborts the running commands, for `stop`: their `hold`s turn off, their sleeps reject, their `maxOnMs` is over. */
@@ -181,36 +199,26 @@ export class Commands {
     return stopped;
   }
 
-  /** What is wrong with its arguments keeps nothing from being stopped. */
   #callStop(stop: Known, scope: Scope, reason: StopReason, command: Command): unknown {
-    const call = ({ value, faults }: Validated<unknown>) => {
-      if (faults && command.args !== undefined) {
-        this.options.warn(`${STOP} obeyed without its args: ${faults.map(({ text }) => text).join("; ")}`);
-        return this.#callStop(stop, scope, reason, { ...command, args: undefined });
-      }
-      return stop.handler(value, new CommandInScope(scope, command, value, reason));
-    };
-    const checked = this.#check(command, stop);
-    return checked instanceof Promise ? checked.then(call) : call(checked);
+    return andThen(this.#forgive(command, stop), ({ value }) =>
+      stop.handler(value, new CommandInScope(scope, command, value, reason)),
+    );
   }
 
-  #requestOf(command: Command, { responseTopic, correlationData }: Message): Request {
+  /** Executes a command that a message brought, and answers it. */
+  #take(command: Command, { responseTopic, correlationData }: Message): void {
     // MQTT 5's own response topic comes before its twin in the payload.
     const replyTo = responseTopic ?? command.replyTo;
-    return {
+    const request: Request = {
       command: replyTo === undefined ? command : { ...command, replyTo },
       receivedAt: this.options.now(),
       ...(correlationData ? { correlationData } : {}),
-      ...(this.options.urgent.has(command.action) ? { must: true } : {}),
     };
-  }
-
-  #dispatch(request: Request): void {
-    const { action, expiresAt, replyTo, reason } = request.command;
-    const { topics, stop, urgent } = this.options;
-    if (replyTo !== undefined && !topics.isReply(replyTo)) {
-      const fault = `a reply can't go to ${quote(replyTo)}; expected ${topics.reply("<id>", "<name>")}`;
-      if (!urgent.has(action)) {
+    const { action, expiresAt } = command;
+    const urgent = this.options.urgent.has(action);
+    if (replyTo !== undefined && !this.options.topics.isReply(replyTo)) {
+      const fault = `a reply can't go to ${quote(replyTo)}; expected ${this.options.topics.reply("<id>", "<name>")}`;
+      if (!urgent) {
         this.options.warn(`${quote(action)} refused: ${fault}`);
         return;
       }
@@ -218,69 +226,76 @@ export class Commands {
       delete request.command.replyTo;
     }
     // A sender's clock may be wrong.
-    if (expiresAt !== undefined && expiresAt < request.receivedAt && !urgent.has(action)) {
-      this.#answers.refuse(
-        request,
-        `${quote(action)} refused: it expired ${Math.round(request.receivedAt - expiresAt)} ms ago`,
-      );
-      return;
-    }
-    if (stop && action === STOP) {
-      this.#answer(request, STOP, stop(reason ?? "stop", reason ? "mqtt" : "command", request.command));
-      return;
-    }
-    const known = this.#known.get(action);
-    if (known) this.#admit(request, known);
-    else if (this.#others) this.#admitChecked(request, this.#others.knownAs(action), { value: request.command.args });
-    else this.#answers.refuse(request, `unknown action ${quote(action)}; known: ${this.#names()}`);
+    const lateMs = urgent || expiresAt === undefined ? 0 : request.receivedAt - expiresAt;
+    const settle = this.#answering(request);
+    if (lateMs > 0) settle(this.#refuse(`${quote(action)} refused: it expired ${Math.round(lateMs)} ms ago`));
+    else this.#execute(request.command, {}, settle);
   }
 
-  #barred({ command: { action, id }, must }: Request, spec: CommandSpec): string | undefined {
-    const { urgent, barred, seen } = this.options;
-    if (must || urgent.has(action)) return undefined;
+  #answering(request: Request): Settle {
+    return (outcome) => this.#answers.answer(request, outcome);
+  }
+
+  /**
+   * Runs a command where nothing is against it, its args included. Gives what came of it: a promise only where its
+   * schema, its handler or its turn has to be waited for. Never throws.
+   */
+  execute(command: Command, how: HowToRun): Outcome | Promise<Outcome> {
+    let known: Outcome | undefined;
+    let settle: Settle = (outcome) => {
+      known = outcome;
+    };
+    this.#execute(command, how, (outcome) => settle(outcome));
+    if (known) return known;
+    return new Promise((resolve) => {
+      settle = resolve;
+    });
+  }
+
+  /** As `execute`; makes no promise that a message's command doesn't need. */
+  #execute(command: Command, how: HowToRun, settle: Settle): void {
+    const { action, reason } = command;
+    const { stop, urgent, scope } = this.options;
+    if (stop && action === STOP) {
+      const run = () => stop(how.reason ?? reason ?? "stop", reason ? "mqtt" : "command", command);
+      this.#follow(action, run, settle);
+      return;
+    }
+    const known = this.#known.get(action) ?? this.#others?.knownAs(action);
+    if (!known) {
+      settle(this.#refuse(`unknown action ${quote(action)}; known: ${this.#names()}`));
+      return;
+    }
+    const { from = scope, must = urgent.has(action) } = how;
+    void andThen(must ? this.#forgive(command, known) : this.#check(command, known), ({ value, faults }) => {
+      const why = must ? undefined : this.#objection(command, known, faults);
+      if (why !== undefined) {
+        settle(this.#refuse(why));
+        return;
+      }
+      if (command.id !== undefined) this.options.seen.take(command.id);
+      this.#run(command, known, value, { from, must }, settle);
+    });
+  }
+
+  #refuse(why: string): Outcome {
+    if (this.options.counts) this.options.counts.refused++;
+    return { status: "refused", why };
+  }
+
+  /** Why a command may not run now, in words. */
+  #objection({ action, id }: Command, { spec, runs }: Known, faults: Fault[] | undefined): string | undefined {
+    const { barred, seen } = this.options;
     const again = id !== undefined && seen.has(id) ? `a command with the id ${quote(id)} has run already` : undefined;
     const why = again ?? barred?.(spec);
-    return why === undefined ? undefined : `${quote(action)} refused: ${why}`;
+    if (why !== undefined) return `${quote(action)} refused: ${why}`;
+    const fault = faults ? textOf(faults) : runs.refusal;
+    return fault === undefined ? undefined : `${this.#known.has(action) ? action : quote(action)} refused: ${fault}`;
   }
 
   #names(): string {
     const own = this.options.stop ? [STOP] : [];
     return [...new Set([...this.#known.keys(), ...own])].sort().join(", ");
-  }
-
-  /** Starts it if its args are what its schema expects: at once, unless the schema has asynchronous checks. */
-  #admit(request: Request, known: Known): void {
-    const checked = this.#check(request.command, known);
-    if (checked instanceof Promise) {
-      void checked.then((done) => this.#admitChecked(request, known, done));
-    } else this.#admitChecked(request, known, checked);
-  }
-
-  #admitChecked(request: Request, known: Known, { value, faults }: Validated<unknown>): void {
-    if (request.must && faults) {
-      this.#withoutArgs(request, known, faults);
-      return;
-    }
-    const refusal = request.must ? undefined : known.runs.refusal;
-    const fault = faults ? faults.map(({ text }) => text).join("; ") : refusal;
-    const name = this.#known.has(known.action) ? known.action : quote(known.action);
-    const barred = this.#barred(request, known.spec);
-    const why = barred ?? (fault === undefined ? undefined : `${name} refused: ${fault}`);
-    if (why !== undefined) {
-      this.#answers.refuse(request, why);
-      return;
-    }
-    const { id } = request.command;
-    if (id !== undefined) this.options.seen.take(id);
-    this.#run(request, known, value);
-  }
-
-  /** Runs a stop whose args don't fit. */
-  #withoutArgs(request: Request, known: Known, faults: Fault[]): void {
-    const { command } = request;
-    this.options.warn(`${known.action} obeyed without its args: ${faults.map(({ text }) => text).join("; ")}`);
-    if (command.args === undefined) this.#run(request, known, undefined);
-    else this.#admit({ ...request, command: { ...command, args: undefined } }, known);
   }
 
   /** Ends what a command has had on for as long as it may be. */
@@ -290,10 +305,9 @@ export class Commands {
     const why = `on for its longest, ${spec.maxOnMs} ms`;
     this.options.warn(`${action} was ${why}: ran ${end}`);
     runs.abortAll(`it was ${why}`);
-    const request = ownRequest(end, this.options.now());
-    const { stop } = this.options;
-    if (stop && end === STOP) this.#answer(request, STOP, stop("max_on", "command", request.command));
-    else this.#dispatch(request);
+    const command: Command = { action: end, args: undefined };
+    const settle = this.#answering({ command, receivedAt: this.options.now() });
+    this.#execute(command, { must: true, reason: "max_on" }, settle);
   }
 
   #check(command: Command, { spec, argsJson }: Known): Validated<unknown> | Promise<Validated<unknown>> {
@@ -304,47 +318,62 @@ export class Commands {
     return validate(spec.args, value, argsJson);
   }
 
-  #run(request: Request, known: Known, args: unknown): void {
+  /** As `#check`, for what must run: what is wrong with its args keeps nothing from being stopped. */
+  #forgive(command: Command, known: Known): Validated<unknown> | Promise<Validated<unknown>> {
+    return andThen(this.#check(command, known), ({ value, faults }) => {
+      if (!faults || command.args === undefined) return { value };
+      this.options.warn(`${command.action} obeyed without its args: ${textOf(faults)}`);
+      return this.#forgive({ ...command, args: undefined }, known);
+    });
+  }
+
+  #run(command: Command, known: Known, args: unknown, { from, must }: HowToRun, settle: Settle): void {
     const { action, runs, handler } = known;
     let ended: (() => void)[] = [];
-    const running = runs.run((own) => {
-      ended = this.#onTimes.endedBy(action);
-      this.#onTimes.begin(known);
-      return handler(args, new CommandInScope(own, request.command, args));
-    }, request.must);
-    this.#answer(request, action, running, () => {
+    const run = (failed: (error: unknown) => void) => {
+      const work = (own: Scope) => {
+        own.onAbandoned = () => failed(own.signal.reason);
+        ended = this.#onTimes.endedBy(action);
+        this.#onTimes.begin(known);
+        return handler(args, new CommandInScope(own, command, args));
+      };
+      return runs.run(work, from, must);
+    };
+    this.#follow(action, run, settle, () => {
       for (const callOff of ended) callOff();
     });
   }
 
-  /** Tells the sender what has come of a command that runs. */
-  #answer(request: Request, action: string, running: Promise<unknown>, onDone = () => {}): void {
+  /** Counts a command that runs, and tells `settle` what came of it, once. */
+  #follow(action: string, run: (failed: (error: unknown) => void) => unknown, settle: Settle, onDone = () => {}): void {
     const began = this.options.now();
     this.#running++;
-    running.then(
-      (result) => {
-        onDone();
-        this.#ended(began);
-        this.#answers.reply(request, { status: "ok", result });
-      },
-      (error: unknown) => this.#failed(request, action, began, error),
-    );
-  }
-
-  #failed(request: Request, action: string, began: number, error: unknown): void {
-    if (error instanceof RefusedError) {
-      this.#ended();
-      this.#answers.refuse(request, `${action} refused: ${error.message}`);
+    let runs = true;
+    const over = (outcome: Outcome) => {
+      if (!runs) return;
+      runs = false;
+      this.#ended(outcome.status === "refused" ? undefined : began);
+      settle(outcome);
+    };
+    const done = (result: unknown) => {
+      if (runs) onDone();
+      over({ status: "done", result });
+    };
+    const failed = (error: unknown) => over(this.#failure(action, error));
+    let result: unknown;
+    try {
+      result = run(failed);
+    } catch (error) {
+      failed(error);
       return;
     }
-    this.#ended(began);
-    const aborted = error instanceof AbortError;
-    // What is wrong with its stopping the worker has been told once, however many wanted it.
-    if (!aborted && !(this.options.stop && action === STOP)) this.options.scope.owner.report(error, action);
-    this.#answers.reply(request, {
-      status: "error",
-      error: aborted ? `aborted: ${error.message}` : describeError(error),
-    });
+    if (result instanceof Promise) void result.then(done, failed);
+    else done(result);
+  }
+
+  #failure(action: string, error: unknown): Outcome {
+    if (error instanceof RefusedError) return this.#refuse(`${action} refused: ${error.message}`);
+    return error instanceof AbortError ? { status: "aborted", error } : { status: "failed", error };
   }
 
   /** @param began when one that ran did, which is counted with what it waited for its turn */
@@ -354,4 +383,8 @@ export class Commands {
     this.#running--;
     if (this.#running === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
   }
+}
+
+function textOf(faults: Fault[]): string {
+  return faults.map(({ text }) => text).join("; ");
 }

@@ -1,3 +1,4 @@
+import type { AbortError } from "../base/abort-error.ts";
 import type { Scope } from "../base/scope.ts";
 import type { Command } from "../contract/command.ts";
 import type { RunningCommand } from "./command-spec.ts";
@@ -8,14 +9,14 @@ export interface Request {
   command: Command;
   receivedAt: number;
   correlationData?: Uint8Array;
-  /** Nothing that runs, and no state, is a reason to refuse it: it ends what a command switched on. */
-  must?: true;
 }
 
-/** A command that nobody sent: it must run. */
-export function ownRequest(action: string, receivedAt: number): Request {
-  return { command: { action, args: undefined }, receivedAt, must: true };
-}
+/** What came of a command: what its handler gave, why it was not run, what ended it early, or what its handler threw. */
+export type Outcome =
+  | { status: "done"; result: unknown }
+  | { status: "refused"; why: string }
+  | { status: "aborted"; error: AbortError }
+  | { status: "failed"; error: unknown };
 
 /** A command as its handler gets it; its signal is made when somebody asks for it. */
 export class CommandInScope implements RunningCommand {

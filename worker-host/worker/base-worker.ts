@@ -20,9 +20,9 @@ import type { Store } from "./store.ts";
 export type AnyConfig = Record<string, any>;
 
 /**
- * What every prop's worker extends. A method `do_fire` runs on the command `fire`; all that is started with a helper
- * (`spawn`, `sleep`, `every`, `hold`, `subscribe`, `call`, `exec`) ends by itself when the worker stops. With
- * `static arming = true` it has the commands `arm` and `disarm`.
+ * What every prop's worker extends. A method `do_fire` runs on the command `fire`, and `this.do_fire()` is that command
+ * too; all that is started with a helper (`spawn`, `sleep`, `every`, `hold`, `subscribe`, `call`, `exec`) ends by itself
+ * when the worker stops. With `static arming = true` it has the commands `arm` and `disarm`.
  */
 export class BaseWorker<Config = AnyConfig> extends Messenger {
   /** Writes to the host's log, marked with this worker's id. */

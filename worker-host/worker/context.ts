@@ -31,7 +31,7 @@ export interface WorkerContext {
   peers: Peers;
   store: Store;
   loop: Loop;
-  commands: Pick<Commands, "add" | "remove">;
+  commands: Pick<Commands, "add" | "remove" | "execute">;
   description: Describable;
   /** What may go out, and when. */
   sends: SendGuard;

@@ -5,6 +5,7 @@ import { within } from "../base/clock.ts";
 import { Scope } from "../base/scope.ts";
 import type { ScopeOwner } from "../base/scope-owner.ts";
 import { Commands } from "../commands/commands.ts";
+import { takeOwnCalls } from "../commands/own-calls.ts";
 import {
   type EndReason,
   STOP_TIMEOUT_MS,
@@ -15,6 +16,7 @@ import {
 } from "../commands/stopping.ts";
 import type { HaltReason } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
+import { CallError } from "../mqtt/calls.ts";
 import type { MessageHandler } from "../mqtt/wire.ts";
 import { beginDisarmed } from "./arming.ts";
 import type { BaseWorker } from "./base-worker.ts";
@@ -257,6 +259,11 @@ export class Life implements ScopeOwner {
   }
 
   report(error: unknown, where: string): void {
+    // Nothing is wrong with the code that asked.
+    if (error instanceof CallError && error.code === "refused") {
+      this.#reporter.warn(`${where}: ${error.message}`);
+      return;
+    }
     if (this.options.counts) this.options.counts.errors++;
     this.#reporter.report(error, where);
   }
@@ -273,7 +280,6 @@ export class Life implements ScopeOwner {
     if (this.#stopping) return;
     const worker = this.#construct(this.#class, store, live, checked);
     this.#worker = worker;
-    this.#commands.add(...collectCommands(worker).values());
     beginDisarmed(worker);
     if (worker.onCommand) this.#commands.addFallback(worker.onCommand.bind(worker));
     await this.#startWorker(worker);
@@ -321,7 +327,11 @@ export class Life implements ScopeOwner {
       place: () => locate(new Error(), this.spec.file, this.spec.dir),
       warn: (text) => this.#reporter.warn(text),
     });
-    return this.#scope.run(() => new Class(context), "its constructor");
+    const worker = this.#scope.run(() => new Class(context), "its constructor");
+    const entries = [...collectCommands(worker).values()];
+    this.#commands.add(...entries);
+    takeOwnCalls(worker, entries, { ...context, starting: () => !this.#running });
+    return worker;
   }
 
   /** Puts what its class and its config file say of the worker into its description. */

@@ -1,4 +1,4 @@
-import { Scope } from "../base/scope.ts";
+import type { Scope } from "../base/scope.ts";
 import { assertAction } from "../commands/command-table.ts";
 import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
@@ -217,8 +217,7 @@ export class Messenger {
 
   /** The scope that the caller runs in: a command's, a task's, else the worker's. */
   protected get currentScope(): Scope {
-    const running = Scope.current();
-    return running?.owner === this.#context.scope.owner ? running : this.#context.scope;
+    return this.#context.scope.ofCaller;
   }
 
   #publish(topic: string, value: unknown, options: PublishOptions): Promise<PublishResult> {

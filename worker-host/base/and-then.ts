@@ -1,0 +1,4 @@
+/** What `next` makes of a value: at once, or, of a promise, when it is there. */
+export function andThen<T, U>(value: T | Promise<T>, next: (value: T) => U): U | Promise<Awaited<U>> {
+  return value instanceof Promise ? (value.then(next) as Promise<Awaited<U>>) : next(value);
+}
