@@ -16,7 +16,9 @@ const flakyFile = process.env.FLAKY_FILES ?? join(scratch, "flaky");
 function failuresOf(/** @type {string[]} */ files) {
   const report = join(scratch, `${files.length === 0 ? "all" : "again"}.json`);
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
-  const { status } = spawnSync("node_modules/.bin/vitest", ["run", ...args, ...files, ...reporters], { stdio: "inherit" });
+  const { status } = spawnSync("node_modules/.bin/vitest", ["run", ...args, ...files, ...reporters], {
+    stdio: "inherit",
+  });
   if (status === 0) return [];
   if (!existsSync(report)) return undefined;
   const { testResults } = JSON.parse(readFileSync(report, "utf8"));

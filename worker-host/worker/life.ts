@@ -5,7 +5,6 @@ import { within } from "../base/clock.ts";
 import { Scope } from "../base/scope.ts";
 import type { ScopeOwner } from "../base/scope-owner.ts";
 import { Commands } from "../commands/commands.ts";
-import { takeOwnCalls } from "../commands/own-calls.ts";
 import {
   type EndReason,
   STOP_TIMEOUT_MS,
@@ -31,6 +30,7 @@ import { explainStart, isLasting, type WorkerClass } from "./load.ts";
 import { locate } from "./locate.ts";
 import { Loop } from "./loop.ts";
 import type { About, ConfigSpec, StartOptions, WorkerSpec } from "./messages.ts";
+import { takeOwnCalls } from "./own-calls.ts";
 import { type LifeParts, reclaim } from "./reclaim.ts";
 import { StatusReporter } from "./status-reporter.ts";
 import { Store } from "./store.ts";

@@ -2,12 +2,12 @@ import { setImmediate } from "node:timers/promises";
 import { types } from "node:util";
 import { andThen } from "../base/and-then.ts";
 import { Scope } from "../base/scope.ts";
+import type { CommandEntry } from "../commands/command-table.ts";
+import { CommandInScope } from "../commands/request.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { CallError } from "../mqtt/calls.ts";
-import type { BaseWorker } from "../worker/base-worker.ts";
-import type { WorkerContext } from "../worker/context.ts";
-import type { CommandEntry } from "./command-table.ts";
-import { CommandInScope } from "./request.ts";
+import type { BaseWorker } from "./base-worker.ts";
+import type { WorkerContext } from "./context.ts";
 
 export interface OwnCallsOptions extends Pick<WorkerContext, "commands" | "sends" | "scope"> {
   /** Whether the worker's `start()` still runs. */
