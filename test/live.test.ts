@@ -6,80 +6,85 @@ import type { Plan } from "../worker-host/host/plan/plan.ts";
 import { LiveReload } from "../worker-host/host/reload/live-reload.ts";
 import type { Supervisor } from "../worker-host/host/runners/supervisor.ts";
 import { TestClock } from "../worker-host/testing/test-clock.ts";
-import { startBroker } from "./harness/broker.ts";
-import { TestClient } from "./harness/client.ts";
-import { type Files, makeFolder, workerSource, writeFiles } from "./harness/folder.ts";
-import { startHost } from "./harness/host.ts";
+import { type Files, workerSource, writeFiles } from "./harness/folder.ts";
+import { sharedHaunt } from "./harness/haunt.ts";
 
 const PING = workerSource("do_ping() { this.telemetry('pong', 1); }");
 const says = (word: string, more = "") =>
   workerSource(`async start() { await super.start(); this.telemetry("says", ${word}); }\n${more}`);
 
+const haunt = sharedHaunt({ props: { "good/backend/worker.ts": PING } });
+let labs = 0;
+
+/** Adds a lab to the host that the tests share; its files, here and in what is edited, are those in `lab/`. */
 async function run(files: Files) {
-  const broker = await startBroker();
-  const client = await TestClient.connect(broker.url);
-  const props = makeFolder({ ...files, "good/backend/worker.ts": PING });
-  const host = await startHost({ broker, args: ["--props", props] });
-  /** How often the other worker was started: an edit of the lab is the lab's alone. */
-  const starts = (id: string) => [
-    ...new Set(client.texts(`halloween/${id}/status/runstate`).filter((text) => text.includes('"starting"'))),
+  const id = `lab_${++labs}`;
+  const { client, host, props, add } = await haunt();
+  const placed = (all: Files) =>
+    Object.fromEntries(Object.entries(all).map(([path, text]) => [path.replace(/^lab\//, `${id}/`), text]));
+  await add(placed(files));
+  /** How often a worker was started: an edit of the lab is the lab's alone. */
+  const starts = (worker: string) => [
+    ...new Set(client.texts(`halloween/${worker}/status/runstate`).filter((text) => text.includes('"starting"'))),
   ];
-  return { client, host, props, starts, edit: (changed: Files) => writeFiles(props, changed) };
+  return { id, client, host, props, starts, edit: (changed: Files) => writeFiles(props, placed(changed)) };
 }
 
 test("a changed worker.ts, or a file that it imports, restarts that worker alone", async () => {
-  const { client, props, edit, starts } = await run({
+  const { id, client, props, edit, starts } = await run({
     "lab/backend/worker.ts": `import { word } from "../lib/word";\n${says("word")}`,
     "lab/lib/word.ts": "export const word = 'one';",
   });
-  await client.expect("halloween/lab/telemetry/says", "one");
+  await client.expect(`halloween/${id}/telemetry/says`, "one");
   edit({ "lab/lib/word.ts": "export const word = 'two';" });
-  await client.expect("halloween/lab/telemetry/says", "two");
-  for (const text of ["offline", "online"]) await client.expect("halloween/lab/status/availability", text);
+  await client.expect(`halloween/${id}/telemetry/says`, "two");
+  for (const text of ["offline", "online"]) await client.expect(`halloween/${id}/status/availability`, text);
   edit({ "lab/backend/worker.ts": says("'three'") });
-  await client.expect("halloween/lab/telemetry/says", "three");
+  await client.expect(`halloween/${id}/telemetry/says`, "three");
   // As an editor saves: beside it, then over it.
   edit({ "lab/backend/.worker.ts.swp": says("'four'") });
-  renameSync(join(props, "lab/backend/.worker.ts.swp"), join(props, "lab/backend/worker.ts"));
-  await client.expect("halloween/lab/telemetry/says", "four");
+  renameSync(join(props, id, "backend/.worker.ts.swp"), join(props, id, "backend/worker.ts"));
+  await client.expect(`halloween/${id}/telemetry/says`, "four");
   expect(starts("good")).toHaveLength(1);
 });
 
 test("a file that is saved without a change restarts nothing", async () => {
-  const { client, props, edit, starts } = await run({ "lab/backend/worker.ts": says("'one'") });
-  await client.expect("halloween/lab/telemetry/says", "one");
+  const { id, client, props, edit, starts } = await run({ "lab/backend/worker.ts": says("'one'") });
+  await client.expect(`halloween/${id}/telemetry/says`, "one");
   const now = new Date();
-  utimesSync(join(props, "lab/backend/worker.ts"), now, now);
+  utimesSync(join(props, id, "backend/worker.ts"), now, now);
   edit({ "lab/backend/worker.ts": says("'one'"), "other/backend/worker.ts": PING });
   await client.expect("halloween/other/status/availability", "online");
-  expect(starts("lab")).toHaveLength(1);
+  expect(starts(id)).toHaveLength(1);
 });
 
 test("a syntax error leaves the old one running, and says where it is", async () => {
-  const { client, host, edit, starts } = await run({
+  const { id, client, host, edit, starts } = await run({
     "lab/backend/worker.ts": says("'one'", "do_ping() { this.telemetry('pong', 1); }"),
   });
-  await client.expect("halloween/lab/telemetry/says", "one");
+  await client.expect(`halloween/${id}/telemetry/says`, "one");
   edit({ "lab/backend/worker.ts": "export class Worker {\n  do_ping() {\n" });
-  const error = await client.expect("halloween/lab/status/error", /worker\.ts:3:1: .*the old one runs on$/s);
+  const error = await client.expect(`halloween/${id}/status/error`, /worker\.ts:3:1: .*the old one runs on$/s);
   await host.logged(error);
-  await client.command("lab", "ping");
-  await client.expect("halloween/lab/telemetry/pong", "1");
-  expect(starts("lab")).toHaveLength(1);
+  await client.command(id, "ping");
+  await client.expect(`halloween/${id}/telemetry/pong`, "1");
+  expect(starts(id)).toHaveLength(1);
   edit({ "lab/backend/worker.ts": says("'two'") });
-  await client.expect("halloween/lab/telemetry/says", "two");
+  await client.expect(`halloween/${id}/telemetry/says`, "two");
 });
 
 test("a reload waits for running commands", async () => {
   const body =
     "async do_fire() { await this.hold(600, () => this.telemetry('on', 1), () => this.telemetry('on', 0)); }";
-  const { client, edit } = await run({ "lab/backend/worker.ts": says("'one'", body) });
-  await client.command("lab", { action: "fire", reply_to: "halloween/cli/reply/1" });
-  await client.expect("halloween/lab/telemetry/on", "1");
+  const { id, client, edit } = await run({ "lab/backend/worker.ts": says("'one'", body) });
+  await client.command(id, { action: "fire", reply_to: "halloween/cli/reply/1" });
+  await client.expect(`halloween/${id}/telemetry/on`, "1");
   edit({ "lab/backend/worker.ts": says("'two'", body) });
-  await client.expect("halloween/lab/telemetry/says", "two");
+  await client.expect(`halloween/${id}/telemetry/says`, "two");
   expect(JSON.parse(await client.expect("halloween/cli/reply/1"))).toMatchObject({ status: "ok" });
-  const order = client.seen.all.filter(({ topic }) => /telemetry\/(on|says)$/.test(topic)).map(({ text }) => text);
+  const order = client.seen.all
+    .filter(({ topic }) => topic.startsWith(`halloween/${id}/`) && /telemetry\/(on|says)$/.test(topic))
+    .map(({ text }) => text);
   expect(order).toEqual(["one", "1", "0", "two"]);
 });
 
@@ -99,11 +104,11 @@ test.each<[string, Files, Files]>([
   );
   const at = (files: Files) =>
     Object.fromEntries(Object.entries(files).map(([name, text]) => [`lab/backend/${name}`, text]));
-  const { client, edit } = await run(at({ "worker.ts": source, ...broken }));
-  await client.expect("halloween/lab/status/runstate", /"failed"/);
+  const { id, client, edit } = await run(at({ "worker.ts": source, ...broken }));
+  await client.expect(`halloween/${id}/status/runstate`, /"failed"/);
   edit(at(Object.keys(mended).length > 0 ? mended : { "worker.ts": source }));
-  await client.expect("halloween/lab/telemetry/says", "mended");
-  await client.expect("halloween/lab/status/availability", "online");
+  await client.expect(`halloween/${id}/telemetry/says`, "mended");
+  await client.expect(`halloween/${id}/status/availability`, "online");
 });
 
 const LIVE = workerSource(
@@ -118,30 +123,33 @@ const LIVE = workerSource(
 );
 
 test("a changed config goes to onConfig, over the defaults; where it is not valid, the old one stays", async () => {
-  const { client, edit, starts } = await run({ "lab/backend/worker.ts": LIVE, "lab/backend/config.yaml": "level: 2" });
-  await client.expect("halloween/lab/telemetry/starts", "2");
+  const { id, client, edit, starts } = await run({
+    "lab/backend/worker.ts": LIVE,
+    "lab/backend/config.yaml": "level: 2",
+  });
+  await client.expect(`halloween/${id}/telemetry/starts`, "2");
   edit({ "lab/backend/config.yaml": "level: 3\n" });
-  expect(JSON.parse(await client.expect("halloween/lab/telemetry/config"))).toEqual({
+  expect(JSON.parse(await client.expect(`halloween/${id}/telemetry/config`))).toEqual({
     next: { level: 3, colour: "green" },
     previous: { level: 2, colour: "green" },
     same: true,
   });
 
   edit({ "lab/backend/config.yaml": "# too much\nlevel: 30\n" });
-  await client.expect("halloween/lab/status/error", /config\.yaml:2 level: .*<=10.*, got 30; the old config stays$/);
+  await client.expect(`halloween/${id}/status/error`, /config\.yaml:2 level: .*<=10.*, got 30; the old config stays$/);
   edit({ "lab/backend/config.yaml": "level: [3\n" });
-  await client.expect("halloween/lab/status/error", /config\.yaml:\d+:\d+: .*; the old one runs on$/s);
+  await client.expect(`halloween/${id}/status/error`, /config\.yaml:\d+:\d+: .*; the old one runs on$/s);
   edit({ "lab/backend/config.yaml": "colour: black\n" });
-  await client.expect("halloween/lab/status/error", /black is no colour; the old config stays$/);
-  await client.command("lab", "show");
-  expect(JSON.parse(await client.expect("halloween/lab/telemetry/shown"))).toEqual({ level: 3, colour: "green" });
+  await client.expect(`halloween/${id}/status/error`, /black is no colour; the old config stays$/);
+  await client.command(id, "show");
+  expect(JSON.parse(await client.expect(`halloween/${id}/telemetry/shown`))).toEqual({ level: 3, colour: "green" });
 
   // An edit of the code starts it with the config that it took last.
   edit({ "lab/backend/worker.ts": LIVE.replace("do_show()", "do_again() {}\ndo_show()") });
-  await client.expect("halloween/lab/telemetry/starts", "3");
+  await client.expect(`halloween/${id}/telemetry/starts`, "3");
   edit({ "lab/backend/config.yaml": "colour: purple\n" });
-  await client.expect("halloween/lab/telemetry/config", /"next":\{"level":1,"colour":"purple"\}/);
-  expect(starts("lab")).toHaveLength(2);
+  await client.expect(`halloween/${id}/telemetry/config`, /"next":\{"level":1,"colour":"purple"\}/);
+  expect(starts(id)).toHaveLength(2);
 });
 
 test("a worker without onConfig restarts with its new config, and stays as it is with one that is not valid", async () => {
@@ -149,16 +157,16 @@ test("a worker without onConfig restarts with its new config, and stays as it is
     "BaseWorker",
     "BaseWorker, z",
   );
-  const { client, edit, starts } = await run({
+  const { id, client, edit, starts } = await run({
     "lab/backend/worker.ts": source,
     "lab/backend/config.json": '{"word": "one"}',
   });
-  await client.expect("halloween/lab/telemetry/says", "one");
+  await client.expect(`halloween/${id}/telemetry/says`, "one");
   edit({ "lab/backend/config.json": '{"word": "three"}' });
-  await client.expect("halloween/lab/status/error", /config\.json:1 word: .*the old config stays/);
-  expect(starts("lab")).toHaveLength(1);
+  await client.expect(`halloween/${id}/status/error`, /config\.json:1 word: .*the old config stays/);
+  expect(starts(id)).toHaveLength(1);
   edit({ "lab/backend/config.json": '{"word": "two"}' });
-  await client.expect("halloween/lab/telemetry/says", "two");
+  await client.expect(`halloween/${id}/telemetry/says`, "two");
 });
 
 test("props come and go by themselves; what one that is gone retained is cleared", async () => {
