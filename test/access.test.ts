@@ -8,10 +8,21 @@ import { makeCertificates } from "../worker-host/host/access/certificates.ts";
 import { access, makeAccess, startGuardedBroker } from "./harness/access.ts";
 import { BROKER } from "./harness/broker.ts";
 import { compose } from "./harness/compose.ts";
+import { shared } from "./harness/ending.ts";
 import { makeFolder } from "./harness/folder.ts";
 import { cleanEnvironment, fourAtATime, runCli, startHost } from "./harness/host.ts";
 
 const run = promisify(execFile);
+
+const made = shared(() => makeAccess());
+
+/** A folder with a user of each role, to be changed. */
+async function copyOfAccess(): ReturnType<typeof makeAccess> {
+  const { cwd, passwords } = await made();
+  const copy = makeFolder();
+  cpSync(cwd, copy, { recursive: true });
+  return { cwd: copy, passwords };
+}
 
 async function connect(port: number, username: string, password: string | undefined, will?: string) {
   const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${port}`, {
@@ -98,7 +109,7 @@ const TABLE: [user: string, does: "publish" | "subscribe", topic: string, goes: 
 
 describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosquitto", () => {
   test("lets through what each role may, and nothing else", async () => {
-    const { cwd, passwords } = await makeAccess();
+    const { cwd, passwords } = await copyOfAccess();
     // One who may do everything, to publish to and to read from whom is tried.
     const acl = join(cwd, "access/mosquitto/acl");
     writeFileSync(acl, `${readFileSync(acl, "utf8")}\nuser all\ntopic readwrite #\n`);
@@ -119,7 +130,7 @@ describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosqu
   });
 
   test("publishes a will where its user may publish, and no other; retained messages are read by who may", async () => {
-    const { cwd, passwords } = await makeAccess();
+    const { cwd, passwords } = await copyOfAccess();
     const { port } = await startGuardedBroker(cwd);
     const host = await connect(port, "worker_host", passwords.get("worker_host"));
     const seen: string[] = [];
@@ -151,7 +162,7 @@ describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosqu
   });
 
   test("refuses nobody, a wrong password, and one who was removed, once it was told", async () => {
-    const { cwd, passwords } = await makeAccess();
+    const { cwd, passwords } = await copyOfAccess();
     const { port, pid } = await startGuardedBroker(cwd);
     await expect(mqtt.connectAsync(`mqtt://127.0.0.1:${port}`, { reconnectPeriod: 0 })).rejects.toThrow(
       /[Nn]ot authorized/,
@@ -171,7 +182,7 @@ describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosqu
   });
 
   test("drops what the host says with a user who may not, which its start finds out", async () => {
-    const { cwd, passwords } = await makeAccess();
+    const { cwd, passwords } = await copyOfAccess();
     const { port } = await startGuardedBroker(cwd);
     const host = await startHost({
       props: {},
@@ -191,7 +202,7 @@ describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosqu
   ])(
     "is what compose starts with .env: on the network, under %s, with a health check that publishes and reads",
     async (prefix, init) => {
-      const { cwd } = await makeAccess(...init);
+      const { cwd } = await (init.length === 0 ? copyOfAccess() : makeAccess(...init));
       const lines = readFileSync(join(cwd, ".env"), "utf8").trim().split("\n");
       const env = Object.fromEntries(lines.map((line) => line.split(/=(.*)/s).slice(0, 2))) as Record<string, string>;
       const { broker, worker_host: host } = compose(env).services;
@@ -222,7 +233,7 @@ describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosqu
   );
 
   test("serves TLS, the host and a renewed certificate included, and nobody is disconnected by that", async () => {
-    const { cwd, passwords } = await makeAccess();
+    const { cwd, passwords } = await copyOfAccess();
     expect((await access(cwd, "tls")).stdout).toMatch(/localhost, broker, 127\.0\.0\.1/);
     const { tlsPort, pid } = await startGuardedBroker(cwd);
     const env = {
@@ -270,7 +281,7 @@ describe.runIf(BROKER === "mosquitto")("a certificate that is", () => {
     ["not valid yet", withCa, 1000, /its certificate is not valid yet: look at the clocks/],
     ["for another name", withCa, 0, /its certificate is for other names: .*worker-host access tls <name>/],
   ])("%s is told in words", async (what, env, days, says) => {
-    const { cwd } = await makeAccess();
+    const { cwd } = await copyOfAccess();
     await makeCertificates({
       folder: join(cwd, "access"),
       broker: join(cwd, "access/mosquitto"),
@@ -301,7 +312,7 @@ async function barrier(client: MqttClient): Promise<void> {
 
 describe("access", () => {
   test("writes what is secret for its owner alone, and each password once", async () => {
-    const { cwd, passwords } = await makeAccess();
+    const { cwd, passwords } = await made();
     for (const [file, mode] of [
       ["access", 0o700],
       [".env", 0o600],
@@ -324,7 +335,7 @@ describe("access", () => {
   });
 
   test.runIf(BROKER === "mosquitto")("writes passwords that mosquitto_passwd reads back", async () => {
-    const { cwd } = await makeAccess();
+    const { cwd } = await copyOfAccess();
     const copy = join(makeFolder(), "passwords");
     cpSync(join(cwd, "access/mosquitto/passwords"), copy);
     await run("mosquitto_passwd", ["-D", copy, "fogger_hw"]);

@@ -60,7 +60,8 @@ export class TestHost {
   }
 
   get pid(): number {
-    return this.child.pid ?? 0;
+    if (this.child.pid === undefined) throw new Error("it was not started");
+    return this.child.pid;
   }
 
   /** Fulfils when every worker runs or has failed. */
