@@ -59,7 +59,7 @@ const START = { patient: false, recover: false };
 
 const runners = () =>
   (childrenOfAll().get(process.pid) ?? []).filter((pid) =>
-    argumentsOf(pid).some((one) => /\/dist\/runner\.js$/.test(one)),
+    argumentsOf(pid).some((one) => /\/worker-host\/runner\.cjs$/.test(one)),
   );
 
 /** A place whose process, with the workers `a` and `b`, was killed just now: the next one comes in a while. */
