@@ -128,7 +128,7 @@ test("a worker that starts while it is engaged comes up idle", async () => {
       this.telemetry("starting", 1);
       this.telemetry("homed", { home: await this.do_home(), position: this.do_position() });
     }
-    async do_home() { await this.sleep(5000); return "home"; }
+    async do_home() { await this.sleep(8000); return "home"; }
     do_position() { return "left"; }`);
   const props = {
     "ticker/backend/worker.ts": ticker,

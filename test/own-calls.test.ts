@@ -25,7 +25,7 @@ class Prop extends BaseWorker {
     this.state = "armed";
     await this.subscribe("motion/handler", () => this.begin());
     await this.watch("sensor", "pir", () => this.begin());
-    this.every(10_000, () => this.begin());
+    this.every(3_600_000, () => this.begin());
   }
 
   do_begin() {
@@ -58,7 +58,7 @@ class Prop extends BaseWorker {
 class Single extends Prop {
   @command({ mode: "single" })
   async do_go() {
-    await this.moves(1000);
+    await this.moves(60_000);
   }
   override go() {
     return this.do_go();
@@ -68,7 +68,7 @@ class Single extends Prop {
 const CALLERS: [string, (prop: TestWorker<Prop>) => Promise<void>][] = [
   ["a subscription", (prop) => prop.publish("motion/handler", "1")],
   ["watch", (prop) => prop.publish("halloween/sensor/telemetry/pir", "1")],
-  ["every", (prop) => prop.advance(10_000)],
+  ["every", (prop) => prop.advance(3_600_000)],
   ["another command", (prop) => prop.send("begin")],
 ];
 
@@ -79,7 +79,7 @@ test.each(CALLERS)("a do_ method that %s calls is a command: mode, all-stop and 
   expect(once).toBe(1);
   await single.publish("motion/handler", "1");
   expect(single.worker.refusals).toEqual(["refused: go refused: busy: it is still running"]);
-  await single.advance(1000);
+  await single.advance(60_000);
   await single.lockOut("the hose leaks");
   await single.publish("motion/handler", "1");
   await call(single);
@@ -97,7 +97,7 @@ test.each(CALLERS)("a do_ method that %s calls is a command: mode, all-stop and 
 });
 
 class Limited extends Prop {
-  @command({ cooldownMs: 5000, requiresState: "armed", maxOnMs: 2000, onMaxOn: "off" })
+  @command({ cooldownMs: 60_000, requiresState: "armed", maxOnMs: 2000, onMaxOn: "off" })
   async do_go() {
     this.telemetry("valve", "open");
   }
@@ -117,7 +117,7 @@ test("cooldownMs, requiresState and maxOnMs hold too", async () => {
   await limited.advance(2000);
   expect(said(limited, "telemetry/valve")).toEqual(["open", "closed"]);
   expect(await limited.status("warn")).toBe("go was on for its longest, 2000 ms: ran off");
-  await limited.advance(5000);
+  await limited.advance(60_000);
   limited.worker.state = "disarmed";
   await limited.publish("motion/handler", "1");
   expect(limited.worker.refusals.at(-1)).toBe(
@@ -243,7 +243,7 @@ class Chain extends BaseWorker {
     });
   }
 
-  @command({ timeoutMs: 2000 })
+  @command({ timeoutMs: 20_000 })
   async do_scene() {
     await this.do_fog("scene");
   }
@@ -255,7 +255,7 @@ class Chain extends BaseWorker {
   @command({ mode: "restart" })
   async do_fog(by: string) {
     await this.hold(
-      3000,
+      60_000,
       () => this.ran.push(`${by} on`),
       () => this.ran.push(`${by} off`),
     );
@@ -264,10 +264,10 @@ class Chain extends BaseWorker {
   @command({ mode: "queued" })
   async do_turn(by: string) {
     this.ran.push(by);
-    await this.sleep(3000);
+    await this.sleep(60_000);
   }
 
-  @command({ timeoutMs: 1000 })
+  @command({ timeoutMs: 10_000 })
   async do_wait() {
     await this.do_turn("waited");
   }
@@ -276,10 +276,10 @@ class Chain extends BaseWorker {
 test("what it called ends with its caller: with its timeout, its cancel, its stop; its return ends nothing", async () => {
   const chain = await start(Chain);
   const { ran } = chain.worker;
-  const scene = expect(chain.call("scene")).rejects.toThrow("aborted: it took longer than 2000 ms");
-  await chain.advance(1000);
+  const scene = expect(chain.call("scene")).rejects.toThrow("aborted: it took longer than 20000 ms");
+  await chain.advance(10_000);
   expect(ran).toEqual(["scene on"]);
-  await chain.advance(1000);
+  await chain.advance(10_000);
   await scene;
   expect(ran.splice(0)).toEqual(["scene on", "scene off"]);
   await chain.send("cancelled");
@@ -289,14 +289,14 @@ test("what it called ends with its caller: with its timeout, its cancel, its sto
   await chain.send("stop");
   expect(ran.splice(0)).toEqual(["awaited on", "awaited off"]);
   await chain.publish("begun", "1");
-  await chain.advance(2000);
+  await chain.advance(30_000);
   expect(ran).toEqual(["begun on"]);
-  await chain.advance(1000);
+  await chain.advance(30_000);
   expect(ran.splice(0)).toEqual(["begun on", "begun off"]);
   // One takes the other's place: the handler that awaits the first one goes no further, and nothing is wrong.
   await chain.publish("awaited", "1");
   await chain.publish("awaited", "1");
-  await chain.advance(3000);
+  await chain.advance(60_000);
   expect(ran.splice(0)).toEqual(["awaited on", "awaited off", "awaited on", "awaited off", "over"]);
   expect(said(chain, "status/error")).toEqual([]);
 });
@@ -305,8 +305,8 @@ test("what waits for its turn goes with its caller", async () => {
   const chain = await start(Chain);
   await chain.send("turn first");
   await chain.send("wait");
-  await chain.advance(1000);
   await chain.advance(10_000);
+  await chain.advance(60_000);
   expect(chain.worker.ran).toEqual(["first"]);
 });
 
@@ -393,13 +393,13 @@ class Jumper extends BaseWorker {
   }
   async clock() {
     for (;;) {
-      await this.sleep(5000);
+      await this.sleep(50_000);
       this.do_ping();
     }
   }
   async mover() {
     for (;;) {
-      await this.sleep(7000);
+      await this.sleep(70_000);
       this.do_count();
     }
   }
@@ -447,12 +447,12 @@ test("a task that calls a command moves, unless that is safe", async () => {
     }
   }
   const tasks = await start(Tasks);
-  await tasks.advance(7000);
+  await tasks.advance(70_000);
   await tasks.send("stop");
   expect(warnings(tasks)).toEqual([
     "mover was ended by a stop, since it moves (do_count): begin what moves in a command or a handler",
   ]);
-  await tasks.advance(10_000);
+  await tasks.advance(100_000);
   expect(said(tasks, "telemetry/count")).toEqual(["1"]);
   expect(said(tasks, "telemetry/pong")).toHaveLength(3);
 });
@@ -472,7 +472,7 @@ class Endless extends BaseWorker {
     });
   }
   async do_go() {
-    await this.sleep(1000);
+    await this.sleep(60_000);
   }
 }
 
@@ -486,8 +486,8 @@ test("a loop that catches everything holds up nothing, refused or stopped", asyn
   const { tries } = endless.worker;
   expect(tries).toBeGreaterThan(1);
   await endless.publish("begin", "1");
-  await endless.advance(500);
+  await endless.advance(10_000);
   await endless.send("stop");
-  await endless.advance(5000);
+  await endless.advance(600_000);
   expect(endless.worker.tries - tries).toBeLessThanOrEqual(3);
 });
