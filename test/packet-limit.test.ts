@@ -1,9 +1,12 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { pino } from "pino";
 import { expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../worker-host/base/clock.ts";
 import { ConnectGate } from "../worker-host/mqtt/connect-gate.ts";
-import { Connection } from "../worker-host/mqtt/connection.ts";
+import { Connection, type ConnectionOptions } from "../worker-host/mqtt/connection.ts";
 import { explainDisconnect } from "../worker-host/mqtt/mqtt-client.ts";
+import type { BrokerOptions } from "../worker-host/mqtt/wire.ts";
 import { BROKER, startBroker, type TestBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { workerSource } from "./harness/folder.ts";
@@ -89,21 +92,31 @@ test.runIf(BROKER === "mosquitto")(
   },
 );
 
-/** A connection of MQTT 3.1.1, which has no announcements. */
-async function connectOldStyle(broker: Pick<TestBroker, "url">) {
-  const refused = new Happenings<string>();
-  const ups = new Happenings<number>();
+function connectionTo(broker: BrokerOptions, options: Partial<ConnectionOptions>): Connection {
   const connection = new Connection({
-    broker: { url: broker.url, protocolVersion: 4 },
+    broker,
     clientId: "old",
     log: pino({ level: "silent" }),
     clock: systemClock,
     random: Math.random,
     gate: new ConnectGate(),
-    onUp: () => ups.add(ups.all.length),
-    onTooLarge: (topic, text) => refused.add(`${topic}: ${text}`),
+    ...options,
   });
   onTestFinished(() => connection.stop());
+  return connection;
+}
+
+/** A connection of MQTT 3.1.1, which has no announcements. */
+async function connectOldStyle({ url }: Pick<TestBroker, "url">) {
+  const refused = new Happenings<string>();
+  const ups = new Happenings<number>();
+  const connection = connectionTo(
+    { url, protocolVersion: 4 },
+    {
+      onUp: () => ups.add(ups.all.length),
+      onTooLarge: (topic, text) => refused.add(`${topic}: ${text}`),
+    },
+  );
   await connection.start();
   return { connection, refused, ups };
 }
@@ -124,6 +137,58 @@ test.each([0, 1] as const)("a limit that is not announced is learned, also of a 
   expect(await connection.publish("pictures/last", Buffer.alloc(1_600_000))).toBe("dropped");
   expect(await connection.publish("pictures/last", "small", { qos: 1 })).not.toBe("dropped");
   expect(ups.all.length).toBe(3);
+});
+
+test.runIf(BROKER === "mosquitto")(
+  "a filter that makes a larger packet than the broker takes is refused with its size; the others are heard",
+  async () => {
+    const broker = await startBroker({ maxPacketBytes: 2_000 });
+    const proxy = await startProxy(broker.port);
+    const client = await TestClient.connect(broker.url);
+    const wide = workerSource(`
+      async start() {
+        await super.start();
+        const end = await this.subscribe("x".repeat(3_000), () => {});
+        await Promise.all(Array.from({ length: 60 }, (_, n) => this.subscribe("x".repeat(100) + n, () => this.telemetry("heard", n))));
+        end();
+      }
+      do_ping(n: string) { this.telemetry("pong", n); }`);
+    await startHost({ broker: proxy, props: { "wide/backend/worker.ts": wide } });
+    const said = await client.expect("halloween/wide/status/error", /^the subscription/);
+    expect(said).toMatch(
+      /^the subscription to x{200}… of 3000 bytes was not sent: it makes a packet of 30\d\d bytes, and/,
+    );
+    expect(said).toMatch(/the broker takes 2000 at most$/);
+    await expectPongs(client, "wide", 1);
+    for (const n of [0, 59]) {
+      await client.publish(`${"x".repeat(100)}${n}`, "boo");
+      await client.expect("halloween/wide/telemetry/heard", String(n));
+    }
+    expect(proxy.frames.filter(isConnect("-wide-"))).toHaveLength(1);
+  },
+);
+
+test("a limit that is not announced is learned of a subscription too", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const proxy = await startProxy(broker.port);
+  proxy.decide = ({ type, bytes }) => (type === PacketType.SUBSCRIBE && bytes.length > 2_000 ? "cut-before" : "pass");
+  const { connection, refused, ups } = await connectOldStyle(proxy);
+  const heard = new Happenings<string>();
+  const many = Array.from({ length: 60 }, (_, n) => "x".repeat(100) + n);
+  for (const filter of [...many, "y".repeat(1_020)]) await connection.subscribe(filter, () => heard.add(filter));
+  void connection.subscribe("x".repeat(3_000), () => {});
+  const text = await refused.find(() => true, "what is too large");
+  expect(text).toMatch(
+    /: the subscription to x{200}… of 3000 bytes was not sent: the broker cut .* of 3000 bytes, twice$/,
+  );
+  await ups.find((count) => count === 1, "a connection that holds");
+  for (const filter of [...many.slice(-1), "y".repeat(1_020)]) {
+    await client.publish(filter, "boo");
+    await heard.find((found) => found === filter, filter);
+  }
+  expect(proxy.frames.filter(isConnect("old"))).toHaveLength(3);
+  expect(refused.all).toHaveLength(1);
 });
 
 test("what is retained is not to blame where a connection is cut by chance", async () => {
@@ -182,13 +247,26 @@ test("a password that was changed while the host runs is said in words", async (
   expect(line.level).toBeGreaterThanOrEqual(40);
 });
 
-test.runIf(BROKER === "mosquitto")("what MQTT 5 gives as the reason is said in words, once", async () => {
-  const broker = await startBroker({ maxPacketBytes: 2_000 });
-  const proxy = await startProxy(broker.port);
-  const wide = workerSource('async start() { void this.subscribe("x".repeat(3_000), () => {}); }');
-  const host = await startHost({ broker: proxy, dontWait: true, props: { "wide/backend/worker.ts": wide } });
-  const line = await host.logged(/ended the connection: a packet was too large for it/);
-  expect(line).toMatchObject({ worker: "wide", level: 40 });
+test("the reason that a broker of MQTT 5 gives is told in words, once", async () => {
+  const connackAndDisconnect = Buffer.from([0x20, 3, 0, 0, 0, 0xe0, 2, 149, 0]);
+  const server = createServer((socket) => socket.once("data", () => socket.end(connackAndDisconnect)));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => void server.close());
+  const told = new Happenings<{ text: string; told: string }>();
+  const { port } = server.address() as AddressInfo;
+  const url = `mqtt://127.0.0.1:${port}`;
+  const connection = connectionTo(
+    { url, protocolVersion: 5 },
+    { onDown: ({ text }, when) => told.add({ text, told: when }) },
+  );
+  await connection.start();
+  const text = `${url} ended the connection: a packet was too large for it`;
+  await told.find((each) => each.told === "told before", "the second end");
+  expect(told.all.slice(0, 2)).toEqual([
+    { text, told: "new" },
+    { text, told: "told before" },
+  ]);
 });
 
 test.each([

@@ -27,7 +27,7 @@ export interface ConnectionOptions extends ClientOptions {
   onUp?: () => void;
   /** Called each time that the connection is lost, and where it can't be had for a reason that was not told. */
   onDown?: (problem: ConnectionProblem, told: Told) => void;
-  /** Given a message that the broker is not sent, or not again, since it is too large: the topic, and what to say. */
+  /** Given what the broker is not sent, or not again, since it is too large: the topic or the filter, and what to say. */
   onTooLarge?: (topic: string, text: string) => void;
   /** Told how many messages were dropped because they came faster than the broker takes them, when it takes more. */
   onOverflow?: (dropped: number) => void;
@@ -93,7 +93,12 @@ export class Connection {
     this.#protocolVersion = options.broker.protocolVersion;
     this.#limit = new PacketLimit(options.clock);
     this.#counts = options.counts ?? noCounts();
-    this.#subscriptions = new Subscriptions({ ...options, client: () => (this.#up ? this.#client : undefined) });
+    this.#subscriptions = new Subscriptions({
+      ...options,
+      client: () => (this.#up ? this.#client : undefined),
+      version: () => this.#protocolVersion,
+      limit: this.#limit,
+    });
   }
 
   /** Whether what is published now goes out. */
@@ -170,7 +175,7 @@ export class Connection {
     const clearing = retain && !once && payload.length === 0 ? this.#retained.get(topic) : undefined;
     const arrived = this.#outgoing.enter(payload);
     if (!arrived) return Promise.resolve(this.#overflow(client, topic, options));
-    this.#limit.sent(topic, payload);
+    this.#limit.sent("message", topic, payload);
     const properties = this.#protocolVersion === 5 ? propertiesOf(options) : {};
     return new Promise((resolve) => {
       client.publish(topic, asBuffer(payload), { qos, retain, ...properties }, (error, packet) => {
@@ -181,7 +186,7 @@ export class Connection {
           resolve("dropped");
         } else {
           this.#counts.sent++;
-          if (qos > 0) this.#limit.acknowledged(topic, payload);
+          if (qos > 0) this.#limit.acknowledged("message", topic, payload);
           if (this.#retained.get(topic) === clearing) this.#retained.delete(topic);
           resolve(packet && this.#unheard.delete(packet.messageId) ? "unheard" : "sent");
         }
@@ -343,7 +348,8 @@ export class Connection {
   #lost(): void {
     this.#cuts++;
     const culprit = this.#limit.cut();
-    if (!culprit) return;
+    // Of a subscription tells who restores it.
+    if (culprit?.kind !== "message") return;
     this.#retained.delete(culprit.topic);
     this.#culprits.push(culprit);
   }

@@ -1,14 +1,18 @@
 import type { Clock } from "../base/clock.ts";
 import type { PublishOptions } from "./wire.ts";
 
-/** A message that is being published, and how long it is. */
+/** What goes out in a packet of its own, and how long its payload, or its filter, is. */
 interface Large {
+  kind: "message" | "subscription";
+  /** Its topic, or its filter. */
   topic: string;
   bytes: number;
 }
 
-/** Brokers take smaller messages than this one always. */
+/** Brokers take smaller packets than this one always. */
 const LARGE_BYTES = 1_024;
+/** What is in a SUBSCRIBE beside the filters: type and length, packet id, and an identifier. */
+const LONGEST_SUBSCRIBE_HEAD = 5 + 2 + 6;
 /** A broker that cuts a connection because of a message does so within this time. */
 const BLAMED_MS = 5_000;
 /** How many topics are kept that a broker takes no large message on. */
@@ -23,7 +27,7 @@ export class PacketLimit {
   #announced: number | undefined;
   #suspect: Large | undefined;
   #accused: Large | undefined;
-  /** The size of a message that its broker did not take, by topic. */
+  /** The size of what its broker did not take, by kind and topic. */
   readonly #learned = new Map<string, number>();
   #cancel = () => {};
 
@@ -45,42 +49,73 @@ export class PacketLimit {
       // A character has three bytes at most; what else is in a packet, beside the topic, is far shorter than 64 kB.
       if (3 * (payload.length + topic.length) + 256 + (options.correlationData?.length ?? 0) <= this.#announced) return;
       const packet = packetBytes(topic, payload, options, version);
-      if (packet <= this.#announced) return;
-      return `${sayMessage({ topic, bytes: bytesOf(payload) })} was not sent: it makes a packet of ${packet} bytes, and the broker takes ${this.#announced} at most`;
+      return this.#exceeded({ kind: "message", topic, bytes: bytesOf(payload) }, packet);
     }
     if (this.#learned.size === 0) return;
-    const tooMuch = this.#learned.get(topic);
-    const bytes = tooMuch === undefined ? 0 : bytesOf(payload);
-    if (tooMuch === undefined || bytes < tooMuch) return;
-    return `${sayMessage({ topic, bytes })} was not sent: the broker cut the connection at one of ${tooMuch} bytes, twice`;
+    return this.#known({ kind: "message", topic, bytes: bytesOf(payload) });
   }
 
-  /** A message is on its way. */
-  sent(topic: string, payload: string | Uint8Array): void {
-    if (payload.length < LARGE_BYTES) return;
-    const bytes = bytesOf(payload);
+  /** Why a filter is too large for a SUBSCRIBE, in words; `undefined` where it may be sent. */
+  faultOfFilter(filter: string, version: 5 | 4, identifier: number | undefined): string | undefined {
+    const large: Large = { kind: "subscription", topic: filter, bytes: bytesOf(filter) };
+    if (this.#announced === undefined) return this.#known(large);
+    return this.#exceeded(large, subscribeBytes([filter], version, identifier));
+  }
+
+  /** Divides what is subscribed to, so that each part fits into one SUBSCRIBE, unless its only filter is too large. */
+  portions<Each>(all: readonly Each[], filterOf: (each: Each) => string): Each[][] {
+    const room = (this.#announced ?? LARGE_BYTES) - LONGEST_SUBSCRIBE_HEAD;
+    const portions: Each[][] = [];
+    let left = 0;
+    for (const each of all) {
+      const bytes = filterBytes(filterOf(each));
+      if (bytes > left) {
+        portions.push([]);
+        left = room;
+      }
+      portions.at(-1)?.push(each);
+      left -= bytes;
+    }
+    return portions;
+  }
+
+  #exceeded(large: Large, packet: number): string | undefined {
+    if (this.#announced === undefined || packet <= this.#announced) return undefined;
+    return `${say(large)} was not sent: it makes a packet of ${packet} bytes, and the broker takes ${this.#announced} at most`;
+  }
+
+  #known(large: Large): string | undefined {
+    const tooMuch = this.#learned.get(keyOf(large));
+    if (tooMuch === undefined || large.bytes < tooMuch) return undefined;
+    return `${say(large)} was not sent: the broker cut the connection at one of ${tooMuch} bytes, twice`;
+  }
+
+  /** A message, or a subscription to one filter, is on its way. */
+  sent(kind: Large["kind"], topic: string, content: string | Uint8Array): void {
+    if (content.length < LARGE_BYTES) return;
+    const bytes = bytesOf(content);
     if (this.#suspect && this.#suspect.bytes > bytes) return;
     this.#cancel();
-    this.#suspect = { topic, bytes };
+    this.#suspect = { kind, topic, bytes };
     this.#cancel = this.clock.after(BLAMED_MS, () => this.#acquit());
   }
 
-  /** The broker has acknowledged a message. */
-  acknowledged(topic: string, payload: string | Uint8Array): void {
-    if (payload.length >= LARGE_BYTES && this.#suspect?.topic === topic) this.#acquit();
+  /** The broker has acknowledged it. */
+  acknowledged(kind: Large["kind"], topic: string, content: string | Uint8Array): void {
+    if (content.length >= LARGE_BYTES && this.#suspect?.topic === topic && this.#suspect.kind === kind) this.#acquit();
   }
 
-  /** The connection is lost. Gives the topic of the message that is to blame, and what to say of it. */
-  cut(): { topic: string; text: string } | undefined {
+  /** The connection is lost. Gives what is to blame, and what to say of it. */
+  cut(): (Pick<Large, "kind" | "topic"> & { text: string }) | undefined {
     const suspect = this.#suspect;
     const accused = this.#accused;
     this.#acquit();
     this.#accused = suspect;
-    if (!suspect || suspect.topic !== accused?.topic) return undefined;
+    if (!suspect || !accused || keyOf(suspect) !== keyOf(accused)) return undefined;
     this.#accused = undefined;
-    if (this.#learned.size < MOST_LEARNED) this.#learned.set(suspect.topic, Math.min(suspect.bytes, accused.bytes));
-    const text = `${sayMessage(suspect)} is dropped: the broker cut the connection twice as it came, which is what a broker does that takes no packet of that size`;
-    return { topic: suspect.topic, text };
+    if (this.#learned.size < MOST_LEARNED) this.#learned.set(keyOf(suspect), Math.min(suspect.bytes, accused.bytes));
+    const text = `${say(suspect)} is dropped: the broker cut the connection twice as it came, which is what a broker does that takes no packet of that size`;
+    return { kind: suspect.kind, topic: suspect.topic, text };
   }
 
   #acquit(): void {
@@ -89,8 +124,13 @@ export class PacketLimit {
   }
 }
 
-function sayMessage({ topic, bytes }: Large): string {
-  return `the message to ${topic} of ${bytes} bytes`;
+function keyOf({ kind, topic }: Large): string {
+  return `${kind} ${topic}`;
+}
+
+function say({ kind, topic, bytes }: Large): string {
+  const shown = topic.length > 200 ? `${topic.slice(0, 200)}…` : topic;
+  return `the ${kind} to ${shown} of ${bytes} bytes`;
 }
 
 function bytesOf(text: string | Uint8Array): number {
@@ -108,6 +148,18 @@ function packetBytes(
   const ofVersion = version === 5 ? lengthBytes(properties) + properties : 0;
   const rest = 2 + bytesOf(topic) + (qos > 0 ? 2 : 0) + ofVersion + bytesOf(payload);
   return 1 + lengthBytes(rest) + rest;
+}
+
+/** MQTT 5, 3.8, and MQTT 3.1.1, 3.8: how long the SUBSCRIBE is. */
+function subscribeBytes(filters: readonly string[], version: 5 | 4, identifier: number | undefined): number {
+  const properties = identifier === undefined ? 0 : 1 + lengthBytes(identifier);
+  const ofVersion = version === 5 ? 1 + properties : 0;
+  const rest = 2 + ofVersion + filters.reduce((sum, filter) => sum + filterBytes(filter), 0);
+  return 1 + lengthBytes(rest) + rest;
+}
+
+function filterBytes(filter: string): number {
+  return 2 + bytesOf(filter) + 1;
 }
 
 /** MQTT 5, 1.5.5: a number as a variable byte integer has seven bits in each byte. */

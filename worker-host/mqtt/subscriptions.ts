@@ -4,6 +4,7 @@ import type { Clock } from "../base/clock.ts";
 import { describeError } from "../contract/errors.ts";
 import { matchesFilter } from "../contract/topics.ts";
 import { Listener } from "./listener.ts";
+import type { PacketLimit } from "./packet-limit.ts";
 import type { Message, MessageHandler } from "./wire.ts";
 
 export interface SubscribeOptions {
@@ -19,6 +20,8 @@ interface Subscription extends SubscribeOptions {
   /** MQTT 5, 3.8.2.1.2: comes with each message that is sent because of it. */
   identifier: number | undefined;
   listeners: Set<Listener>;
+  /** Why the broker was not asked for it the last time. */
+  fault?: string;
 }
 
 export interface SubscriptionsOptions {
@@ -26,6 +29,10 @@ export interface SubscriptionsOptions {
   clock: Clock;
   /** The one that is connected. */
   client: () => MqttClient | undefined;
+  version: () => 5 | 4;
+  limit: PacketLimit;
+  /** Given a filter that is too large for the broker, and what to say. */
+  onTooLarge?: (filter: string, text: string) => void;
 }
 
 /** Of those that have no wildcard: a topic matches one of them at most. */
@@ -55,7 +62,7 @@ export class Subscriptions {
       subscription.listeners.delete(listener);
       if (subscription.listeners.size > 0 || this.#known.get(filter) !== subscription) return;
       this.#known.delete(filter);
-      this.options.client()?.unsubscribe(filter);
+      if (subscription.fault === undefined) this.options.client()?.unsubscribe(filter);
     };
   }
 
@@ -119,11 +126,29 @@ export class Subscriptions {
     const groups = new Map<number | undefined, [filter: string, Subscription][]>();
     for (const each of subscriptions) {
       const identifier = this.#identified ? each[1].identifier : undefined;
+      if (this.#refuses(...each, identifier)) continue;
       const group = groups.get(identifier) ?? [];
       group.push(each);
       groups.set(identifier, group);
     }
-    await Promise.all([...groups].map(([identifier, group]) => this.#ask(client, group, identifier)));
+    const asked = [...groups].flatMap(([identifier, group]) =>
+      this.options.limit.portions(group, ([filter]) => filter).map((part) => this.#ask(client, part, identifier)),
+    );
+    await Promise.all(asked);
+  }
+
+  /** Tells of a filter that is too large for the broker, once. */
+  #refuses(filter: string, subscription: Subscription, identifier: number | undefined): boolean {
+    const { limit, version, onTooLarge } = this.options;
+    const fault = limit.faultOfFilter(filter, version(), identifier);
+    if (fault === undefined) {
+      delete subscription.fault;
+      return false;
+    }
+    for (const listener of subscription.listeners) listener.answered();
+    if (subscription.fault !== fault) onTooLarge?.(filter, fault);
+    subscription.fault = fault;
+    return true;
   }
 
   async #ask(client: MqttClient, subscriptions: [filter: string, Subscription][], identifier?: number): Promise<void> {
@@ -132,8 +157,12 @@ export class Subscriptions {
       subscriptions.map(([filter, { retainAsPublished: rap = false }]) => [filter, { qos: 1 as const, rap }]),
     );
     const properties = identifier === undefined ? {} : { properties: { subscriptionIdentifier: identifier } };
+    const { limit } = this.options;
+    const [[only] = [""], ...others] = subscriptions;
+    if (others.length === 0) limit.sent("subscription", only, only);
     try {
       await client.subscribeAsync(wanted, { qos: 1, ...properties });
+      limit.acknowledged("subscription", only, only);
     } catch (error) {
       this.options.log.warn(
         `can't subscribe to ${subscriptions.map(([filter]) => filter).join(", ")}: ${describeError(error)}`,
