@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 import { WorkerHostError } from "../worker-host/contract/errors.ts";
-import { parseConfigText, readConfigFile } from "../worker-host/host/config/config-file.ts";
+import { literal, parseConfigText, readConfigFile } from "../worker-host/host/config/config-file.ts";
 import { editConfigText, readConfigText, writeConfigFile } from "../worker-host/host/config/edit-config.ts";
 import { makeFolder } from "./harness/folder.ts";
 import { configText, configValue, configValues } from "./harness/odd-configs.ts";
@@ -82,6 +82,23 @@ describe("a config file", () => {
       }),
     );
   });
+});
+
+test("a text that was made literal is that very text once more, whatever stands in it", () => {
+  const parts = fc.constantFrom("$", "{", "}", "${", "A", "_1", ":-", " ", "${A}", "$${A:-x}", '"', "\n");
+  const text = fc.oneof(
+    fc.array(parts, { maxLength: 12 }).map((all) => all.join("")),
+    fc.string(),
+  );
+  fc.assert(
+    fc.property(name, text, fc.array(text), (file, one, list) => {
+      const all = { one, deep: [{ list }] };
+      const written = editConfigText(file, "", [], literal(all));
+      const read = parseConfigText(file, written, { A: "secret" });
+      expect(read).toMatchObject({ config: all, shown: all, filled: [], warnings: [] });
+    }),
+    { numRuns: 500 },
+  );
 });
 
 describe("an edit of a config file", () => {

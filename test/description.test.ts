@@ -63,6 +63,44 @@ test("a worker describes itself: class, commands, telemetry, and its config with
   for (const secret of ["s3cret", "pa55", "t0psecret"]) expect(text).not.toContain(secret);
 });
 
+test("what is secret stands nowhere in what is said of it, in whichever way the schema is put together", async () => {
+  const secret = z.string().meta({ secret: true });
+  class Vault extends BaseWorker {
+    static config = z.object({
+      deep: z.object({ pin: secret, port: z.number() }).default({ pin: "s3cret", port: 1 }),
+      pair: z.tuple([z.number(), secret]).optional(),
+      list: z.array(secret).default(["s3cret"]),
+      code: z
+        .union([z.literal("s3cret"), z.literal("other")])
+        .meta({ secret: true })
+        .optional(),
+      both: z
+        .union([z.union([z.string(), z.boolean()]).meta({ secret: true }), z.number()])
+        .nullable()
+        .optional(),
+      whole: z.object({ word: z.string().default("s3cret") }).meta({ secret: true, examples: [{ word: "s3cret" }] }),
+    });
+  }
+  const config = {
+    deep: { pin: "s3cret", port: 2 },
+    pair: [1, "s3cret"],
+    list: ["s3cret"],
+    code: "s3cret",
+    both: "s3cret",
+  };
+  const vault = await startWorker(Vault, { config: { ...config, whole: { word: "s3cret" } } });
+  onTestFinished(() => vault.stop());
+  expect(vault.description?.config).toMatchObject({ values: { deep: { port: 2 } } });
+  expect(JSON.stringify(vault.messages)).not.toContain("s3cret");
+  // What stands beside it is wrong, and quoted.
+  class Picky extends BaseWorker {
+    static config = z.object({ deep: z.object({ pin: secret }).refine(() => false, { error: "expected another" }) });
+  }
+  await expect(startWorker(Picky, { config: { deep: { pin: "s3cret" } } })).rejects.toThrow(
+    'deep: expected another, got {"pin":"[hidden]"}',
+  );
+});
+
 test("it changes in the same moment as what it describes", async () => {
   const lantern = await start();
   await lantern.send("add");

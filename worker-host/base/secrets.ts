@@ -12,6 +12,10 @@ const NESTED = 4;
 export class Secrets {
   readonly #texts = new Set<string>();
 
+  constructor(texts: Iterable<string> = []) {
+    for (const text of texts) this.add(text);
+  }
+
   add(text: string | undefined): void {
     if (text === undefined || text.length < SHORTEST) return;
     let form = text;

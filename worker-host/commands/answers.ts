@@ -10,6 +10,8 @@ export interface AnswersOptions {
   /** Tells people of a command that was not run. */
   warn: (text: string) => void;
   publish: (topic: string, payload: string, options: PublishOptions) => void;
+  /** Takes out of an error what nobody may see. */
+  clean?: (text: string) => string;
 }
 
 /** What people, and the senders of commands, hear of them. */
@@ -42,8 +44,9 @@ export class Answers {
   #reply({ command, correlationData, receivedAt }: Request, reply: Omit<Reply, "id" | "from" | "ms">): void {
     const { replyTo, id } = command;
     if (replyTo === undefined) return;
-    const { from, now } = this.options;
-    const whole: Reply = { ...(id === undefined ? {} : { id }), from, ...reply, ms: now() - receivedAt };
+    const { from, now, clean } = this.options;
+    const cleaned = reply.error === undefined ? {} : { error: clean?.(reply.error) ?? reply.error };
+    const whole: Reply = { ...(id === undefined ? {} : { id }), from, ...reply, ...cleaned, ms: now() - receivedAt };
     this.options.publish(replyTo, formatReply(whole), { qos: 1, ...(correlationData ? { correlationData } : {}) });
   }
 }

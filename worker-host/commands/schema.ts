@@ -1,7 +1,9 @@
+import { isDeepStrictEqual } from "node:util";
 import type { StandardJSONSchemaV1, StandardSchemaV1 } from "@standard-schema/spec";
+import { HIDDEN } from "../base/secrets.ts";
 import { quote } from "../contract/command.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
-import { alternatives, type JsonSchema } from "../contract/json-schema.ts";
+import { alternatives, type JsonSchema, layers } from "../contract/json-schema.ts";
 
 /** A zod schema, or any other Standard Schema that gives its JSON Schema. */
 export type Schema<Output = unknown> = StandardSchemaV1<unknown, Output> & StandardJSONSchemaV1<unknown, Output>;
@@ -43,13 +45,25 @@ export function isSchema(value: unknown): value is Schema {
   return typeof standard?.validate === "function" && typeof standard.jsonSchema?.input === "function";
 }
 
-/** Validates at once where the schema can; a schema with asynchronous checks gives a promise. A check that throws is a fault. */
-export function validate<T>(schema: Schema<T>, value: unknown, json: JsonSchema): Validated<T> | Promise<Validated<T>> {
+/**
+ * Validates at once where the schema can; a schema with asynchronous checks gives a promise. A check that throws is a fault.
+ *
+ * @param shown the value as faults may quote it
+ */
+export function validate<T>(
+  schema: Schema<T>,
+  value: unknown,
+  json: JsonSchema,
+  shown: unknown = value,
+): Validated<T> | Promise<Validated<T>> {
   const explain = (done: StandardSchemaV1.Result<T>): Validated<T> =>
-    done.issues ? { faults: done.issues.map((issue) => explainIssue(issue, value, json)) } : { value: done.value };
-  const failed = (error: unknown): Validated<T> => ({
-    faults: [{ keys: [], text: `its schema can't check this: ${describeError(error)}` }],
-  });
+    done.issues ? { faults: done.issues.map((issue) => explainIssue(issue, shown, json)) } : { value: done.value };
+  const failed = (error: unknown): Validated<T> => {
+    // Its message may quote a part of the value.
+    const quoted = isDeepStrictEqual(value, shown);
+    const why = quoted ? describeError(error) : error instanceof Error ? error.name : "it threw";
+    return { faults: [{ keys: [], text: `its schema can't check this: ${why}` }] };
+  };
   try {
     const result = schema["~standard"].validate(value);
     return result instanceof Promise ? result.then(explain).catch(failed) : explain(result);
@@ -64,7 +78,8 @@ function explainIssue({ message, path = [] }: StandardSchemaV1.Issue, value: unk
   // What zod says of the type that it found says less than the value itself.
   const expectation = message.replace(/^Invalid input: /, "").replace(/, received .*$/, "");
   const place = keys.length > 0 ? `${showKeys(keys)}: ` : "";
-  const got = isSecret(json, keys) ? "something else" : found === undefined ? "nothing" : quote(found);
+  const isSecret = isMarked(json, keys, "secret");
+  const got = isSecret ? "something else" : found === undefined ? "nothing" : quote(withoutSecrets(found, json, keys));
   return { keys, text: `${place}${expectation}, got ${got}` };
 }
 
@@ -76,7 +91,7 @@ function at(value: unknown, keys: readonly PropertyKey[]): unknown {
 }
 
 /** `targets[0].ms` */
-function showKeys(keys: readonly PropertyKey[]): string {
+export function showKeys(keys: readonly PropertyKey[]): string {
   return keys
     .map((key, index) => (typeof key === "number" ? `[${key}]` : `${index > 0 ? "." : ""}${String(key)}`))
     .join("");
@@ -85,21 +100,32 @@ function showKeys(keys: readonly PropertyKey[]): string {
 /** The schemas of what stands at `key` in a value of `schema`. */
 function inside(schema: JsonSchema, key: PropertyKey, root: JsonSchema): JsonSchema[] {
   return alternatives(schema, root).flatMap((one) => {
-    if (typeof key === "number") return typeof one.items === "object" ? [one.items] : [];
+    if (typeof key === "number") {
+      const item = one.prefixItems?.[key] ?? one.items;
+      return typeof item === "object" ? [item] : [];
+    }
     const own = Object.hasOwn(one.properties ?? {}, key) ? one.properties?.[String(key)] : undefined;
     return own ? [own] : typeof one.additionalProperties === "object" ? [one.additionalProperties] : [];
   });
 }
 
-/** Whether what stands at `keys`, or holds it, is marked `.meta({ secret: true })`. */
-function isSecret(schema: JsonSchema, keys: readonly PropertyKey[]): boolean {
+/** Whether what stands at `keys`, or holds it, is marked so: `.meta({ secret: true })`. */
+export function isMarked(schema: JsonSchema, keys: readonly PropertyKey[], mark: "secret" | "author"): boolean {
   let here = [schema];
   for (const key of [...keys, undefined]) {
-    if (here.some((one) => one.secret === true || alternatives(one, schema).some(({ secret }) => secret === true)))
-      return true;
+    if (here.some((one) => layers(one, schema).some((layer) => layer[mark] === true))) return true;
     if (key !== undefined) here = here.flatMap((one) => inside(one, key, schema));
   }
   return false;
+}
+
+/** A copy of what stands at `keys`, with a word in the place of what its schema marks as secret. */
+function withoutSecrets(value: unknown, schema: JsonSchema, keys: readonly PropertyKey[]): unknown {
+  if (isMarked(schema, keys, "secret")) return HIDDEN;
+  if (Array.isArray(value)) return value.map((item, index) => withoutSecrets(item, schema, [...keys, index]));
+  if (typeof value !== "object" || value === null) return value;
+  const entries = Object.entries(value).map(([key, item]) => [key, withoutSecrets(item, schema, [...keys, key])]);
+  return Object.fromEntries(entries);
 }
 
 /** The texts and numbers in `value` that its schema marks as secret. */
@@ -110,44 +136,62 @@ export function secretTexts(value: unknown, schema: JsonSchema): string[] {
       return Object.entries(inner).flatMap(([key, item]) => look(item, [...keys, list ? Number(key) : key]));
     }
     const isText = typeof inner === "string" || typeof inner === "number";
-    return isText && isSecret(schema, keys) ? [String(inner)] : [];
+    return isText && isMarked(schema, keys, "secret") ? [String(inner)] : [];
   };
   return look(value, []);
 }
 
+/** Keywords whose value is a map of schemas by names. */
+const MAPS: ReadonlySet<string> = new Set(["properties", "patternProperties", "$defs"]);
+/** Keywords whose value is a value, or values, that the schema takes. */
+const VALUES: ReadonlySet<string> = new Set(["default", "examples", "const", "enum"]);
+
 /** A copy of a schema without the values that it names for what is secret, such as defaults. */
 export function publicSchema(schema: JsonSchema): JsonSchema {
-  const copy = (inner: unknown): unknown => {
-    if (Array.isArray(inner)) return inner.map(copy);
-    if (typeof inner !== "object" || inner === null) return inner;
-    const hidden =
-      (inner as JsonSchema).secret === true ? ["default", "examples", "const", "enum", "$schema"] : ["$schema"];
-    return Object.fromEntries(
-      Object.entries(inner).flatMap(([key, value]) => (hidden.includes(key) ? [] : [[key, copy(value)]])),
-    );
+  const copy = (given: unknown, isSecret: boolean): unknown => {
+    if (Array.isArray(given)) return given.map((one) => copy(one, isSecret));
+    if (typeof given !== "object" || given === null) return given;
+    const one = given as JsonSchema;
+    const hides = isSecret || one.secret === true;
+    const entries = Object.entries(one).flatMap(([key, value]) => {
+      if (key === "$schema" || (hides && VALUES.has(key))) return [];
+      if (MAPS.has(key)) {
+        const inner = Object.entries(Object(value)).map(([name, each]) => [name, copy(each, hides)]);
+        return [[key, Object.fromEntries(inner)]];
+      }
+      if (key === "default") return [[key, publicValues(value, one, schema)]];
+      if (key === "examples" && Array.isArray(value))
+        return [[key, value.map((each) => publicValues(each, one, schema))]];
+      return [[key, VALUES.has(key) ? value : copy(value, hides)]];
+    });
+    return Object.fromEntries(entries);
   };
-  return copy(schema) as JsonSchema;
+  return copy(schema, false) as JsonSchema;
 }
 
-/** A copy of `value` with its schema's defaults, without what it marks as secret, and without what it doesn't know. */
-export function publicValues(value: unknown, schema: JsonSchema): unknown {
+/**
+ * A copy of `value` with its schema's defaults, without what it marks as secret, and without what it doesn't know.
+ *
+ * @param root what the schema is a part of, for its references
+ */
+export function publicValues(value: unknown, schema: JsonSchema, root: JsonSchema = schema): unknown {
   const copy = (given: unknown, schemas: JsonSchema[]): unknown => {
-    const options = schemas.flatMap((one) => alternatives(one, schema));
-    const both = [...schemas, ...options];
-    if (both.some(({ secret }) => secret === true)) return undefined;
-    const inner = given === undefined ? both.find((one) => one.default !== undefined)?.default : given;
+    const options = schemas.flatMap((one) => alternatives(one, root));
+    const all = schemas.flatMap((one) => layers(one, root));
+    if (all.some(({ secret }) => secret === true)) return undefined;
+    const inner = given === undefined ? all.find((one) => one.default !== undefined)?.default : given;
     if (Array.isArray(inner)) {
       return inner.map((item, index) =>
         copy(
           item,
-          options.flatMap((one) => inside(one, index, schema)),
+          options.flatMap((one) => inside(one, index, root)),
         ),
       );
     }
     if (typeof inner !== "object" || inner === null) return inner;
     const names = new Set([...options.flatMap((one) => Object.keys(one.properties ?? {})), ...Object.keys(inner)]);
     const entries = [...names].flatMap((name) => {
-      const known = options.flatMap((one) => inside(one, name, schema));
+      const known = options.flatMap((one) => inside(one, name, root));
       const open = options.some(({ properties }) => properties === undefined);
       if (known.length === 0 && !open) return [];
       const item = copy(Object.hasOwn(inner, name) ? Reflect.get(inner, name) : undefined, known);

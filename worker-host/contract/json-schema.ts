@@ -17,21 +17,29 @@ export interface JsonSchema {
   $defs?: Readonly<Record<string, JsonSchema>>;
   /** Ours: never shown. */
   secret?: boolean;
+  /** Ours: changed in the file alone, not by `configure`. */
+  author?: boolean;
+}
+
+/** What a schema refers to, or is made of; `undefined` where it stands for itself. */
+function innerOf(schema: JsonSchema, root: JsonSchema): readonly JsonSchema[] | undefined {
+  if (schema.$ref === undefined) return schema.anyOf ?? schema.oneOf ?? schema.allOf;
+  const target = schema.$ref === "#" ? root : root.$defs?.[schema.$ref.replace(/^#\/\$defs\//, "")];
+  return target && [target];
 }
 
 /** The alternatives that a value may satisfy, references followed, each with a type of its own. */
 export function alternatives(schema: JsonSchema, root: JsonSchema = schema, depth = 0): JsonSchema[] {
   // A schema may refer to itself.
   if (depth > 16) return [schema];
-  const deeper = (inner: JsonSchema) => alternatives(inner, root, depth + 1);
-  if (schema.$ref !== undefined) {
-    const name = schema.$ref.replace(/^#\/\$defs\//, "");
-    const target = schema.$ref === "#" ? root : root.$defs?.[name];
-    return target ? deeper(target) : [schema];
-  }
-  const several = schema.anyOf ?? schema.oneOf;
-  if (several) return several.flatMap(deeper);
-  if (schema.allOf) return schema.allOf.flatMap(deeper);
+  const inner = innerOf(schema, root);
+  if (inner) return inner.flatMap((one) => alternatives(one, root, depth + 1));
   if (Array.isArray(schema.type)) return schema.type.map((type: string) => ({ ...schema, type }));
   return [schema];
+}
+
+/** All schemas that say something of one value: a schema, what it refers to, and what it is made of, at any depth. */
+export function layers(schema: JsonSchema, root: JsonSchema = schema, depth = 0): JsonSchema[] {
+  if (depth > 16) return [schema];
+  return [schema, ...(innerOf(schema, root) ?? []).flatMap((one) => layers(one, root, depth + 1))];
 }

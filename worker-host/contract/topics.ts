@@ -64,10 +64,10 @@ export function propOfBoard(boardId: string): string | undefined {
   return id === boardId || id === "" ? undefined : id;
 }
 
-/** Why `name` can't be a host's, in words; `undefined` where it can. */
-export function faultOfName(name: string): string | undefined {
+/** Why `name` can't be a host's, in words that quote `shown`; `undefined` where it can. */
+export function faultOfName(name: string, shown = name): string | undefined {
   if (ID.test(name) && (name === HOST_NAME || !RESERVED_IDS.has(name))) return undefined;
-  return `"${name}" can't be a host's name: write one with letters, digits, "_" and "-" only, such as "attic", and not "broadcast" or "cli"`;
+  return `"${shown}" can't be a host's name: write one with letters, digits, "_" and "-" only, such as "attic", and not "broadcast" or "cli"`;
 }
 
 function suggestId(text: string): string {

@@ -1,7 +1,8 @@
+import { isDeepStrictEqual } from "node:util";
 import { closestMatch } from "leven";
 import { type Clock, within } from "../base/clock.ts";
-import type { Secrets } from "../base/secrets.ts";
-import { isSchema, jsonSchemaOf, secretTexts, unknownKeys, validate } from "../commands/schema.ts";
+import { Secrets } from "../base/secrets.ts";
+import { isMarked, isSchema, jsonSchemaOf, secretTexts, showKeys, unknownKeys, validate } from "../commands/schema.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { JsonSchema } from "../contract/json-schema.ts";
 import type { BaseWorker } from "./base-worker.ts";
@@ -17,13 +18,20 @@ export interface CheckedConfig {
 }
 
 /**
- * Checks a config against `static config` of a worker's class; without one, it is taken as it is.
+ * Checks a config against `static config` of a worker's class; without one, it is taken as it is. A fault quotes the
+ * file, not what a `${NAME}` in it became.
  *
  * @param schema the class's `static config`
  * @param file the worker's file, as it is shown to people
+ * @param before the config that a `configure` would change: what is marked as the author's stays as it is there
  * @throws WorkerHostError `invalid_config`, with every fault on a line of its own: file, line and key
  */
-export async function checkConfig(schema: unknown, config: ConfigSpec, file: string): Promise<CheckedConfig> {
+export async function checkConfig(
+  schema: unknown,
+  config: ConfigSpec,
+  file: string,
+  before?: ConfigSpec,
+): Promise<CheckedConfig> {
   if (schema === undefined) return { value: config.values, json: undefined, warnings: [] };
   if (!isSchema(schema)) {
     throw new WorkerHostError(
@@ -32,17 +40,62 @@ export async function checkConfig(schema: unknown, config: ConfigSpec, file: str
     );
   }
   const json = jsonSchemaOf(schema, `${file}: "static config"`);
+  if (before) assertAuthorsOwn(json, before, config);
   const warnings = unknownKeys(config.values, json).map(({ keys, known }) => {
     const name = String(keys.at(-1));
     const near = closestMatch(name, known) ?? known.join(", ");
     return `${placeOf(config, keys)} ${name}: nobody reads this key; did you mean "${near}"?`;
   });
-  const { value, faults } = await validate(schema, config.values, json);
+  const { value, faults } = await validate(schema, config.values, json, shownOf(config));
   if (!faults) return { value, json, warnings };
   const lines = faults
     .map(({ keys, text }) => ({ line: lineOf(config, keys) ?? 0, text: `${placeOf(config, keys)} ${text}` }))
     .sort((a, b) => a.line - b.line);
-  throw new WorkerHostError("invalid_config", lines.map(({ text }) => text).join("\n"));
+  // An author's own words for a fault may quote the value.
+  const filled = new Secrets(config.filled);
+  throw new WorkerHostError("invalid_config", filled.cleanText(lines.map(({ text }) => text).join("\n")));
+}
+
+/** @throws WorkerHostError `invalid_config` where a value differs that its schema marks `.meta({ author: true })` */
+function assertAuthorsOwn(json: JsonSchema, before: ConfigSpec, after: ConfigSpec): void {
+  const keys =
+    firstOfAuthor(json, before.values, after.values, []) ?? firstOfAuthor(json, shownOf(before), shownOf(after), []);
+  if (keys === undefined) return;
+  const what = keys.length > 0 ? showKeys(keys) : "its config";
+  throw new WorkerHostError(
+    "invalid_config",
+    `${placeOf(after, keys)} ${what}: its author alone changes this: edit the file by hand`,
+  );
+}
+
+/** The keys of the first value that differs, and is marked as the author's. */
+function firstOfAuthor(
+  json: JsonSchema,
+  before: unknown,
+  after: unknown,
+  keys: PropertyKey[],
+): PropertyKey[] | undefined {
+  if (isDeepStrictEqual(before, after)) return undefined;
+  if (isMarked(json, keys, "author")) return keys;
+  const both = [before, after].filter((value) => typeof value === "object" && value !== null) as object[];
+  for (const key of new Set(both.flatMap(keysOf))) {
+    const found = firstOfAuthor(json, own(before, key), own(after, key), [...keys, key]);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+/** The values as people may see them. */
+export function shownOf({ values, shown = values }: ConfigSpec): Record<string, unknown> {
+  return shown;
+}
+
+function keysOf(value: object): (string | number)[] {
+  return Array.isArray(value) ? [...value.keys()] : Object.keys(value);
+}
+
+function own(value: unknown, key: string | number): unknown {
+  return typeof value === "object" && value !== null && Object.hasOwn(value, key) ? Reflect.get(value, key) : undefined;
 }
 
 /** `props/fogger/backend/config.yaml:3`, or the file alone where the key is not in it. */
@@ -84,9 +137,13 @@ export class LiveConfig {
     return this.#value;
   }
 
-  /** @throws WorkerHostError `invalid_config`, `load_failed` */
-  async check(config: ConfigSpec): Promise<CheckedConfig> {
-    const checked = await checkConfig(this.schema, config, this.file);
+  /**
+   * @param before the config that a `configure` would change
+   * @throws WorkerHostError `invalid_config`, `load_failed`
+   */
+  async check(config: ConfigSpec, before?: ConfigSpec): Promise<CheckedConfig> {
+    for (const text of config.filled ?? []) this.secrets?.add(text);
+    const checked = await checkConfig(this.schema, config, this.file, before);
     if (checked.json) for (const text of secretTexts(checked.value, checked.json)) this.secrets?.add(text);
     return checked;
   }

@@ -24,7 +24,7 @@ export interface LifeOptions {
   onState: (state: Omit<WorkerState, "id">) => void;
   /** Of the whole process. */
   latch: Latch;
-  /** Told what no log of this process may hold. */
+  /** Told what no log and no error of this process may hold. */
   secrets?: Secrets;
   /** The ids of its last commands, over its restarts. */
   seen: SeenIds;

@@ -20,8 +20,7 @@ import type { MessageHandler } from "../mqtt/wire.ts";
 import { beginDisarmed } from "./arming.ts";
 import type { BaseWorker } from "./base-worker.ts";
 import { collectCommands } from "./collect-commands.ts";
-import type { CheckedConfig } from "./config.ts";
-import { LiveConfig } from "./config.ts";
+import { type CheckedConfig, LiveConfig, shownOf } from "./config.ts";
 import { createContext } from "./context.ts";
 import { Description, type Telemetry } from "./description.ts";
 import { HaltGuard } from "./halt-guard.ts";
@@ -74,7 +73,8 @@ export class Life implements ScopeOwner {
     readonly spec: WorkerSpec,
     private readonly options: LifeOptions,
   ) {
-    const { topics, clock, latch } = options;
+    const { topics, clock, latch, secrets } = options;
+    const clean = (text: string) => secrets?.cleanText(text) ?? text;
     this.id = spec.id;
     this.standstill = new HaltGuard({ spec, latch, onHalt: (why) => this.#halt(why) });
     this.log = options.log.child({ worker: spec.id });
@@ -83,7 +83,7 @@ export class Life implements ScopeOwner {
     this.#reporter = new StatusReporter({
       clock,
       log: this.log,
-      publish: (key, text) => void this.#wire.publish(topics.status(spec.id, key), text),
+      publish: (key, text) => void this.#wire.publish(topics.status(spec.id, key), clean(text)),
     });
     this.#wire = new WorkerConnection({
       ...options,
@@ -97,6 +97,7 @@ export class Life implements ScopeOwner {
       from: spec.id,
       scope: this.#scope,
       now: () => clock.now(),
+      clean,
       state: () => this.#worker?.state,
       warn: (text) => this.#reporter.warn(text),
       publish: (topic, payload, how) => void this.#wire.publish(topic, payload, how),
@@ -345,7 +346,7 @@ export class Life implements ScopeOwner {
       ...(telemetry === undefined ? {} : { telemetry: telemetry as Telemetry }),
     };
     this.#description.declare(facts, "load_failed", `${this.spec.file}: its static properties`);
-    this.#description.setConfig(json, config.values);
+    this.#description.setConfig(json, shownOf(config));
   }
 
   async #startWorker(worker: BaseWorker): Promise<void> {

@@ -1,14 +1,15 @@
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 import { packageFile } from "../base/package-file.ts";
+import type { Secrets } from "../base/secrets.ts";
 import { stopTimeoutOf } from "../commands/stopping.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { BaseWorker } from "./base-worker.ts";
 import { collectCommands } from "./collect-commands.ts";
-import { checkConfig } from "./config.ts";
+import { LiveConfig } from "./config.ts";
 import type { WorkerContext } from "./context.ts";
 import { locate } from "./locate.ts";
-import type { WorkerSpec } from "./messages.ts";
+import type { ConfigSpec, WorkerSpec } from "./messages.ts";
 
 /** Loaded before any bundle: Node can't require() a module, as a CommonJS worker does, that is still being loaded. */
 const ENTRY = pathToFileURL(packageFile("dist/index.js")).href;
@@ -63,14 +64,20 @@ export async function loadWorker({ bundle, file }: Pick<WorkerSpec, "bundle" | "
 /**
  * Loads a worker and checks its class and its config, without starting it; gives what people have to be told of them.
  *
+ * @param before the config that a `configure` would change
+ * @param secrets told what no log may hold
  * @throws WorkerHostError `load_failed`, `invalid_config`
  */
-export async function inspect(spec: WorkerSpec): Promise<string[]> {
+export async function inspect(
+  spec: WorkerSpec,
+  before: ConfigSpec | undefined,
+  secrets: Secrets | undefined,
+): Promise<string[]> {
   try {
     const Class = await loadWorker(spec);
     collectCommands(Class.prototype);
     stopTimeoutOf(Class);
-    return (await checkConfig(Class.config, spec.config, spec.file)).warnings;
+    return (await new LiveConfig(Class.config, spec.file, secrets).check(spec.config, before)).warnings;
   } catch (cause) {
     if (isLasting(cause)) throw cause;
     throw new WorkerHostError("load_failed", explainStart(cause, spec), { cause });

@@ -6,6 +6,10 @@ import type { BrokerOptions } from "../mqtt/wire.ts";
 /** A worker's config as its host read it. */
 export interface ConfigSpec {
   values: Record<string, unknown>;
+  /** The values for people, where they are others: a text in which a `${NAME}` stands is as the file has it. */
+  shown?: Record<string, unknown>;
+  /** The texts that came from the environment: none may be shown. */
+  filled?: readonly string[];
   /** Its file, as it is shown to people; the one to write where there is none. */
   file: string;
   lines: KeyLines;
@@ -94,8 +98,8 @@ export type ToRunner =
   | { type: "lock_out"; id: string; reason: string | undefined }
   /** Asks for what its workers have done since this was last asked. */
   | { type: "stats"; request: number }
-  /** Loads a worker and checks its config, without starting it. */
-  | { type: "inspect"; request: number; spec: WorkerSpec }
+  /** Loads a worker and checks its config, without starting it; `before`: the one that a `configure` would change. */
+  | { type: "inspect"; request: number; spec: WorkerSpec; before?: ConfigSpec }
   /** The host is there; in answer to some of the runner's own. */
   | { type: "beat" };
 

@@ -50,7 +50,7 @@ class Runner {
     private readonly setup: RunnerSetup,
     private readonly log: Logger,
     readonly output: Output,
-    private readonly secrets: Secrets,
+    readonly secrets: Secrets,
     private readonly blackBox: BlackBox,
     private readonly journal: SeenJournal,
   ) {
@@ -158,7 +158,7 @@ function receive(message: ToRunner): void {
       hostWatch.heard();
       return;
     case "inspect":
-      void answer(message.request, inspect(message.spec));
+      void answer(message.request, inspected(message));
   }
 }
 
@@ -172,6 +172,10 @@ const channel = new Channel(new Socket({ fd: CHANNEL_FD }), {
 async function configure({ id, config, about }: Extract<ToRunner, { type: "configure" }>): Promise<string[]> {
   await (await runner)?.lives.configure(id, config, about);
   return [];
+}
+
+async function inspected({ spec, before }: Extract<ToRunner, { type: "inspect" }>): Promise<string[]> {
+  return inspect(spec, before, (await runner)?.secrets);
 }
 
 async function allStop(engaged: boolean): Promise<string[]> {
@@ -189,7 +193,8 @@ async function answer(request: number, work: Promise<string[]>): Promise<void> {
   try {
     send({ type: "answer", request, warnings: await work });
   } catch (error) {
-    send({ type: "answer", request, fault: describeError(error), warnings: [] });
+    const fault = describeError(error);
+    send({ type: "answer", request, fault: (await runner)?.secrets.cleanText(fault) ?? fault, warnings: [] });
   }
 }
 

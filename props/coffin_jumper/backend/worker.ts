@@ -9,7 +9,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     jump_ms: duration().default(1500),
     max_on_ms: duration().default(5000),
     cooldown_s: z.number().nonnegative().default(20),
-    trigger_topic: z.string().optional(),
+    trigger_topic: z.string().meta({ author: true }).optional(),
     targets: z.array(target).default([]),
   });
   static description = "A coffin whose lid jumps at whoever walks past, and others join in";

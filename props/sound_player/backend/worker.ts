@@ -4,9 +4,9 @@ import { BaseWorker, command, type Telemetry, z } from "worker-host";
 /** Plays sounds on this machine, with a program that is installed on it. */
 export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
   static config = z.object({
-    player: z.string().default("aplay"),
-    player_args: z.array(z.string()).default(["-q"]),
-    sounds: z.record(z.string(), z.string()).default({}),
+    player: z.string().meta({ author: true }).default("aplay"),
+    player_args: z.array(z.string()).meta({ author: true }).default(["-q"]),
+    sounds: z.record(z.string(), z.string()).meta({ author: true }).default({}),
   });
   static description = "Plays sounds on this machine";
   static telemetry: Telemetry = {

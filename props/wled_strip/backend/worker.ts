@@ -27,7 +27,7 @@ const byte = z.number().int().min(0).max(255);
  */
 export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
   static config = z.object({
-    topic: z.string().default("wled/strip"),
+    topic: z.string().meta({ author: true }).default("wled/strip"),
     flash_ms: duration().default(500),
     max_flash_ms: duration().default(10_000),
   });

@@ -16,6 +16,10 @@ export function isValues(value: unknown): value is Values {
 /** A config file's values, and what a person has to be told about them. */
 export interface ParsedConfig {
   config: Values;
+  /** The values for people, where they are others: a text in which a `${NAME}` stands is as the file has it. */
+  shown?: Values;
+  /** The texts that came from the environment: none may be shown. */
+  filled?: string[];
   /** Why there are no values, with file, line and column. */
   fault?: string;
   /** Each names the file, and line and column where there is one. */
@@ -27,6 +31,8 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** `${NAME}`, `${NAME:-default}`, and `$${…}` for a dollar that stays. */
 const VARIABLE = /\$?\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g;
+/** The same without the dollar that stays. */
+const BARE_VARIABLE = /\$\{[A-Za-z_][A-Za-z0-9_]*(?::-[^}]*)?\}/g;
 
 /** A longer file is no config of a person's, and each look at any worker would parse it anew. */
 export const LONGEST_CONFIG = 64 * 1024;
@@ -125,8 +131,19 @@ export function parseConfigText(name: string, text: string, env: Environment): P
     return without(`${name}:1:1: expected keys and values, got ${found}`, warnings);
   }
   if (isDeeperThan(value, MOST_LEVELS)) return without(`${name}:1:1: its aliases make it ${TOO_DEEP}`, warnings);
+  const filled = new Set<string>();
+  const fill = (each: string) =>
+    fillIn(each, env, {
+      onFilled: (given) => filled.add(given),
+      onUnset: (variable) =>
+        warnings.push(
+          `${name}: \${${variable}} is not set in the environment: set it, or write \${${variable}:-default}`,
+        ),
+    });
   return {
-    config: substitute(value, env, name, warnings) as Values,
+    config: mapTexts(value, fill) as Values,
+    shown: mapTexts(value, textShown) as Values,
+    filled: [...filled],
     warnings,
     lines: linesOf(yaml.document?.contents, yaml.lineOf),
   };
@@ -183,32 +200,54 @@ function composedValue(name: string, { document, fault, place }: ReadYaml): Pars
   }
 }
 
-/** Puts the environment into every text. A text that is nothing but an unset variable becomes `undefined`. */
-function substitute(value: unknown, env: Environment, name: string, warnings: string[]): unknown {
-  if (Array.isArray(value)) return value.map((item) => substitute(item, env, name, warnings));
-  if (typeof value === "string") return substituteText(value, env, name, warnings);
+/** A copy with other texts; keys stay as they are. */
+function mapTexts(value: unknown, map: (text: string) => string | undefined): unknown {
+  if (Array.isArray(value)) return value.map((item) => mapTexts(item, map));
+  if (typeof value === "string") return map(value);
   if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, substitute(item, env, name, warnings)]));
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, mapTexts(item, map)]));
 }
 
-function substituteText(text: string, env: Environment, name: string, warnings: string[]): string | undefined {
+interface Filling {
+  onFilled: (given: string) => void;
+  onUnset: (variable: string) => void;
+}
+
+/** Puts the environment into a text. One that is nothing but an unset variable becomes `undefined`. */
+function fillIn(text: string, env: Environment, { onFilled, onUnset }: Filling): string | undefined {
   let unset = false;
-  // Past the last "}", the pattern would look for one from each "${".
-  const end = text.lastIndexOf("}") + 1;
-  const replaced = text
-    .slice(0, end)
-    .replace(VARIABLE, (match: string, variable: string, fallback: string | undefined) => {
-      if (match.startsWith("$$")) return match.slice(1);
-      // As in a shell, ":-" stands in for an empty variable too.
-      const given = Object.hasOwn(env, variable) ? env[variable] : undefined;
-      const found = fallback === undefined ? given : given || fallback;
-      if (found !== undefined) return found;
-      unset = true;
-      warnings.push(
-        `${name}: \${${variable}} is not set in the environment: set it, or write \${${variable}:-default}`,
-      );
-      return "";
-    });
-  const whole = replaced + text.slice(end);
+  const whole = replaceIn(text, VARIABLE, (match, variable = "", fallback) => {
+    if (match.startsWith("$$")) return match.slice(1);
+    // As in a shell, ":-" stands in for an empty variable too.
+    const given = Object.hasOwn(env, variable) ? env[variable] : undefined;
+    if (given) onFilled(given);
+    const found = fallback === undefined ? given : given || fallback;
+    if (found !== undefined) return found;
+    unset = true;
+    onUnset(variable);
+    return "";
+  });
   return unset && whole === "" ? undefined : whole;
+}
+
+/** A text for people: what a variable became is not shown. */
+function textShown(text: string): string {
+  let hasVariable = false;
+  const plain = replaceIn(text, VARIABLE, (match) => {
+    if (match.startsWith("$$")) return match.slice(1);
+    hasVariable = true;
+    return match;
+  });
+  return hasVariable ? text : plain;
+}
+
+/** What a config file has to say for these very values to come of it: a `${NAME}` in one of their texts stays text. */
+export function literal(values: Values): Values {
+  return mapTexts(values, (text) => replaceIn(text, BARE_VARIABLE, (match) => `$${match}`)) as Values;
+}
+
+/** Past the last "}", the pattern would look for one from each "${". */
+function replaceIn(text: string, pattern: RegExp, replace: (match: string, ...groups: string[]) => string): string {
+  const end = text.lastIndexOf("}") + 1;
+  return text.slice(0, end).replace(pattern, replace) + text.slice(end);
 }

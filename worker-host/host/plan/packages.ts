@@ -31,7 +31,7 @@ export async function discoverPackages(options: PackagesOptions): Promise<{ foun
   const { settingsFile, props, show } = options;
   const warnings: string[] = [];
   const offers = offersIn(dirname(props), warnings, show);
-  const { config, lines: all, fault } = await readConfigFile(settingsFile, options);
+  const { config, shown = config, lines: all, fault } = await readConfigFile(settingsFile, options);
   const wanted = fault === undefined ? config[PACKAGES_KEY] : undefined;
   if (wanted !== undefined && !isValues(wanted)) {
     warnings.push(
@@ -40,10 +40,11 @@ export async function discoverPackages(options: PackagesOptions): Promise<{ foun
   }
   const lines = linesBelow(all, [PACKAGES_KEY]);
   const entries = isValues(wanted) ? Object.entries(wanted) : [];
+  const quoted = new Map(Object.entries(shown[PACKAGES_KEY] ?? {}));
   const found = entries.map(([id, value]) => {
     const line = Object.hasOwn(lines, id) ? lines[id]?.line : undefined;
     const place = `${show(settingsFile)}${line === undefined ? "" : `:${line}`} ${PACKAGES_KEY}.${id}`;
-    return foundIn(id, value, offers, place, options);
+    return foundIn(id, { value, shown: quoted.get(id) }, offers, place, options);
   });
   const used = new Set(entries.map(([, value]) => nameIn(value)));
   for (const [name, { workers }] of offers) {
@@ -103,9 +104,10 @@ function nameIn(value: unknown): unknown {
   return isValues(value) ? value.package : value;
 }
 
+/** @param entry what the settings file says of it, and that for people */
 function foundIn(
   id: string,
-  value: unknown,
+  { value, shown }: { value: unknown; shown: unknown },
   offers: ReadonlyMap<string, Offer>,
   place: string,
   { settingsFile, props }: PackagesOptions,
@@ -120,14 +122,16 @@ function foundIn(
   if (!offer) {
     const known = [...offers.keys()].join(", ") || "none";
     return failed(
-      `expected a package that brings workers, got ${JSON.stringify(name)}; installed in the folder of props/: ${known}`,
+      `expected a package that brings workers, got ${JSON.stringify(nameIn(shown))}; installed in the folder of props/: ${known}`,
     );
   }
   const wanted = isValues(value) ? value.worker : undefined;
   const [only, ...others] = offer.workers;
   const worker = wanted ?? (others.length === 0 ? only : undefined);
   if (typeof worker !== "string" || !offer.workers.includes(worker)) {
-    return failed(`expected "worker" to be one of ${offer.workers.join(", ")}, got ${JSON.stringify(wanted)}`);
+    return failed(
+      `expected "worker" to be one of ${offer.workers.join(", ")}, got ${JSON.stringify(isValues(shown) ? shown.worker : undefined)}`,
+    );
   }
   const fault = faultOfId(id);
   const file = resolve(offer.dir, worker);

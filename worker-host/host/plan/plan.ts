@@ -3,13 +3,14 @@ import { quote } from "../../contract/command.ts";
 import type { WorkerSummary } from "../../contract/description.ts";
 import { describeError } from "../../contract/errors.ts";
 import { faultOfId } from "../../contract/topics.ts";
+import { shownOf } from "../../worker/config.ts";
 import type { About, ConfigSpec, WorkerSpec } from "../../worker/messages.ts";
-import { findConfigFile, linesBelow, type ReadOptions, readConfigFile } from "../config/config-file.ts";
+import { findConfigFile, linesBelow, type ReadOptions, readConfigFile, type Values } from "../config/config-file.ts";
 import type { ConfigPlace } from "../config/edit-config.ts";
 import type { Bundle } from "./bundle.ts";
 import { discover, type Found } from "./discover.ts";
 import { discoverPackages } from "./packages.ts";
-import type { Instance, WorkerKey } from "./worker-key.ts";
+import type { WorkerKey } from "./worker-key.ts";
 
 /** A worker as its file and its config file would have it. */
 export interface Planned {
@@ -113,7 +114,7 @@ async function expand(found: Found, options: PlanOptions): Promise<Planned[]> {
     const { readWorkerKey } = await import("./worker-key.ts");
     const { instances, ...key } = await readWorkerKey(base.config);
     const own = settled(base, key);
-    return instances ? Object.entries(instances).map(([name, one]) => instanceOf(own, name, one)) : [own];
+    return instances ? Object.entries(instances).map(([name, one]) => instanceOf(base, own, name, one.worker)) : [own];
   } catch (error) {
     return [{ ...base, fault: describeError(error) }];
   }
@@ -122,10 +123,10 @@ async function expand(found: Found, options: PlanOptions): Promise<Planned[]> {
 /** The worker without the reserved key, and with what that says. */
 function settled(base: Planned, key: Omit<WorkerKey, "instances">): Planned {
   const { name, area, enabled, isolation, max_memory_mb: maxMemoryMb } = key;
-  const { worker: _, ...values } = base.config.values;
+  const { config } = base;
   return {
     ...base,
-    config: { ...base.config, values },
+    config: { ...config, values: withoutKey(config.values), shown: withoutKey(shownOf(config)) },
     about: { ...base.about, ...(name === undefined ? {} : { name }), ...(area === undefined ? {} : { area }) },
     isolation: isolation ?? base.isolation,
     ...(maxMemoryMb === undefined ? {} : { maxMemoryMb }),
@@ -133,17 +134,30 @@ function settled(base: Planned, key: Omit<WorkerKey, "instances">): Planned {
   };
 }
 
-/** One of several workers of a class: what it says itself stands over what they share. */
-function instanceOf(shared: Planned, id: string, { worker: key, ...values }: Instance): Planned {
+function withoutKey({ worker: _, ...values }: Values): Values {
+  return values;
+}
+
+/**
+ * One of several workers of a class: what it says itself stands over what they share.
+ *
+ * @param base as their file has them
+ */
+function instanceOf(base: Planned, shared: Planned, id: string, key: WorkerKey = {}): Planned {
   const at = ["worker", "instances", id];
-  const { file, lines } = shared.config;
+  const { lines, values } = shared.config;
   const instance: Planned = {
     ...shared,
     id,
-    config: { file, values: { ...shared.config.values, ...values }, lines: { ...lines, ...linesBelow(lines, at) } },
+    config: {
+      ...shared.config,
+      values: { ...values, ...valuesAt(base.config.values, at) },
+      shown: { ...shownOf(shared.config), ...valuesAt(shownOf(base.config), at) },
+      lines: { ...lines, ...linesBelow(lines, at) },
+    },
     place: { ...shared.place, at: [...shared.place.at, ...at] },
   };
-  return settled(instance, key ?? {});
+  return settled(instance, key);
 }
 
 /** What a worker's config holds. */
@@ -157,7 +171,13 @@ async function readSource(
   const at = "base" in where ? [] : where.keys;
   const path = file.path ?? join(dir, `${"base" in where ? where.base : ""}.yaml`);
   return {
-    config: { values: valuesAt(file.config, at), lines: linesBelow(file.lines, at), file: options.show(path) },
+    config: {
+      values: valuesAt(file.config, at),
+      ...(file.shown ? { shown: valuesAt(file.shown, at) } : {}),
+      ...(file.filled ? { filled: file.filled } : {}),
+      lines: linesBelow(file.lines, at),
+      file: options.show(path),
+    },
     place: { path, at },
     warnings: file.warnings,
     ...(file.path === undefined ? {} : { configPath: file.path }),
@@ -165,10 +185,10 @@ async function readSource(
   };
 }
 
-function valuesAt(root: Record<string, unknown>, keys: readonly string[]): Record<string, unknown> {
+function valuesAt(root: Values, keys: readonly string[]): Values {
   return keys.reduce((inner, key) => {
     const value = Object.hasOwn(inner, key) ? inner[key] : undefined;
-    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+    return typeof value === "object" && value !== null ? (value as Values) : {};
   }, root);
 }
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { faultOfId } from "../../contract/topics.ts";
-import { checkConfig } from "../../worker/config.ts";
+import { checkConfig, shownOf } from "../../worker/config.ts";
 import type { ConfigSpec } from "../../worker/messages.ts";
 
 /** Each has a copy of what all share: without a limit, a file of 64 kB becomes gigabytes. */
@@ -40,15 +40,13 @@ const schema = z.looseObject({
 /** What a config file says to the host. */
 export type WorkerKey = z.infer<typeof schema>["worker"];
 
-/** What it says of one instance: its own values, and what is for the host. */
-export type Instance = z.infer<typeof instance>;
-
 /**
- * Reads the reserved key of a config file.
+ * Reads the reserved key of a config file. It takes nothing from the environment: the host says on the broker what is in
+ * it.
  *
  * @throws WorkerHostError `invalid_config`, with file, line and key
  */
 export async function readWorkerKey(config: ConfigSpec): Promise<WorkerKey> {
-  const { value } = await checkConfig(schema, config, config.file);
+  const { value } = await checkConfig(schema, { ...config, values: shownOf(config) }, config.file);
   return (value as z.infer<typeof schema>).worker;
 }

@@ -1,6 +1,7 @@
 import { sep } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { describeError } from "../../contract/errors.ts";
+import { shownOf } from "../../worker/config.ts";
 import type { Plan, Planned } from "../plan/plan.ts";
 import { isOver, type WorkerRecord } from "../runners/records.ts";
 import type { Supervisor } from "../runners/supervisor.ts";
@@ -108,7 +109,8 @@ async function update(record: WorkerRecord, next: Planned, look: Look, options: 
 
 /** Whether a worker has to be told of a difference between two plans. */
 function differs(one: Planned, other: Planned): boolean {
-  return !isDeepStrictEqual([one.config.values, one.about], [other.config.values, other.about]);
+  const told = ({ config, about }: Planned) => [config.values, shownOf(config), about];
+  return !isDeepStrictEqual(told(one), told(other));
 }
 
 /** What runs goes on running, with what it had. */

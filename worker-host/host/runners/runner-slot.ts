@@ -2,7 +2,7 @@ import type { Logger } from "pino";
 import { type Clock, within } from "../../base/clock.ts";
 import { killGroup } from "../../base/kill-group.ts";
 import type { Output } from "../../base/output.ts";
-import type { FromRunner, RunnerSetup, StartOptions, ToRunner, WorkerSpec } from "../../worker/messages.ts";
+import type { ConfigSpec, FromRunner, RunnerSetup, StartOptions, ToRunner, WorkerSpec } from "../../worker/messages.ts";
 import type { LogFiles } from "../data/log-files.ts";
 import type { HostCounts } from "../host-counts.ts";
 import type { Limits } from "./stall-guard.ts";
@@ -204,10 +204,10 @@ export class RunnerSlot {
     if (known) this.#workers.set(id, { ...known, spec: { ...known.spec, ...changed } });
   }
 
-  /** Loads a worker and checks its config, without starting it. */
-  inspect(spec: WorkerSpec): Promise<RunnerAnswer> {
+  /** Loads a worker and checks its config, without starting it; `before`: the one that a `configure` would change. */
+  inspect(spec: WorkerSpec, before?: ConfigSpec): Promise<RunnerAnswer> {
     this.open();
-    return this.#ask((request) => ({ type: "inspect", request, spec }));
+    return this.#ask((request) => ({ type: "inspect", request, spec, ...(before ? { before } : {}) }));
   }
 
   /** Ends the process by itself: what still runs in it gets half a second. */

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { WorkerHostError } from "../../contract/errors.ts";
-import type { FromRunner, RunnerSetup, StartOptions } from "../../worker/messages.ts";
+import type { ConfigSpec, FromRunner, RunnerSetup, StartOptions } from "../../worker/messages.ts";
 import type { Bundle, Bundler } from "../plan/bundle.ts";
 import { noneOfThem, type Planned, specOf } from "../plan/plan.ts";
 import { isOver, Records, type RecordsOptions, type WorkerRecord } from "./records.ts";
@@ -167,12 +167,12 @@ export class Supervisor {
     return (await record.slot?.configure(record.planned.id, { config, about })) ?? { warnings: [] };
   }
 
-  /** Says whether a worker, as it would be planned, could start. */
-  async inspect(record: WorkerRecord, planned: Planned): Promise<RunnerAnswer> {
+  /** Says whether a worker, as it would be planned, could start; `before`: the config that a `configure` would change. */
+  async inspect(record: WorkerRecord, planned: Planned, before: ConfigSpec): Promise<RunnerAnswer> {
     const fault = planned.fault ?? (record.bundle && isThere(record.bundle) ? undefined : await this.build(record));
     if (fault !== undefined) return { fault, warnings: [] };
     if (!record.bundle) return { warnings: [] };
-    return (record.slot ?? this.#slots.shared).inspect(specOf(planned, record.bundle, this.options));
+    return (record.slot ?? this.#slots.shared).inspect(specOf(planned, record.bundle, this.options), before);
   }
 
   /** Ends a worker whose id is another's too, without a word on its topics; `detail` says so. */

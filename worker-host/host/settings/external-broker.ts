@@ -1,8 +1,7 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { BrokerOptions } from "../../mqtt/wire.ts";
-import type { GivenSettings } from "./settings-sources.ts";
-import { optional, portOf, textOf } from "./settings-sources.ts";
+import { type GivenSettings, optional, portOf, textOf } from "./settings-sources.ts";
 import type { SettingKey } from "./settings-table.ts";
 
 /** The PEM files of a TLS connection, absolute. */
@@ -15,6 +14,8 @@ export interface TlsFiles {
 /** A broker of one's own, and the files that its TLS texts are from. */
 export interface ExternalBroker {
   broker: BrokerOptions;
+  /** Its URL for people. */
+  shown: string;
   files: TlsFiles;
 }
 
@@ -32,16 +33,19 @@ export function externalBroker(given: GivenSettings, cwd: string): ExternalBroke
   };
   url.username = "";
   url.password = "";
+  const href = url.href.replace(/\/$/, "");
+  const place = isUrlGiven(given) ? "mqtt_url" : "mqtt_host";
   const [ca, cert, key] = TLS_KEYS.map((name) => readPem(given, name, cwd));
   return {
     broker: {
-      url: url.href.replace(/\/$/, ""),
+      url: href,
       ...credentials,
       ...optional("ca", ca?.text),
       ...optional("cert", cert?.text),
       ...optional("key", key?.text),
       protocolVersion: 5,
     },
+    shown: given.shown(place) === given.value(place) ? href : withoutPassword(String(given.shown(place))),
     files: { ...optional("ca", ca?.path), ...optional("cert", cert?.path), ...optional("key", key?.path) },
   };
 }
@@ -49,7 +53,7 @@ export function externalBroker(given: GivenSettings, cwd: string): ExternalBroke
 function findUrl(given: GivenSettings): URL | undefined {
   const [url, host] = [textOf(given, "mqtt_url"), textOf(given, "mqtt_host")];
   const port = portOf(given, "mqtt_port", 1);
-  if (url !== undefined && given.rank("mqtt_url") <= given.rank("mqtt_host")) return parseUrl(given, url);
+  if (url !== undefined && isUrlGiven(given)) return parseUrl(given, url);
   if (host !== undefined) return urlOfHost(given, host, port);
   if (port !== undefined) {
     given.faults.push(
@@ -59,11 +63,16 @@ function findUrl(given: GivenSettings): URL | undefined {
   return undefined;
 }
 
+/** Whether `MQTT_URL` comes from a stronger place than `MQTT_HOST`. */
+function isUrlGiven(given: GivenSettings): boolean {
+  return given.rank("mqtt_url") <= given.rank("mqtt_host");
+}
+
 function parseUrl(given: GivenSettings, text: string): URL | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url && PROTOCOLS.includes(url.protocol) && url.hostname !== "") return url;
   given.faults.push(
-    `${given.where("mqtt_url")}: expected a URL such as "mqtt://192.168.1.10:1883" (mqtt, mqtts, ws or wss), got "${withoutPassword(text)}"`,
+    `${given.where("mqtt_url")}: expected a URL such as "mqtt://192.168.1.10:1883" (mqtt, mqtts, ws or wss), got "${withoutPassword(String(given.shown("mqtt_url")))}"`,
   );
   return undefined;
 }
@@ -133,7 +142,9 @@ function readPem(given: GivenSettings, key: SettingKey, cwd: string): { path: st
   try {
     return { path, text: readFileSync(path, "utf8") };
   } catch (error) {
-    given.faults.push(`${given.where(key)}: can't read ${file}: ${(error as Error).message}`);
+    // What follows the comma is the path.
+    const [why] = (error as Error).message.split(",");
+    given.faults.push(`${given.where(key)}: can't read ${given.shown(key)}: ${why}`);
     return undefined;
   }
 }

@@ -18,6 +18,8 @@ export interface SettingsSources {
 
 interface Given {
   value: unknown;
+  /** The value for people: a text of the file in which a `${NAME}` stands is as it stands there. */
+  shown: unknown;
   /** How a person calls the place it came from. */
   source: string;
   /** 0: a flag; 1: the environment; 2: the file. */
@@ -45,7 +47,8 @@ export class GivenSettings {
       ];
       const rank = places.findIndex(([value]) => value !== undefined && value !== null && value !== "");
       const [value, source] = places[rank] ?? [];
-      if (source !== undefined) this.#given.set(key, { value, source, rank });
+      const shown = rank === 2 ? file.shown.get(key) : value;
+      if (source !== undefined) this.#given.set(key, { value, shown, source, rank });
     }
   }
 
@@ -53,6 +56,11 @@ export class GivenSettings {
   value(key: SettingKey): unknown {
     const definition: SettingDefinition | undefined = SETTINGS.find((setting) => setting.key === key);
     return this.#given.get(key)?.value ?? definition?.fallback;
+  }
+
+  /** What was given, else the default, as a fault may quote it. */
+  shown(key: SettingKey): unknown {
+    return this.#given.get(key)?.shown ?? this.value(key);
   }
 
   /** How a person calls the place that it came from. */
@@ -67,27 +75,27 @@ export class GivenSettings {
 
   /** Notes that `expected` was expected, and what was found instead; a password is never shown. */
   fault(key: SettingKey, expected: string): void {
-    const value = this.#given.get(key)?.value;
-    const found = key === "mqtt_password" ? kindOf(value) : JSON.stringify(value);
+    const shown = this.#given.get(key)?.shown;
+    const found = key === "mqtt_password" ? kindOf(shown) : JSON.stringify(shown);
     this.faults.push(`${this.where(key)}: expected ${expected}, got ${found}`);
   }
 
-  #readFile({ cwd, env }: SettingsSources): { name: string; values: Map<string, unknown> } {
+  #readFile({ cwd, env }: SettingsSources): Record<"values" | "shown", Map<string, unknown>> & { name: string } {
     const found = SETTINGS_FILES.flatMap((name) => {
       const text = this.#read(cwd, name);
       return text === undefined ? [] : [{ name, text }];
     });
     const [first, second] = found;
-    if (!first) return { name: SETTINGS_FILES[0] ?? "", values: new Map() };
+    if (!first) return { name: SETTINGS_FILES[0] ?? "", values: new Map(), shown: new Map() };
     if (second) this.faults.push(`${first.name} and ${second.name} are both there: keep one`);
-    const { config, fault, warnings } = parseConfigText(first.name, first.text, env);
+    const { config, shown = config, fault, warnings } = parseConfigText(first.name, first.text, env);
     this.faults.push(...(fault === undefined ? [] : [fault]), ...warnings);
     const values = new Map(Object.entries(config));
     for (const key of values.keys()) {
       if (key !== PACKAGES_KEY && !SETTINGS.some((setting) => setting.key === key))
         this.faults.push(`${first.name}: ${unknown(key)}`);
     }
-    return { name: first.name, values };
+    return { name: first.name, values, shown: new Map(Object.entries(shown)) };
   }
 
   #read(cwd: string, name: string): string | undefined {

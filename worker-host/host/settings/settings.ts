@@ -113,12 +113,12 @@ export function resolveSettings(sources: SettingsSources): Settings {
   };
   if (external && settings.embedded.lan) {
     given.faults.push(
-      `${given.where("lan")}: it opens the embedded broker, but ${external.broker.url} is to be used; leave one of them out`,
+      `${given.where("lan")}: it opens the embedded broker, but ${external.shown} is to be used; leave one of them out`,
     );
   }
   if (settings.homeAssistant.enabled && settings.homeAssistant.prefix === settings.prefix) {
     given.faults.push(
-      `${given.where("home_assistant_prefix")}: "${settings.prefix}" is what our own topics start with; write another one, such as "homeassistant"`,
+      `${given.where("home_assistant_prefix")}: "${given.shown("mqtt_prefix")}" is what our own topics start with; write another one, such as "homeassistant"`,
     );
   }
   const faults = new Set(given.faults);
@@ -160,7 +160,7 @@ function prefixOf(given: GivenSettings, key: "mqtt_prefix" | "home_assistant_pre
   const fault = faultOfPrefix(prefix);
   if (fault) {
     given.faults.push(
-      `${given.where(key)}: "${prefix}" can't start a topic: ${fault}; write one such as "${FALLBACKS[key]}"`,
+      `${given.where(key)}: "${given.shown(key)}" can't start a topic: ${fault}; write one such as "${FALLBACKS[key]}"`,
     );
   }
   return prefix;
@@ -169,7 +169,7 @@ function prefixOf(given: GivenSettings, key: "mqtt_prefix" | "home_assistant_pre
 function nameOf(given: GivenSettings): string {
   const name = textOf(given, "name");
   if (name === undefined) return "";
-  const fault = faultOfName(name);
+  const fault = faultOfName(name, String(given.shown("name")));
   if (fault) given.faults.push(`${given.where("name")}: ${fault}`);
   return name;
 }
