@@ -2,8 +2,7 @@ import { describe, expect, test } from "vitest";
 import { COFFIN, jump, startCoffin, VALVE } from "../harness/bench.ts";
 import { startBroker } from "../harness/broker.ts";
 import { TestClient } from "../harness/client.ts";
-import { startProxy } from "../harness/proxy.ts";
-import { startBoard, type Trace } from "../harness/sketch.ts";
+import { startBoard } from "../harness/sketch.ts";
 
 describe("the link", () => {
   test("lost with the broker: off and disarmed; back with it, and all is said again", async () => {
@@ -54,40 +53,6 @@ describe("the link", () => {
     const { client, board } = await startCoffin();
     await board.kill();
     await client.expect(`halloween/${COFFIN}/status/availability`, "offline");
-  });
-
-  test("frozen: the broker says offline when the keepalive runs out, and the board comes back by itself", async () => {
-    const { client, board } = await startCoffin();
-    board.signal("SIGSTOP");
-    await client.expect(`halloween/${COFFIN}/status/availability`, "offline", 40_000);
-    board.signal("SIGCONT");
-    await client.expect(`halloween/${COFFIN}/status/availability`, "online");
-    // A watchdog that saw the freeze has reset the chip: the coffin is in `fault`.
-    await client.expect(`halloween/${COFFIN}/state`, /^(disarmed|fault)$/);
-  });
-
-  test("half open, so that nothing arrives and nothing breaks: off by its time, then disarmed", async () => {
-    const broker = await startBroker();
-    const proxy = await startProxy(broker.port);
-    const client = await TestClient.connect(broker.url);
-    const board = startBoard("coffin_jumper", { broker: proxy });
-    await client.expect(`halloween/${COFFIN}/status/availability`, "online");
-    await client.command(COFFIN, "arm");
-    await client.expect(`halloween/${COFFIN}/state`, "armed");
-    const closed = board.pinTurns(VALVE, 0);
-    await jump({ broker, client, board }, 1000);
-    let thaw = (_: "pass") => {};
-    const thawed = new Promise<"pass">((resolve) => {
-      thaw = resolve;
-    });
-    proxy.decide = () => thawed;
-    await closed;
-    const noticed = ({ serial }: Trace) => /everything off: the broker is out of reach/.test(serial ?? "");
-    await board.trace.next(noticed, "that the board notices", 40_000);
-    await client.expect(`halloween/${COFFIN}/status/availability`, "offline");
-    proxy.decide = () => "pass";
-    thaw("pass");
-    await client.expect(`halloween/${COFFIN}/state`, "disarmed");
   });
 });
 
