@@ -1,6 +1,9 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { pino } from "pino";
 import { expect, test } from "vitest";
+import { DataLock } from "../worker-host/host/data-lock.ts";
+import { systemClock } from "../worker-host/worker/clock.ts";
 import { startBroker } from "./harness/broker.ts";
 import { makeFolder, workerSource } from "./harness/folder.ts";
 import { runCli, startHost } from "./harness/host.ts";
@@ -10,11 +13,10 @@ const LEFT_BEHIND = /worker-host\.lock was left behind \(.*\): replaced it$/;
 const lockIn = (cwd: string) => join(cwd, "data", "worker-host.lock");
 const holder = (cwd: string) => JSON.parse(readFileSync(lockIn(cwd), "utf8")) as Record<string, unknown>;
 
-test.each([[[]], [["--standby"]], [["--name", "attic"]]])(
-  "a second host %j on the same data folder is refused in words, and the first runs on",
-  async (more) => {
-    const broker = await startBroker();
-    const first = await startHost({ broker });
+test("a second host on the same data folder is refused in words, whatever it is told, and the first runs on", async () => {
+  const broker = await startBroker();
+  const first = await startHost({ broker });
+  for (const more of [[], ["--standby"], ["--name", "attic"]]) {
     const port = String(broker.port);
     const args = ["run", ...more, "--data", join(first.cwd, "data"), "--disable-all-builtins"];
     const { code, stderr } = await runCli(args, { env: { MQTT_HOST: "127.0.0.1", MQTT_PORT: port } });
@@ -25,9 +27,9 @@ test.each([[[]], [["--standby"]], [["--name", "attic"]]])(
     );
     expect(code).toBe(1);
     expect(holder(first.cwd)).toMatchObject({ pid: first.pid });
-    expect(await first.stop()).toEqual({ code: 0, signal: null });
-  },
-);
+  }
+  expect(await first.stop()).toEqual({ code: 0, signal: null });
+});
 
 test("the lock is gone after an orderly end, and the next start says nothing of it", async () => {
   const cwd = makeFolder();
@@ -93,25 +95,30 @@ test.each([
   ["of nobody", JSON.stringify({ pid: "x".repeat(1000), since, machine: "a" }), "it can't be read"],
   [
     "of another process with the same number, as containers have it",
-    JSON.stringify({ pid: process.pid, since, machine: "0a1b2c", started: "1" }),
+    JSON.stringify({ pid: process.ppid, since, machine: "0a1b2c", started: "1" }),
     "another process has that number now",
   ],
   [
     "from before the machine was started",
-    JSON.stringify({ pid: process.pid, since, machine: "a", started: "1", boot: "another" }),
+    JSON.stringify({ pid: process.ppid, since, machine: "a", started: "1", boot: "another" }),
     "the machine was started since",
   ],
   [
     "from long ago, and it isn't known when that process began",
-    JSON.stringify({ pid: process.pid, since: "2001-01-01T00:00:00Z", machine: "a" }),
+    JSON.stringify({ pid: process.ppid, since: "2001-01-01T00:00:00Z", machine: "a" }),
     "the machine was started since",
   ],
-])("a lock that is %s is stale", async (_what, text, why) => {
+])("a lock that is %s is stale", (_what, text, why) => {
   const cwd = makeFolder({ "data/worker-host.lock": text });
-  const host = await startHost({ cwd });
-  const { msg } = await host.logged(LEFT_BEHIND);
-  expect(msg).toContain(why);
-  expect(holder(cwd)).toMatchObject({ pid: host.pid });
+  const said: string[] = [];
+  const log = pino({}, { write: (line) => said.push((JSON.parse(line) as { msg: string }).msg) });
+  const lock = new DataLock({ settings: { data: join(cwd, "data") }, log, clock: systemClock });
+  lock.acquire();
+  expect(said).toEqual([expect.stringMatching(LEFT_BEHIND)]);
+  expect(said[0]).toContain(why);
+  expect(holder(cwd)).toMatchObject({ pid: process.pid });
+  lock.release();
+  expect(readdirSync(join(cwd, "data"))).toEqual([]);
 });
 
 test("a stale lock is one start's alone, of several at once", async () => {

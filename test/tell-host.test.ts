@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
+import { shared } from "./harness/ending.ts";
 import { makeFolder, workerSource } from "./harness/folder.ts";
 import { runCli, startHost } from "./harness/host.ts";
 
@@ -12,7 +13,8 @@ const NAMED: [where: string, args: string[], given: () => Given][] = [
   ["in worker-host.yaml", [], () => ({ cwd: makeFolder({ "worker-host.yaml": "name: attic\n" }) })],
 ];
 
-test.each(NAMED)("all-stop, all-clear, show, lock-out and release reach the host named %s", async (_, args, given) => {
+/** Two hosts of two names on one broker. */
+const hosts = shared(async () => {
   const broker = await startBroker();
   const client = await TestClient.connect(broker.url);
   const fogger = { "fogger/backend/worker.ts": workerSource("do_ping() { this.telemetry('pong', 1); }") };
@@ -20,21 +22,41 @@ test.each(NAMED)("all-stop, all-clear, show, lock-out and release reach the host
   await startHost({ broker, props: {} });
   await client.expect("halloween/attic/status/all_stop", "clear");
   await client.expect("halloween/worker_host/status/all_stop", "clear");
-  const options = given();
+  return { broker, client };
+});
+
+/** Tells the host named attic something by the command line, as a person does. */
+async function teller(args: string[], options?: Given) {
+  const { broker, client } = await hosts();
   const tell = async (...words: string[]) => {
     const { code, stdout, stderr } = await runCli([...words, "--mqtt-url", broker.url, ...args], options);
     expect(stderr).toBe("");
     expect(code).toBe(0);
     return stdout;
   };
+  return { client, tell };
+}
 
+/** The host of another name has heard none of it. */
+async function expectOtherUntold(client: TestClient): Promise<void> {
+  await client.barrier();
+  expect(client.texts("halloween/worker_host/cmd")).toEqual([]);
+  expect(client.texts("halloween/worker_host/status/all_stop")).toEqual(["clear"]);
+}
+
+test.each(NAMED)("all-stop and all-clear reach the host named %s", async (_, args, given) => {
+  const { client, tell } = await teller(args, given());
   expect(await tell("all-stop", "smoke")).toMatch(
     /^all-stop is engaged\nall-stop is engaged by cli \(smoke\) since .*: only stop and safe commands run until "worker-host all-clear --name attic"\nheard: fogger, in \d+ ms\n$/,
   );
   await client.expect("halloween/attic/status/all_stop", "engaged");
   await tell("all-clear");
   await client.expect("halloween/attic/status/all_stop", "clear");
+  await expectOtherUntold(client);
+});
 
+test("show, lock-out and release reach the host that is named", async () => {
+  const { client, tell } = await teller(["--name", "attic"]);
   await tell("show", "on");
   await client.expect("halloween/attic/description", /"show":true/);
 
@@ -44,11 +66,7 @@ test.each(NAMED)("all-stop, all-clear, show, lock-out and release reach the host
   await client.expect("halloween/fogger/status/lock_out", "the hose leaks");
   await tell("release", "fogger");
   await client.expect("halloween/fogger/status/lock_out", "");
-
-  // The host of another name has heard none of it.
-  await client.barrier();
-  expect(client.texts("halloween/worker_host/cmd")).toEqual([]);
-  expect(client.texts("halloween/worker_host/status/all_stop")).toEqual(["clear"]);
+  await expectOtherUntold(client);
 });
 
 test("without a name, they reach worker_host", async () => {
