@@ -1,10 +1,9 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { HostDescription, RunstatePayload } from "../worker-host/contract/description.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
-import { type Files, makeFolder, workerSource } from "./harness/folder.ts";
+import { type Files, workerSource } from "./harness/folder.ts";
+import { sharedHaunt } from "./harness/haunt.ts";
 import { startHost } from "./harness/host.ts";
 
 /** Starts a host over these props, and a client that has seen all from the start. */
@@ -16,6 +15,8 @@ async function run(props: Files, options: { builtins?: Files } = {}) {
 }
 
 const GOOD = { "good/backend/worker.ts": workerSource("do_ping() { this.telemetry('pong', 'ok'); }") };
+
+const haunt = sharedHaunt({ props: GOOD });
 
 test("finds props' and builtin workers by their file names, and nothing else", async () => {
   const worker = workerSource();
@@ -123,7 +124,8 @@ const FAULTS: Fault[] = [
 ];
 
 test("each of these fails its worker, in words, and no other", async () => {
-  const { client, host } = await run(Object.assign({}, GOOD, ...FAULTS.map(({ files }) => files)));
+  const { client, host, add } = await haunt();
+  await add(Object.assign({}, ...FAULTS.map(({ files }) => files)));
   for (const { name, files, says } of FAULTS) {
     const id = Object.keys(files)[0]?.split("/")[0];
     const line = await host.log.find(
@@ -194,7 +196,8 @@ test("a worker.py without a worker.ts is skipped, with the porting guide", async
 
 test("a default export, an own package.json, packages, helpers, JSON, import.meta and top-level await all work", async () => {
   const report = "async start() { this.telemetry('report', report); }";
-  const { client } = await run({
+  const { client, add } = await haunt();
+  await add({
     "by_default/backend/worker.ts": `import { BaseWorker } from "worker-host";\nexport default class extends BaseWorker { async start() { this.telemetry("report", "default"); } }`,
     "packages/package.json": '{"name": "packages", "type": "commonjs"}',
     "packages/node_modules/old-style/package.json": '{"name": "old-style", "main": "index.js"}',
@@ -260,7 +263,8 @@ test("a default export, an own package.json, packages, helpers, JSON, import.met
 });
 
 test("stack traces in the log show the lines of worker.ts", async () => {
-  const { host, client } = await run({
+  const { host, client, add } = await haunt();
+  await add({
     "thrower/backend/worker.ts": workerSource(
       "\n\n  do_fail() {\n    deep();\n  }",
       "interface Unused { a: string }\nfunction deep(): never {\n  throw new Error('deep');\n}",
@@ -311,13 +315,4 @@ test("with no worker at all, the host says so and waits", async () => {
   await client.expect("halloween/worker_host/status/warn", /^no worker found: expected .*<id>\/backend\/worker\.ts/);
   await client.expect("halloween/worker_host/status/availability", "online");
   expect((await host.stop()).code).toBe(0);
-});
-
-test("props in a folder outside the repository need nothing installed", async () => {
-  const folder = makeFolder(GOOD);
-  const broker = await startBroker();
-  const client = await TestClient.connect(broker.url);
-  await startHost({ broker, args: ["--props", folder] });
-  await client.expect("halloween/good/status/availability", "online");
-  expect(readFileSync(join(folder, "good/backend/worker.ts"), "utf8")).toContain('from "worker-host"');
 });

@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { FakeBoard } from "./harness/board.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
+import { shared } from "./harness/ending.ts";
 import { makeFolder, workerSource } from "./harness/folder.ts";
 import { entityOf, FakeHomeAssistant } from "./harness/home-assistant.ts";
 import { startHost } from "./harness/host.ts";
@@ -55,10 +56,14 @@ async function idsShown(home: FakeHomeAssistant): Promise<string[]> {
   return [...(await home.retained()).keys()].map((id) => id.replace(/^worker_host_[0-9a-f]{10}_/, "")).sort();
 }
 
-test("a host and its props are devices of Home Assistant's, and their entities make the workers act", async () => {
+const haunt = shared(async () => {
   const broker = await startBroker();
-  const home = await FakeHomeAssistant.connect(broker.url);
   await startHost({ broker, props: PROPS, env: ON });
+  return broker;
+});
+
+test("a host and its props are devices of Home Assistant's, and their entities make the workers act", async () => {
+  const home = await FakeHomeAssistant.connect((await haunt()).url);
   const host = await home.device("worker_host");
   const fogger = await home.device("fogger");
   await home.device("lamp");
@@ -113,9 +118,7 @@ test("a host and its props are devices of Home Assistant's, and their entities m
 });
 
 test("all-stop, the show and lock-outs are shown as they are, and set", async () => {
-  const broker = await startBroker();
-  const home = await FakeHomeAssistant.connect(broker.url);
-  await startHost({ broker, props: PROPS, env: ON });
+  const home = await FakeHomeAssistant.connect((await haunt()).url);
   const host = await home.device("worker_host");
   const fogger = await home.device("fogger");
 
@@ -147,9 +150,7 @@ test("all-stop, the show and lock-outs are shown as they are, and set", async ()
 });
 
 test("all is told once more when Home Assistant comes up", async () => {
-  const broker = await startBroker();
-  const home = await FakeHomeAssistant.connect(broker.url, "haunted/home");
-  await startHost({ broker, props: PROPS, env: { ...ON, WORKER_HOME_ASSISTANT_PREFIX: "haunted/home" } });
+  const home = await FakeHomeAssistant.connect((await haunt()).url);
   const ids = ["worker_host", "fogger", "lamp"];
   for (const id of ids) await home.device(id);
   await home.client.barrier();

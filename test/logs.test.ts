@@ -6,6 +6,7 @@ import { LogFiles } from "../worker-host/host/data/log-files.ts";
 import { TestClock } from "../worker-host/testing/test-clock.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
+import { shared } from "./harness/ending.ts";
 import { makeFolder, workerSource } from "./harness/folder.ts";
 import { type LogLine, runCli, startHost, type TestHost } from "./harness/host.ts";
 import { startCli } from "./harness/running-cli.ts";
@@ -49,11 +50,18 @@ async function say(client: TestClient, payload: string | object): Promise<void> 
   await client.expect("halloween/talker/telemetry/said");
 }
 
+/** A host that has run, and what it was told. */
+const talked = shared(async () => {
+  const { client, host } = await startTalker();
+  await say(client, "long");
+  await say(client, "say hello");
+  await host.stop();
+  return host;
+});
+
 describe("log files", () => {
   test("hold what a worker logs, and what the host says of it; the host has one of its own", async () => {
-    const { client, host } = await startTalker();
-    await say(client, "say hello");
-    await host.stop();
+    const host = await talked();
     expect(readdirSync(folderOf(host)).sort()).toEqual(["talker.log", "worker_host.log"]);
     const lines = linesOf(host, "talker.log");
     expect(lines.map(({ msg }) => msg)).toEqual(expect.arrayContaining(["running", "hello", "and hello"]));
@@ -92,9 +100,7 @@ describe("log files", () => {
   });
 
   test("leave out a line that is too long, and say so", async () => {
-    const { client, host } = await startTalker();
-    await say(client, "long");
-    await host.stop();
+    const host = await talked();
     const texts = textsOf(host, "talker.log");
     expect(texts.some((text) => /^a line of 100\d+ characters was left out$/.test(text))).toBe(true);
   });
@@ -117,9 +123,7 @@ describe("log files", () => {
 
 describe("worker-host logs", () => {
   test("shows all by time, one alone, the last of them, and the files' own lines; also when no host runs", async () => {
-    const { client, host } = await startTalker();
-    await say(client, "say hello");
-    await host.stop();
+    const host = await talked();
     const { cwd } = host;
     const all = (await runCli(["logs"], { cwd })).stdout.trimEnd().split("\n");
     expect(all).toContainEqual(expect.stringMatching(/^\[\d\d:\d\d:\d\d\] WARN: talker: hello$/));
@@ -171,8 +175,7 @@ describe("worker-host logs", () => {
   });
 
   test("says which there are where one is unknown", async () => {
-    const { host } = await startTalker();
-    await host.stop();
+    const host = await talked();
     const unknown = await runCli(["logs", "talkr"], { cwd: host.cwd });
     expect(unknown).toMatchObject({ code: 1, stdout: "" });
     expect(unknown.stderr).toBe(
