@@ -160,10 +160,13 @@ async function compile() {
   const file = join(folder, "props/a/backend/worker.ts");
   mkdirSync(dirname(file), { recursive: true });
   writeFileSync(file, 'import { BaseWorker } from "worker-host";\nexport class Worker extends BaseWorker {}\n');
-  const env = { PATH: process.env.PATH, NODE_OPTIONS: `--require=${join(ROOT, "compiled.cjs")}` };
+  const settings = /^(MQTT_|WORKER_|LOG_LEVEL|NODE_OPTIONS)/;
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !settings.test(name)));
+  env.NODE_OPTIONS = `--require=${JSON.stringify(join(ROOT, "compiled.cjs"))}`;
   const args = [join(ROOT, "worker-host/bin.cjs"), "--broker-port=0", `--builtins=${folder}`];
   const host = spawn(process.execPath, args, { cwd: folder, env, stdio: ["ignore", "pipe", "inherit"] });
   const ended = new Promise((resolve) => host.once("close", resolve));
+  const tooLong = setTimeout(() => host.kill("SIGKILL"), 60_000);
   let said = "";
   await new Promise((resolve, reject) => {
     host.stdout.on("data", (data) => {
@@ -179,6 +182,7 @@ async function compile() {
   while (kept().length < 2) await new Promise((resolve) => setTimeout(resolve, 100));
   host.kill("SIGINT");
   await ended;
+  clearTimeout(tooLong);
   rmSync(folder, { recursive: true });
 }
 
