@@ -76,7 +76,9 @@ const CHANGES: [config: object, key: string][] = [
   [{ worker: { instances: { twin: {}, other: { lamp: { host: "x" } } } } }, "lamp.host"],
 ];
 
-test("configure refuses to change what is marked as the author's, in words, and takes all else", async () => {
+test("configure refuses to change what is marked as the author's, in words, and takes all else", {
+  timeout: 90_000,
+}, async () => {
   const { client, props, configure, read } = await run({
     "lab/backend/worker.ts": WORKER,
     "lab/backend/config.yaml": BEFORE,
