@@ -10,10 +10,11 @@ import { literal, parseConfigText, readConfigFile } from "../worker-host/host/co
 import { editConfigText, readConfigText, writeConfigFile } from "../worker-host/host/config/edit-config.ts";
 import { makeFolder } from "./harness/folder.ts";
 import { configText, configValue, configValues } from "./harness/odd-configs.ts";
+import { rounds } from "./harness/rounds.ts";
 
 type Values = Record<string, unknown>;
 
-const RUNS = { numRuns: 200 };
+const RUNS = { numRuns: rounds(200) };
 
 const name = fc.constantFrom("config.json", "config.yaml");
 describe("a config file", () => {
@@ -136,7 +137,7 @@ describe("an edit of a config file", () => {
         const expected = keys.reduceRight<Values>((inner, one) => Object.fromEntries([[one, inner]]), patch);
         expect(sorted(now.config)).toEqual(sorted(changes ? merge(old.config, expected) : old.config));
       }),
-      { numRuns: 100 },
+      { numRuns: rounds(100) },
     );
   });
 

@@ -5,6 +5,7 @@ import { argsOf } from "../worker-host/host/home-assistant/args.ts";
 import { readDescription } from "../worker-host/host/home-assistant/described.ts";
 import { Devices } from "../worker-host/host/home-assistant/devices.ts";
 import { takeDevice } from "./harness/home-assistant.ts";
+import { rounds } from "./harness/rounds.ts";
 
 const devices = new Devices(new Topics("halloween"), "1.0.0");
 
@@ -76,6 +77,7 @@ test("whatever is described, Home Assistant takes it, and each entity has an id 
       const ids = Object.values(components).map((one) => ("unique_id" in one ? one.unique_id : ""));
       expect(new Set(ids).size).toBe(ids.length);
     }),
+    { numRuns: rounds(100) },
   );
 });
 

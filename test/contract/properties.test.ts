@@ -7,8 +7,9 @@ import { describeError, WorkerHostError } from "../../worker-host/contract/error
 import type { JsonSchema } from "../../worker-host/contract/json-schema.ts";
 import { decodeText, encodePayload, parsePayload } from "../../worker-host/contract/payload.ts";
 import { formatReply, parseReply, type Reply } from "../../worker-host/contract/reply.ts";
+import { rounds } from "../harness/rounds.ts";
 
-const RUNS = { numRuns: 500 };
+const RUNS = { numRuns: rounds(500) };
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 

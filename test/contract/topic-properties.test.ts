@@ -11,8 +11,9 @@ import {
   matchesFilter,
   Topics,
 } from "../../worker-host/contract/topics.ts";
+import { rounds } from "../harness/rounds.ts";
 
-const RUNS = { numRuns: 1_000 };
+const RUNS = { numRuns: rounds(1_000) };
 
 const level = fc.oneof(
   fc.constantFrom("a", "b", "", "cmd", "reply", "telemetry", "halloween", "$SYS", "+", "#", "a+", "$share", "\uffff"),
@@ -141,7 +142,7 @@ test("a filter takes the topics that MQTT says it does", () => {
       assertFilterUnlessEmpty(wanted);
       expect(matchesFilter(wanted, topic)).toBe(model(wanted).test(topic));
     }),
-    { numRuns: 5_000 },
+    { numRuns: rounds(5_000) },
   );
   fc.assert(
     fc.property(topicLike, topicLike, (wanted, topic) => {
