@@ -1,5 +1,14 @@
 import type { Readable } from "node:stream";
 
+/**
+ * Has all other work take its turn between two chunks of a stream, to be called with each. Node reads up to 32 of them in
+ * one go, and so a flood of short lines would hold up the event loop for seconds.
+ */
+export function letOthersWork(source: Readable): void {
+  source.pause();
+  setImmediate(() => source.resume());
+}
+
 /** A longer line is cut. */
 const LONGEST_LINE = 1_048_576;
 
@@ -13,6 +22,7 @@ export function followLines(source: Readable, take: (lines: string) => void): Pr
     rest = text.slice(end);
     if (end > 0) take(text.slice(0, end));
     if (rest.length > LONGEST_LINE) takeRest();
+    letOthersWork(source);
   });
   const takeRest = () => {
     if (rest !== "") take(`${rest}\n`);

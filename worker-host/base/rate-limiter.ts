@@ -1,13 +1,13 @@
 import type { Clock } from "./clock.ts";
 
-/** So many may be said in one go … */
+/** So many may be said in one go, if not said otherwise … */
 const BURST = 20;
 /** … and then one in so many ms. */
 const EVERY_MS = 500;
 
 /** Passes on what is said, but no more than people can read: what is left out is counted, and that is said too. */
 export class RateLimiter {
-  #room = BURST;
+  #room: number;
   #since: number;
   #leftOut = 0;
   #last = "";
@@ -15,14 +15,16 @@ export class RateLimiter {
   constructor(
     private readonly clock: Clock,
     private readonly tell: (text: string, error?: unknown) => void,
+    private readonly burst = BURST,
   ) {
+    this.#room = burst;
     this.#since = clock.now();
   }
 
   /** @param error what it is about, where it is said at once */
   say(text: string, error?: unknown): void {
     const now = this.clock.now();
-    this.#room = Math.min(BURST, this.#room + Math.max(0, now - this.#since) / EVERY_MS);
+    this.#room = Math.min(this.burst, this.#room + Math.max(0, now - this.#since) / EVERY_MS);
     this.#since = now;
     if (this.#room >= 1 && this.#leftOut === 0) {
       this.#room--;

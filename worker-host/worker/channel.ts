@@ -1,4 +1,6 @@
 import type { Duplex } from "node:stream";
+import { letOthersWork } from "../base/lines.ts";
+import { jsonIn } from "../contract/payload.ts";
 
 /** The file descriptor over which a runner and its host talk. */
 export const CHANNEL_FD = 3;
@@ -29,7 +31,10 @@ export class Channel {
     private readonly events: ChannelEvents,
   ) {
     stream.setEncoding("utf8");
-    stream.on("data", (text: string) => this.#take(text));
+    stream.on("data", (text: string) => {
+      this.#take(text);
+      letOthersWork(stream);
+    });
     stream.on("end", () => this.#end());
     stream.on("close", () => this.#end());
     // The other side is gone: `close` follows.
@@ -69,13 +74,9 @@ export class Channel {
   }
 
   #read(line: string): void {
-    let message: unknown;
-    try {
-      message = JSON.parse(line);
-    } catch {
-      this.events.onGarbage(`a line that is no JSON: ${JSON.stringify(line.slice(0, 80))}`);
-      return;
-    }
-    this.events.onMessage(message);
+    // A parser finds that out too, but takes 50 times as long.
+    const message = line.startsWith("{") ? jsonIn(line) : undefined;
+    if (message !== undefined) this.events.onMessage(message);
+    else this.events.onGarbage(`a line that is no JSON object: ${JSON.stringify(line.slice(0, 80))}`);
   }
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { createInterface } from "node:readline";
 import type { Duplex, Readable } from "node:stream";
 import { killGroup } from "../../base/kill-group.ts";
+import { followLines } from "../../base/lines.ts";
 import { LOG_FD } from "../../base/log-pipe.ts";
 import { packageFile } from "../../base/package-file.ts";
 import { describeError } from "../../contract/errors.ts";
@@ -15,6 +15,9 @@ const ENTRY = packageFile("worker-host/runner.cjs");
 /** What Node itself says when its inspector is opened. */
 const INSPECTOR_OPEN = /^Debugger listening on (ws:\/\/\S+)$/;
 const INSPECTOR_TALK = /^(Debugger (listening|attached|ending)|For help, see: https:\/\/nodejs\.org\/)/;
+
+/** To read on takes time that the other processes need. */
+const MOST_GARBAGE = 1_000;
 
 export interface RunnerEvents {
   onMessage: (message: FromRunner) => void;
@@ -37,7 +40,7 @@ export interface RunnerProcessOptions {
 export class RunnerProcess {
   readonly #child: ChildProcess | undefined;
   readonly #channel: Channel | undefined;
-  #complained = false;
+  #garbage = 0;
   readonly #exited: Promise<void>;
   readonly #inspector: Promise<string>;
 
@@ -57,18 +60,20 @@ export class RunnerProcess {
     else lines.resume();
     this.#channel = this.#listen(child, events);
     this.#inspector = new Promise((resolve) => {
-      createInterface({ input: child.stderr as Readable }).on("line", (line) => {
-        const [, url] = INSPECTOR_OPEN.exec(line) ?? [];
-        if (url !== undefined) resolve(url);
-        if (!INSPECTOR_TALK.test(line)) onError(line);
+      void followLines(child.stderr as Readable, (lines) => {
+        for (const line of lines.slice(0, -1).split("\n")) {
+          const [, url] = INSPECTOR_OPEN.exec(line) ?? [];
+          if (url !== undefined) resolve(url);
+          if (!INSPECTOR_TALK.test(line)) onError(line);
+        }
       });
     });
     this.#exited = new Promise((resolve) => {
       child.once("exit", (code, signal) => {
         // What its workers started outlives it otherwise.
         this.kill();
-        onExit(signal ? `signal ${signal}` : `exit code ${code}`, true);
         resolve();
+        onExit(signal ? `signal ${signal}` : `exit code ${code}`, true);
       });
     });
     // It can't be signalled: it is gone.
@@ -111,11 +116,14 @@ export class RunnerProcess {
     return stat === undefined || (stat.parent === this.pid && stat.group === group);
   }
 
-  /** Says once that something in it speaks for it. */
+  /** Says once that something in it speaks for it, and ends it where that goes on. */
   #complain(tell: (text: string) => void, text: string): void {
-    if (this.#complained) return;
-    this.#complained = true;
-    tell(`a process of workers sent its host what it doesn't understand, which is left out: ${text}`);
+    this.#garbage++;
+    const what = "a process of workers sent its host what it doesn't understand";
+    if (this.#garbage === 1) tell(`${what}, which is left out: ${text}`);
+    if (this.#garbage !== MOST_GARBAGE) return;
+    tell(`${what} ${MOST_GARBAGE} times, and is ended: ${text}`);
+    this.kill();
   }
 
   /** Opens its inspector, and gives the URL of that; never fulfils where it is held up in native code. */

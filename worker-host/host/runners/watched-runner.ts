@@ -2,6 +2,7 @@ import { rmSync } from "node:fs";
 import type { Logger } from "pino";
 import { type Clock, within } from "../../base/clock.ts";
 import type { Output } from "../../base/output.ts";
+import { RateLimiter } from "../../base/rate-limiter.ts";
 import { journalOf, readSeen } from "../../commands/seen-ids.ts";
 import type { FromRunner, RunnerSetup, ToRunner } from "../../worker/messages.ts";
 import type { LogFiles } from "../data/log-files.ts";
@@ -52,6 +53,9 @@ const STALL_LOOK_MS = 1_000;
 /** The same where the process takes memory meanwhile, which others miss. */
 const MEMORY_LOOK_MS = 500;
 
+/** How many lines of its standard error are logged in one go: a process that dies says a page. */
+const MOST_ERRORS = 200;
+
 /** The host answers one in so many beats. */
 const ANSWERED_BEAT = 4;
 
@@ -62,6 +66,7 @@ const NOBODYS: ReadonlySet<string> = new Set(["signal SIGKILL", "signal SIGTERM"
 export class WatchedRunner {
   readonly process: RunnerProcess;
   readonly #guard: StallGuard | undefined;
+  readonly #errors: RateLimiter;
   /** The ids of all workers that it was ever given. */
   readonly #given = new Set<string>();
   #awake = false;
@@ -70,7 +75,8 @@ export class WatchedRunner {
   #offence: { culprit: StuckCode | undefined; tell: (culprit: StuckCode) => string } | undefined;
 
   constructor(private readonly options: WatchedRunnerOptions) {
-    const { log, logFiles, output, limits, onMessage, onExit, onUnborn, onSeen } = options;
+    const { log, logFiles, output, clock, limits, onMessage, onExit, onUnborn, onSeen } = options;
+    this.#errors = new RateLimiter(clock, (line) => log.warn(line), MOST_ERRORS);
     this.process = new RunnerProcess(
       {
         onMessage: (message) => {
@@ -92,7 +98,7 @@ export class WatchedRunner {
           this.#removeNotes();
           onExit(reason, offender);
         },
-        onError: (line) => log.warn(line),
+        onError: (line) => this.#errors.say(line),
         ...(logFiles ? { onLog: (lines) => logFiles.follow(lines, (named) => this.#logOf(named)) } : {}),
         ...(output ? { onOutput: (source) => output.relay(source) } : {}),
       },
@@ -186,7 +192,13 @@ export class WatchedRunner {
 
   /** Finds out who is to blame, and ends the process, unless somebody debugs it; gives whether it did. */
   async #condemn(lookMs: number, tell: (culprit: StuckCode) => string): Promise<boolean> {
-    const culprit = await findStuckCode(this.process, this.options.blackBox, { ...this.options, lookMs });
+    const { blackBox, clock, log } = this.options;
+    const looking = findStuckCode(this.process, blackBox, { ...this.options, lookMs });
+    // Whatever becomes of the look, the process ends.
+    const looked = await within(clock, 2 * lookMs, looking).catch((error: unknown) => {
+      log.debug({ err: error }, "can't find out who holds up a process of workers");
+    });
+    const culprit = looked ? looked.value : lastNoted(blackBox);
     if (culprit === "debugged") {
       this.#guard?.beat(true);
       this.#guard?.resume();
