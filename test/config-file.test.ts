@@ -52,7 +52,7 @@ test("a longer file than a person writes is refused with its size, before it is 
   const { config, fault } = await readConfigFile(path, { env: {}, show: () => "config.yaml" });
   expect({ config, fault }).toEqual({
     config: {},
-    fault: "config.yaml: it has 2400006 bytes: expected 65536 at most",
+    fault: "config.yaml: can't be read (it has 2400006 bytes: expected 65536 at most)",
   });
   expect(performance.now() - began).toBeLessThan(1_000);
 });

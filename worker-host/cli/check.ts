@@ -56,7 +56,7 @@ export async function check(settings: Settings, options: CheckOptions): Promise<
   try {
     const checked = chosen.map(begin);
     const running = checked.filter(({ planned, faults }) => planned.skipped === undefined && faults.length === 0);
-    await build(running, new Bundler(scratch, show));
+    await build(running, new Bundler(scratch, show, options.clock));
     const tsc = compiler();
     const elsewhere = tsc === undefined ? [] : await checkTypes(running, tsc, settings, scratch, show);
     await load(running, settings, options, scratch, show);

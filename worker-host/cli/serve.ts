@@ -156,15 +156,21 @@ function stopOnSignals({ host, close, edges, say }: Stopping): () => boolean {
  * Tells systemd again and again that this event loop goes round, where the unit asks for that by `WatchdogSec`
  * (sd_watchdog_enabled(3)); by its own program, since Node opens no such socket.
  */
-function feedWatchdog({ env, clock }: Pick<Edges, "env" | "clock">, warn: (text: string) => void): void {
+export function feedWatchdog({ env, clock }: Pick<Edges, "env" | "clock">, warn: (text: string) => void): void {
   const everyMs = Number(env.WATCHDOG_USEC) / 1000 / 3;
   if (!env.NOTIFY_SOCKET || !(everyMs > 0)) return;
   let told = false;
+  const tell = (error: unknown) => {
+    if (error && !told) warn(`systemd's watchdog can't be fed, and will end this host: ${describeError(error)}`);
+    told = Boolean(error);
+  };
   const feed = () => {
-    execFile("systemd-notify", ["WATCHDOG=1"], { env }, (error) => {
-      if (error && !told) warn(`systemd's watchdog can't be fed, and will end this host: ${describeError(error)}`);
-      told = error !== null;
-    });
+    try {
+      execFile("systemd-notify", ["WATCHDOG=1"], { env }, tell);
+    } catch (error) {
+      // The system has no memory left for a process.
+      tell(error);
+    }
     clock.after(everyMs, feed);
   };
   feed();

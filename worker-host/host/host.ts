@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { within } from "../base/clock.ts";
 import type { WorkerSummary } from "../contract/description.ts";
 import { describeError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
@@ -24,7 +25,9 @@ import type { AllStopState } from "./safety/all-stop.ts";
 import { Safety } from "./safety/safety.ts";
 import { CommandDesk } from "./verbs/command-desk.ts";
 
-/** How long after the start the host gets ready for commands, if none comes before. */
+/** How long the host waits for its workers until it begins to watch for edits. */
+const SETTLE_MS = 10_000;
+/** How long after that the host gets ready for commands, if none comes before. */
 const LOAD_COMMANDS_MS = 1_000;
 
 /** What is brought up in turn once there is a broker. */
@@ -129,9 +132,18 @@ export class Host {
     if (!this.#stopped) await hostConnection.clearRemoved();
   }
 
-  /** Fulfils when each worker is running, or has failed. From then on the host sees edits. */
+  /**
+   * Fulfils when each worker is running, or has failed. From then on the host sees edits; where a worker takes long, such
+   * as one that the broker doesn't let in, from 10 s on.
+   */
   async settle(): Promise<void> {
-    await this.#supervisor?.records.allSettled();
+    const settled = this.#supervisor?.records.allSettled() ?? Promise.resolve();
+    await within(this.options.clock, SETTLE_MS, settled);
+    this.#watch();
+    await settled;
+  }
+
+  #watch(): void {
     if (this.#stopped || !this.#live) return;
     this.#safety?.settle();
     void this.#homeAssistant?.start();
@@ -201,7 +213,7 @@ export class Host {
       ...this.options,
       ...this.options.settings,
       counts: this.#counts,
-      bundler: new Bundler(scratch, this.#show),
+      bundler: new Bundler(scratch, this.#show, this.options.clock),
       scratch,
       show: this.#show,
       inTurn: async (work) => this.#live?.inTurn(work),

@@ -25,7 +25,7 @@ import { createContext } from "./context.ts";
 import { Description, type Telemetry } from "./description.ts";
 import { HaltGuard } from "./halt-guard.ts";
 import type { Configured, LifeOptions } from "./life-options.ts";
-import { explainStart, isLasting, type WorkerClass } from "./load.ts";
+import { CHECK, explainStart, inTime, isLasting, TOP_LEVEL, type WorkerClass } from "./load.ts";
 import { locate } from "./locate.ts";
 import { Loop } from "./loop.ts";
 import type { About, ConfigSpec, StartOptions, WorkerSpec } from "./messages.ts";
@@ -196,7 +196,7 @@ export class Life implements ScopeOwner {
     const live = this.#config;
     if (!this.#running || this.#stopping || !worker || !live) return "restart";
     try {
-      const checked = await live.check(config);
+      const checked = await inTime(this.options.clock, CHECK, live.check(config));
       if (!isDeepStrictEqual(checked.value, live.value)) {
         if (!worker.onConfig) return "restart";
         await this.#scope.track(() => live.change(worker, checked, this.options.clock));
@@ -271,13 +271,14 @@ export class Life implements ScopeOwner {
 
   async #bringUp(recover: boolean): Promise<void> {
     const { spec, options } = this;
-    this.#class = await this.#scope.run(() => options.load(spec), "its top-level code");
+    const loading = this.#scope.run(() => options.load(spec), TOP_LEVEL);
+    this.#class = await inTime(options.clock, TOP_LEVEL, loading);
     this.#stopTimeoutMs = stopTimeoutOf(this.#class);
     this.#description.setStopTimeout(this.#class.stopTimeoutMs === undefined ? undefined : this.#stopTimeoutMs);
     const [store] = await Promise.all([this.#openStore(), this.#wire.start()]);
     this.#store = store;
     const live = new LiveConfig(this.#class.config, spec.file, options.secrets);
-    const checked = await live.check(spec.config);
+    const checked = await inTime(options.clock, CHECK, live.check(spec.config));
     if (this.#stopping) return;
     const worker = this.#construct(this.#class, store, live, checked);
     this.#worker = worker;

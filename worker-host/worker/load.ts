@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
+import { type Clock, within } from "../base/clock.ts";
 import { packageFile } from "../base/package-file.ts";
 import type { Secrets } from "../base/secrets.ts";
 import { stopTimeoutOf } from "../commands/stopping.ts";
@@ -18,6 +19,11 @@ const ENTRY = pathToFileURL(packageFile("dist/index.js")).href;
 const importModule = createRequire(import.meta.url)(packageFile("worker-host/import.cjs")) as (
   url: string,
 ) => Promise<Record<string, unknown>>;
+
+/** For as long a worker's code may keep others waiting: until it is loaded, and until its config is checked. */
+const LOAD_MS = 10_000;
+export const TOP_LEVEL = "its top-level code";
+export const CHECK = 'the check of its config by "static config"';
 
 /** A class that a worker's file exports. */
 export interface WorkerClass {
@@ -62,6 +68,18 @@ export async function loadWorker({ bundle, file }: Pick<WorkerSpec, "bundle" | "
 }
 
 /**
+ * Gives what comes of a worker's own code, where that doesn't take too long.
+ *
+ * @param what for people: `its top-level code`
+ * @throws WorkerHostError `timeout`; whatever `work` rejects with
+ */
+export async function inTime<T>(clock: Clock, what: string, work: Promise<T>): Promise<T> {
+  const done = await within(clock, LOAD_MS, work);
+  if (done) return done.value;
+  throw new WorkerHostError("timeout", `${what} has not ended in ${LOAD_MS / 1000} s`);
+}
+
+/**
  * Loads a worker and checks its class and its config, without starting it; gives what people have to be told of them.
  *
  * @param before the config that a `configure` would change
@@ -72,12 +90,14 @@ export async function inspect(
   spec: WorkerSpec,
   before: ConfigSpec | undefined,
   secrets: Secrets | undefined,
+  clock: Clock,
 ): Promise<string[]> {
   try {
-    const Class = await loadWorker(spec);
+    const Class = await inTime(clock, TOP_LEVEL, loadWorker(spec));
     collectCommands(Class.prototype);
     stopTimeoutOf(Class);
-    return (await new LiveConfig(Class.config, spec.file, secrets).check(spec.config, before)).warnings;
+    const checking = new LiveConfig(Class.config, spec.file, secrets).check(spec.config, before);
+    return (await inTime(clock, CHECK, checking)).warnings;
   } catch (cause) {
     if (isLasting(cause)) throw cause;
     throw new WorkerHostError("load_failed", explainStart(cause, spec), { cause });

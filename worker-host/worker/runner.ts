@@ -175,7 +175,7 @@ async function configure({ id, config, about }: Extract<ToRunner, { type: "confi
 }
 
 async function inspected({ spec, before }: Extract<ToRunner, { type: "inspect" }>): Promise<string[]> {
-  return inspect(spec, before, (await runner)?.secrets);
+  return inspect(spec, before, (await runner)?.secrets, systemClock);
 }
 
 async function allStop(engaged: boolean): Promise<string[]> {

@@ -1,9 +1,10 @@
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type TransformFailure, transformSync } from "esbuild";
 import { isCollection, isMap, isScalar, isSeq, type Node, type Scalar, visit } from "yaml";
 import { isDeeperThan, MOST_LEVELS } from "../../contract/payload.ts";
 import type { KeyLines } from "../../worker/messages.ts";
+import { readRegularFile } from "../regular-file.ts";
 import { type ReadYaml, readYaml, TOO_DEEP } from "./config-yaml.ts";
 
 /** Keys and values, as JSON and YAML have them. */
@@ -90,11 +91,7 @@ export function linesBelow(lines: KeyLines, keys: readonly string[]): KeyLines {
 
 function read(path: string, name: string): { text: string; fault?: string } {
   try {
-    const stats = statSync(path);
-    // To read a pipe would wait for its writer, for ever.
-    if (!stats.isFile()) return { text: "", fault: `${name}: can't be read (it is no file)` };
-    const { size } = stats;
-    return size > LONGEST_CONFIG ? { text: "", fault: tooLong(name, size) } : { text: readFileSync(path, "utf8") };
+    return { text: readRegularFile(path, LONGEST_CONFIG) };
   } catch (error) {
     return { text: "", fault: `${name}: can't be read (${(error as Error).message})` };
   }

@@ -1,15 +1,17 @@
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
 import { builtinModules, createRequire } from "node:module";
 import { dirname, extname, isAbsolute, join, resolve, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { TsconfigRaw } from "esbuild";
 import * as esbuild from "esbuild";
+import { type Clock, within } from "../../base/clock.ts";
 import { packageFile } from "../../base/package-file.ts";
 import { WorkerHostError } from "../../contract/errors.ts";
 import { jsonIn } from "../../contract/payload.ts";
 import { isValues, type Values } from "../config/config-file.ts";
+import { readRegularFile } from "../regular-file.ts";
 
 /** A worker as one file that Node can import. */
 export interface Bundle {
@@ -25,6 +27,8 @@ export interface Bundle {
 const SELF = packageFile("dist/index.js");
 const SELF_URL = pathToFileURL(SELF).href;
 
+/** A build takes less than a second. */
+const BUILD_MS = 30_000;
 const NODE_TARGET = "node20";
 const PLACE = /import\.meta|__dirname|__filename/;
 const LOADERS: Readonly<Record<string, esbuild.Loader>> = {
@@ -52,14 +56,24 @@ export class Bundler {
   constructor(
     private readonly outDir: string,
     private readonly show: (path: string) => string,
+    private readonly clock: Clock,
   ) {}
 
   /**
    * Bundles a worker's file with all that it imports by a relative path; packages are left where they are.
    *
-   * @throws WorkerHostError `load_failed`, with file, line and column of each fault
+   * @throws WorkerHostError `load_failed`, with file, line and column of each fault; also where it takes too long
    */
   async bundle(id: string, file: string): Promise<Bundle> {
+    const built = await within(this.clock, BUILD_MS, this.#bundle(id, file));
+    if (built) return built.value;
+    throw new WorkerHostError(
+      "load_failed",
+      `${this.show(file)}: to build it takes more than ${BUILD_MS / 1000} s: is a file that it needs a pipe, or on a drive that doesn't answer?`,
+    );
+  }
+
+  async #bundle(id: string, file: string): Promise<Bundle> {
     const outfile = join(this.outDir, `${id}-${this.#count++}.mjs`);
     try {
       const tsconfig = readTsconfig(dirname(file), this.show);
@@ -77,9 +91,9 @@ export class Bundler {
     }
   }
 
-  /** Removes what nobody will import any more. */
+  /** Removes what nobody will import any more. What can't be removed goes with the whole folder, at the host's end. */
   async discard({ url }: Bundle): Promise<void> {
-    await rm(fileURLToPath(url), { force: true });
+    await rm(fileURLToPath(url), { force: true }).catch(() => undefined);
   }
 
   /** Ends esbuild's helper process; the next build starts it again. */
@@ -297,15 +311,20 @@ class Reader {
   }
 
   #read(path: string): Values {
-    const text = readFileSync(path, "utf8").replace(/^\uFEFF/, "");
-    if (text.length > LONGEST) {
-      throw new Error(`${this.show(path)}: it has ${text.length} letters: expected ${LONGEST} at most`);
-    }
+    const text = this.#textOf(path).replace(/^\uFEFF/, "");
     const strip = (from: string, pattern: RegExp) => from.replace(pattern, (_, kept?: string) => kept ?? "");
     const plain = strip(strip(text, COMMENT), LAST_COMMA);
     const value = plain.trim() === "" ? {} : jsonIn(plain);
     if (isValues(value)) return value;
     throw new Error(`${this.show(path)}: expected JSON, with comments, such as { "compilerOptions": {} }`);
+  }
+
+  #textOf(path: string): string {
+    try {
+      return readRegularFile(path, LONGEST);
+    } catch (cause) {
+      throw new Error(`${this.show(path)}: can't be read (${(cause as Error).message})`, { cause });
+    }
   }
 }
 

@@ -1,8 +1,8 @@
-import { readFileSync } from "node:fs";
 import { dirname, join, resolve, sep } from "node:path";
 import { jsonIn } from "../../contract/payload.ts";
 import { faultOfId } from "../../contract/topics.ts";
 import { isValues, linesBelow, type ReadOptions, readConfigFile, type Values } from "../config/config-file.ts";
+import { readRegularFile } from "../regular-file.ts";
 import type { Found } from "./discover.ts";
 
 export interface PackagesOptions extends ReadOptions {
@@ -23,6 +23,8 @@ interface Offer {
 
 /** The key of `worker-host.yaml` that gives packages' workers their ids. */
 export const PACKAGES_KEY = "packages";
+
+const LONGEST_MANIFEST = 1_048_576;
 
 const ABSENT: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "EISDIR"]);
 
@@ -152,7 +154,7 @@ function foundIn(
  */
 function readJson(path: string, onUnread: (code: string) => void): Values | undefined {
   try {
-    const value = jsonIn(readFileSync(path, "utf8"));
+    const value = jsonIn(readRegularFile(path, LONGEST_MANIFEST));
     return isValues(value) ? value : undefined;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;

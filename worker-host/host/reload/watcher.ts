@@ -59,13 +59,12 @@ export class Watcher {
       );
     });
     await new Promise<void>((resolve) => {
-      watcher.once("ready", () => {
-        watcher.add([...missing, ...this.#files]);
-        resolve();
-      });
+      watcher.once("ready", resolve);
+      // It is never ready with nothing.
       if (there.length === 0) resolve();
       this.#onStop = resolve;
     });
+    if (!this.#stopped) watcher.add([...missing, ...this.#files]);
   }
 
   /** Watches these files too. */

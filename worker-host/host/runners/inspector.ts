@@ -54,9 +54,7 @@ export function callsOf(
       });
     };
     const urls = new Map<string, string>();
-    socket.once("open", () => send(ENABLE, "Debugger.enable"));
-    socket.on("message", (data) => {
-      const answer = JSON.parse(String(data)) as Answer;
+    const take = (answer: Answer) => {
       if (asked) nudge();
       if (answer.id === ENABLE) {
         asked = true;
@@ -72,8 +70,17 @@ export function callsOf(
         else if (steps++ === MAX_STEPS || calls.some((call) => wanted(call.url))) resolve(calls);
         else send(STEP, "Debugger.stepInto");
       }
+    };
+    socket.once("open", () => send(ENABLE, "Debugger.enable"));
+    socket.on("message", (data) => {
+      try {
+        take(JSON.parse(String(data)) as Answer);
+      } catch (error) {
+        // A worker may have named another address than that of the inspector.
+        reject(error);
+      }
     });
-    socket.once("error", reject);
+    socket.on("error", reject);
     socket.once("close", () => reject(new Error("the inspector closed the connection")));
     signal.addEventListener("abort", () => {
       reject(signal.reason as Error);

@@ -23,8 +23,8 @@ function read(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
-    // A process that ends while its file is read is `ESRCH`.
-    if (["ENOENT", "ESRCH", "EACCES"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
+    // There is no such process, it ends while this is read, or no descriptor is left.
+    if ((error as NodeJS.ErrnoException).code !== undefined) return undefined;
     throw error;
   }
 }

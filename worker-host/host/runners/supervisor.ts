@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { WorkerHostError } from "../../contract/errors.ts";
+import { describeError, WorkerHostError } from "../../contract/errors.ts";
 import type { ConfigSpec, FromRunner, RunnerSetup, StartOptions } from "../../worker/messages.ts";
 import type { Bundle, Bundler } from "../plan/bundle.ts";
 import { noneOfThem, type Planned, specOf } from "../plan/plan.ts";
@@ -113,23 +113,24 @@ export class Supervisor {
   async build(record: WorkerRecord): Promise<string | undefined> {
     const { bundler } = this.options;
     const { id, file } = record.planned;
+    let built: Bundle;
     try {
+      // Somebody may have removed it.
       mkdirSync(this.options.scratch, { recursive: true });
-      const built = await bundler.bundle(id, file);
-      const old = record.bundle;
-      if (old?.hash === built.hash && isThere(old)) {
-        old.inputs = built.inputs;
-        await bundler.discard(built);
-      } else {
-        record.bundle = built;
-        record.quarantined = false;
-        if (old) await bundler.discard(old);
-      }
-      return undefined;
+      built = await bundler.bundle(id, file);
     } catch (error) {
-      if (error instanceof WorkerHostError) return error.message;
-      throw error;
+      return describeError(error);
     }
+    const old = record.bundle;
+    if (old?.hash === built.hash && isThere(old)) {
+      old.inputs = built.inputs;
+      await bundler.discard(built);
+    } else {
+      record.bundle = built;
+      record.quarantined = false;
+      if (old) await bundler.discard(old);
+    }
+    return undefined;
   }
 
   /** Starts a worker that is built, in the place of its earlier self, because somebody wants it. */
@@ -149,7 +150,7 @@ export class Supervisor {
       return this.#fail(record, fault);
     }
     const fault = isThere(record.bundle) ? undefined : await this.build(record);
-    if (fault !== undefined) return this.#fail(record, fault);
+    if (fault !== undefined) return this.#fail(record, `${fault}; ${this.#startAgain(record)}`);
     if (isOver(record) || record.run === 0) this.records.become(record, "starting");
     record.held = false;
     record.ended = false;

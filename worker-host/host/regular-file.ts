@@ -1,0 +1,14 @@
+import { readFileSync, statSync } from "node:fs";
+
+/**
+ * Reads a file of a person's. A folder, a pipe or a device is refused: to read a pipe could take for ever.
+ *
+ * @throws Error with a `code`, of the system: `ENOENT` where there is none, `EISDIR` where it is no file; `EFBIG` where
+ *   it has more than `mostBytes`
+ */
+export function readRegularFile(path: string, mostBytes: number): string {
+  const stats = statSync(path);
+  if (!stats.isFile()) throw Object.assign(new Error("it is no file"), { code: "EISDIR" });
+  if (stats.size <= mostBytes) return readFileSync(path, "utf8");
+  throw Object.assign(new Error(`it has ${stats.size} bytes: expected ${mostBytes} at most`), { code: "EFBIG" });
+}
