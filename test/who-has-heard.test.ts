@@ -1,5 +1,10 @@
 import mqtt from "mqtt";
 import { expect, onTestFinished, test } from "vitest";
+import { Topics } from "../worker-host/contract/topics.ts";
+import type { Shown } from "../worker-host/host/boards.ts";
+import { StopReceipts } from "../worker-host/host/stop-receipts.ts";
+import { TestClock } from "../worker-host/testing/test-clock.ts";
+import type { MessageHandler } from "../worker-host/worker/wire.ts";
 import { FakeBoard } from "./harness/board.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
@@ -18,6 +23,15 @@ interface Heard {
   not_heard: { id: string; why?: string }[];
   not_held: { id: string; why: string }[];
 }
+
+const OBEYS: Shown = {
+  availability: "online",
+  described: true,
+  stops: true,
+  isHost: false,
+  chip: "esp32",
+  told: true,
+};
 
 const describing = (commands: object) => ({ description: JSON.stringify({ contract: 1, board: "esp32", commands }) });
 const idsOf = (list: { id: string }[]) => list.map(({ id }) => id).sort();
@@ -79,7 +93,55 @@ test("all_stop says who confirmed it, who did not, and who can't be held", { tim
   expect(host.log.all.some(({ msg }) => /not heard/.test(msg))).toBe(true);
 });
 
-test("where all have confirmed it, the answer comes before the two seconds are over; the command line tells who", async () => {
+/** What collects the answers, told of one board, and how it is told of an answer. */
+async function startReceipts() {
+  const clock = new TestClock();
+  const handlers: MessageHandler[] = [];
+  const published: string[] = [];
+  const receipts = new StopReceipts({
+    topics: new Topics("halloween", "worker_host"),
+    clock,
+    newId: () => "1",
+    presence: {
+      subscribe: async (_filter, handler) => {
+        handlers.push(handler);
+        return () => {};
+      },
+      publish: (topic) => void published.push(topic),
+      warn: () => {},
+    },
+    records: { all: [], get: () => undefined },
+    shown: () => new Map([["obeys_hw", OBEYS]]),
+  });
+  await receipts.start();
+  const answer = (from: string) => {
+    const payload = new TextEncoder().encode(JSON.stringify({ status: "ok", from }));
+    handlers[0]?.({ topic: "halloween/worker_host/reply/stop/1", payload, qos: 1, retain: false });
+  };
+  return { clock, receipts, published, answer };
+}
+
+test("where all have confirmed it, who has heard is known before the two seconds are over", async () => {
+  const { clock, receipts, published, answer } = await startReceipts();
+  const heard = receipts.stopAll();
+  answer("obeys_hw");
+  await clock.advance(1_000);
+  // It would not be there if it were known later.
+  expect(published).toContain(HEARD);
+  expect(idsOf((await heard).heard)).toEqual(["obeys_hw"]);
+});
+
+test("of 1,500 strangers that answer, some 1,000 are counted", async () => {
+  const { clock, receipts, answer } = await startReceipts();
+  const heard = receipts.stopAll();
+  for (let i = 0; i < 1_500; i++) answer(`guest_${i}`);
+  answer("obeys_hw");
+  await clock.advance(2_000);
+  expect((await heard).left_out ?? 0).toBeLessThanOrEqual(2);
+  expect((await heard).heard).toHaveLength(1_000);
+});
+
+test("the command line tells who has heard", async () => {
   const { broker, client, env } = await start();
   await FakeBoard.start(broker.url, "obeys_hw", describing({ stop: {} }));
   await client.barrier();
