@@ -1,10 +1,10 @@
 import mqtt from "mqtt";
 import { expect, onTestFinished, test } from "vitest";
 import { Topics } from "../worker-host/contract/topics.ts";
-import type { Shown } from "../worker-host/host/boards.ts";
-import { StopReceipts } from "../worker-host/host/stop-receipts.ts";
+import type { Shown } from "../worker-host/host/bus/boards.ts";
+import { StopReceipts } from "../worker-host/host/safety/stop-receipts.ts";
+import type { MessageHandler } from "../worker-host/mqtt/wire.ts";
 import { TestClock } from "../worker-host/testing/test-clock.ts";
-import type { MessageHandler } from "../worker-host/worker/wire.ts";
 import { FakeBoard } from "./harness/board.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
@@ -102,7 +102,7 @@ async function startReceipts() {
     topics: new Topics("halloween", "worker_host"),
     clock,
     newId: () => "1",
-    presence: {
+    hostConnection: {
       subscribe: async (_filter, handler) => {
         handlers.push(handler);
         return () => {};

@@ -1,3 +1,4 @@
+import { readFileSync, statSync } from "node:fs";
 import { relative } from "node:path";
 
 /** How a path is shown: from `base` where it is inside, else whole. */
@@ -6,4 +7,17 @@ export function pathFrom(base: string): (path: string) => string {
     const short = relative(base, path);
     return short === "" || short.startsWith("..") ? path : short;
   };
+}
+
+/**
+ * Reads a file of a person's. A folder, a pipe or a device is refused: to read a pipe could take for ever.
+ *
+ * @throws Error with a `code`, of the system: `ENOENT` where there is none, `EISDIR` where it is no file; `EFBIG` where
+ *   it has more than `mostBytes`
+ */
+export function readRegularFile(path: string, mostBytes: number): string {
+  const stats = statSync(path);
+  if (!stats.isFile()) throw Object.assign(new Error("it is no file"), { code: "EISDIR" });
+  if (stats.size <= mostBytes) return readFileSync(path, "utf8");
+  throw Object.assign(new Error(`it has ${stats.size} bytes: expected ${mostBytes} at most`), { code: "EFBIG" });
 }

@@ -4,7 +4,7 @@ import { type TransformFailure, transformSync } from "esbuild";
 import { isCollection, isMap, isScalar, isSeq, type Node, type Scalar, visit } from "yaml";
 import { isDeeperThan, MOST_LEVELS } from "../../contract/payload.ts";
 import type { KeyLines } from "../../worker/messages.ts";
-import { readRegularFile } from "../regular-file.ts";
+import { readRegularFile } from "../paths.ts";
 import { type ReadYaml, readYaml, TOO_DEEP } from "./config-yaml.ts";
 
 /** Keys and values, as JSON and YAML have them. */

@@ -11,7 +11,7 @@ import { packageFile } from "../../base/package-file.ts";
 import { WorkerHostError } from "../../contract/errors.ts";
 import { jsonIn } from "../../contract/payload.ts";
 import { isValues, type Values } from "../config/config-file.ts";
-import { readRegularFile } from "../regular-file.ts";
+import { readRegularFile } from "../paths.ts";
 
 /** A worker as one file that Node can import. */
 export interface Bundle {
