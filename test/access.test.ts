@@ -9,8 +9,9 @@ import { access, makeAccess, startGuardedBroker } from "./harness/access.ts";
 import { BROKER } from "./harness/broker.ts";
 import { compose } from "./harness/compose.ts";
 import { shared } from "./harness/ending.ts";
-import { makeFolder } from "./harness/folder.ts";
+import { makeFolder, workerSource } from "./harness/folder.ts";
 import { cleanEnvironment, fourAtATime, runCli, startHost } from "./harness/host.ts";
+import { Happenings } from "./harness/wait.ts";
 
 const run = promisify(execFile);
 
@@ -21,7 +22,7 @@ async function copyOfAccess(): ReturnType<typeof makeAccess> {
   const { cwd, passwords } = await made();
   const copy = makeFolder();
   cpSync(cwd, copy, { recursive: true });
-  return { cwd: copy, passwords };
+  return { cwd: copy, passwords: new Map(passwords) };
 }
 
 async function connect(port: number, username: string, password: string | undefined, will?: string) {
@@ -68,7 +69,10 @@ const TABLE: [user: string, does: "publish" | "subscribe", topic: string, goes: 
   ["fogger_hw", "publish", `${P}/lamp/status/availability`, false],
   ["fogger_hw", "publish", `${P}/fogger/cmd`, false],
   ["fogger_hw", "publish", `${P}/broadcast/cmd`, false],
-  ["fogger_hw", "publish", `${P}/worker_host/cmd`, false],
+  ["fogger_hw", "publish", `${P}/worker_host/cmd`, true],
+  ["fogger_hw", "publish", `${P}/attic/cmd`, true],
+  ["fogger_hw", "publish", `${P}/worker_host/admin/cmd`, false],
+  ["fogger_hw", "publish", `${P}/worker_host/reply/1`, true],
   ["fogger_hw", "publish", `${P}/worker_host/status/all_stop`, false],
   ["fogger_hw", "publish", "elsewhere", false],
   ["fogger_hw", "subscribe", `${P}/fogger_hw/cmd`, true],
@@ -84,6 +88,8 @@ const TABLE: [user: string, does: "publish" | "subscribe", topic: string, goes: 
   ["ext", "publish", `${P}/ext/telemetry/x`, true],
   ["ext", "publish", `${P}/fogger/cmd`, true],
   ["ext", "publish", `${P}/broadcast/cmd`, true],
+  ["ext", "publish", `${P}/worker_host/cmd`, true],
+  ["ext", "publish", `${P}/worker_host/admin/cmd`, false],
   ["ext", "publish", `${P}/cli/reply/1`, true],
   ["ext", "publish", `${P}/fogger/telemetry/x`, false],
   ["ext", "publish", `${P}/worker_host/status/all_stop`, false],
@@ -92,14 +98,25 @@ const TABLE: [user: string, does: "publish" | "subscribe", topic: string, goes: 
   ["ext", "subscribe", `${P}/lamp/telemetry/x`, true],
   ["gate", "publish", `${P}/fogger/cmd`, true],
   ["gate", "publish", `${P}/worker_host/cmd`, true],
+  ["gate", "publish", `${P}/worker_host/admin/cmd`, false],
+  ["gate", "publish", `${P}/attic/admin/cmd`, false],
   ["gate", "publish", `${P}/broadcast/cmd`, true],
   ["gate", "publish", `${P}/fogger/telemetry/x`, false],
   ["gate", "publish", `${P}/worker_host/status/all_stop`, false],
   ["gate", "subscribe", `${P}/cli/reply/1`, true],
+  ["anna", "publish", `${P}/worker_host/admin/cmd`, true],
+  ["anna", "publish", `${P}/attic/admin/cmd`, true],
+  ["anna", "publish", `${P}/worker_host/cmd`, true],
+  ["anna", "publish", `${P}/fogger/cmd`, true],
+  ["anna", "publish", `${P}/fogger/telemetry/x`, false],
+  ["anna", "publish", `${P}/worker_host/status/all_stop`, false],
+  ["anna", "publish", `${P}/worker_host/description`, false],
+  ["anna", "subscribe", `${P}/cli/reply/1`, true],
   ["wall", "subscribe", `${P}/fogger/telemetry/x`, true],
   ["wall", "subscribe", `${P}/worker_host/description`, true],
   ["wall", "subscribe", "zigbee2mqtt/lamp", false],
   ["wall", "publish", `${P}/fogger/cmd`, false],
+  ["wall", "publish", `${P}/worker_host/admin/cmd`, false],
   ["wall", "publish", `${P}/wall/telemetry/x`, false],
   ["wall", "publish", `${P}/cli/reply/1`, false],
   ["worker_host", "publish", `${P}/fogger/status/runstate`, true],
@@ -110,6 +127,8 @@ const TABLE: [user: string, does: "publish" | "subscribe", topic: string, goes: 
 describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosquitto", () => {
   test("lets through what each role may, and nothing else", async () => {
     const { cwd, passwords } = await copyOfAccess();
+    await letIn(cwd, passwords, "anna", "--role", "author");
+    await letIn(cwd, passwords, "attic", "--role", "host");
     // One who may do everything, to publish to and to read from whom is tried.
     const acl = join(cwd, "access/mosquitto/acl");
     writeFileSync(acl, `${readFileSync(acl, "utf8")}\nuser all\ntopic readwrite #\n`);
@@ -127,6 +146,46 @@ describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosqu
       if (came !== goes) wrong.push(`${user} ${does} ${topic}: ${came ? "went through" : "was dropped"}`);
     }
     expect(wrong).toEqual([]);
+  });
+
+  test("has a host do for an author what it doesn't for an operator, and a panic button stop it", async () => {
+    const cwd = makeFolder();
+    await access(cwd, "init");
+    const passwords = new Map([["worker_host", envOf(cwd).MQTT_PASSWORD ?? ""]]);
+    await letIn(cwd, passwords, "gate", "--role", "operator");
+    await letIn(cwd, passwords, "anna", "--role", "author");
+    await letIn(cwd, passwords, "panic_button", "--also", `write ${P}/broadcast/cmd`);
+    const { port } = await startGuardedBroker(cwd);
+    const envFor = (user: string) => ({
+      ...{ MQTT_HOST: "127.0.0.1", MQTT_PORT: String(port) },
+      ...{ MQTT_USERNAME: user, MQTT_PASSWORD: passwords.get(user) ?? "" },
+    });
+    const file = "lab/backend/config.yaml";
+    const props = makeFolder({ "lab/backend/worker.ts": workerSource("do_ping() {}"), [file]: "level: 1\n" });
+    const host = await startHost({ args: ["--props", props], env: envFor("worker_host") });
+    const said = new Happenings<string>();
+    const all = await connect(port, "worker_host", passwords.get("worker_host"));
+    all.on("message", (topic, payload) => said.add(`${topic} ${payload}`));
+    await all.subscribeAsync(`${P}/#`, { qos: 1 });
+    const configure = { action: "configure", args: { id: "lab", config: { level: 2 } } };
+    const refused = () => said.all.filter((line) => line.includes(`"configure" refused: it is taken on ${P}/`)).length;
+    for (const [index, user] of ["panic_button", "gate"].entries()) {
+      const client = await connect(port, user, passwords.get(user));
+      for (const topic of ["admin/cmd", "cmd"])
+        await client.publishAsync(`${P}/worker_host/${topic}`, JSON.stringify({ ...configure, id: user }), { qos: 1 });
+      const stop = JSON.stringify({ action: "all_stop", reply_to: `${P}/cli/reply/${user}` });
+      await client.publishAsync(`${P}/worker_host/cmd`, stop, { qos: 1 });
+      await said.find(() => refused() > index, `that ${user} may not`);
+      await said.find((line) => line.startsWith(`${P}/cli/reply/${user} `), "the answer to all_stop");
+    }
+    expect(said.all.filter((line) => line.startsWith(`${P}/worker_host/admin/cmd`))).toEqual([]);
+    expect(readFileSync(join(props, file), "utf8")).toBe("level: 1\n");
+    const args = ["configure", "--json", JSON.stringify(configure.args), "--wait"];
+    expect(await runCli(["send", "worker_host", ...args], { cwd, env: envFor("anna") })).toMatchObject({
+      stdout: "ok\n",
+    });
+    expect(readFileSync(join(props, file), "utf8")).toBe("level: 2\n");
+    await host.stop();
   });
 
   test("publishes a will where its user may publish, and no other; retained messages are read by who may", async () => {
@@ -203,8 +262,7 @@ describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosqu
     "is what compose starts with .env: on the network, under %s, with a health check that publishes and reads",
     async (prefix, init) => {
       const { cwd } = await (init.length === 0 ? copyOfAccess() : makeAccess(...init));
-      const lines = readFileSync(join(cwd, ".env"), "utf8").trim().split("\n");
-      const env = Object.fromEntries(lines.map((line) => line.split(/=(.*)/s).slice(0, 2))) as Record<string, string>;
+      const env = envOf(cwd);
       const { broker, worker_host: host } = compose(env).services;
       expect(broker.ports).toEqual(["0.0.0.0:1883:1883", "0.0.0.0:8883:8883"]);
       for (const mount of broker.volumes.slice(0, 2))
@@ -300,6 +358,17 @@ describe.runIf(BROKER === "mosquitto")("a certificate that is", () => {
     expect(code).toBe(1);
   });
 });
+
+/** Makes one more user, and keeps the password. */
+async function letIn(cwd: string, passwords: Map<string, string>, name: string, ...how: string[]): Promise<void> {
+  passwords.set(name, (await access(cwd, "add", name, ...how)).stdout.trim());
+}
+
+/** What `init` has written for compose. */
+function envOf(cwd: string): Record<string, string> {
+  const lines = readFileSync(join(cwd, ".env"), "utf8").trim().split("\n");
+  return Object.fromEntries(lines.map((line) => line.split(/=(.*)/s).slice(0, 2))) as Record<string, string>;
+}
 
 function withCa(cwd: string): Record<string, string> {
   return { MQTT_CA: join(cwd, "access/ca.crt") };
@@ -411,7 +480,7 @@ describe("access", () => {
     [["add", "fog machine"], 1, /can't be an id: .*such as "fog_machine"/],
     [["add", "a:b"], 1, /can't be an id/],
     [["add", "x\ny"], 1, /can't be an id/],
-    [["add", "x", "--role", "king"], 2, /Allowed choices are board, worker, operator, viewer, host/],
+    [["add", "x", "--role", "king"], 2, /Allowed choices are board, worker, operator, author, viewer, host/],
     [["add", "x", "--also", "all #"], 2, /expected such as "read zigbee2mqtt\/#", got "all #"/],
     [["add", "x", "--also", "read a#"], 1, /can't subscribe to "a#"/],
     [["remove", "nobody"], 1, /no user "nobody"; there are: .*gate/],

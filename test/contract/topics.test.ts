@@ -257,6 +257,7 @@ describe("Topics", () => {
       runstate: topics.runstate("fogger"),
       state: topics.state("fogger"),
       description: topics.description("fogger"),
+      adminCommand: topics.adminCommand,
       uptime: topics.uptime,
       claim: topics.claim,
     }).toEqual({
@@ -268,6 +269,7 @@ describe("Topics", () => {
       runstate: "haunt/2025/fogger/status/runstate",
       state: "haunt/2025/fogger/state",
       description: "haunt/2025/fogger/description",
+      adminCommand: "haunt/2025/north/admin/cmd",
       uptime: "haunt/2025/north/uptime",
       claim: "haunt/2025/north/claim",
     });
@@ -289,6 +291,8 @@ describe("Topics", () => {
   test("knows command topics, which are never retained", () => {
     expect(topics.isCommand("haunt/2025/fogger/cmd")).toBe(true);
     expect(topics.isCommand(topics.broadcast)).toBe(true);
+    expect(topics.isCommand(topics.adminCommand)).toBe(true);
+    expect(topics.isCommand("haunt/2025/attic/admin/cmd")).toBe(true);
     expect(topics.isCommand("haunt/2025/fogger/telemetry/cmd")).toBe(false);
     expect(topics.isCommand("halloween/fogger/cmd")).toBe(false);
   });

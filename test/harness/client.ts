@@ -1,4 +1,6 @@
 import mqtt, { type IClientOptions, type IClientPublishOptions } from "mqtt";
+import { ADMIN_VERBS } from "../../worker-host/contract/admin-verbs.ts";
+import { parseCommand } from "../../worker-host/contract/command.ts";
 import { atEnd } from "./ending.ts";
 import { Mailbox } from "./mailbox.ts";
 
@@ -47,9 +49,11 @@ export class TestClient {
     await this.client.subscribeAsync(filter, { qos: 1 });
   }
 
-  /** Sends a command to a prop of the usual prefix. */
+  /** Sends a command to a prop of the usual prefix, or to a host, where that takes it. */
   async command(id: string, payload: string | object): Promise<void> {
-    await this.publish(`halloween/${id}/cmd`, typeof payload === "string" ? payload : JSON.stringify(payload));
+    const text = typeof payload === "string" ? payload : JSON.stringify(payload);
+    const { action = "" } = parseCommand(Buffer.from(text)).command ?? {};
+    await this.publish(`halloween/${id}/${ADMIN_VERBS.has(action) ? "admin/" : ""}cmd`, text);
   }
 
   /**

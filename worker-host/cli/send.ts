@@ -5,8 +5,9 @@ import { assertTarget, Topics } from "../contract/topics.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import { CallError, type CallRequest, Calls } from "../mqtt/calls.ts";
 import type { Connection } from "../mqtt/connection.ts";
+import { Peers } from "../mqtt/peers.ts";
 import type { Wire } from "../mqtt/wire.ts";
-import { type ClientDependencies, connect } from "./client.ts";
+import { type ClientDependencies, connect, RETAINED_MS } from "./client.ts";
 import { asUsage } from "./options.ts";
 
 export interface SendOptions extends ClientDependencies {
@@ -37,20 +38,22 @@ export async function send(settings: Settings, options: SendOptions): Promise<Ou
   if ("problem" in client) return { code: 1, text: `not sent: ${client.problem}` };
   const { connection } = client;
   const topics = new Topics(settings.prefix, settings.name);
-  const outcome =
-    timeoutMs === undefined
-      ? publish(connection, topics, command, options.newId())
-      : call(connection, topics, { ...command, timeoutMs }, options);
-  return outcome.finally(() => connection.stop());
+  const peers = new Peers({ topics, wire: connection, clock: options.clock, patienceMs: RETAINED_MS });
+  try {
+    const topic = await peers.topicOf(command.target, command.action);
+    if (timeoutMs === undefined) return await publish(connection, topic, command, options.newId());
+    return await call(connection, topics, { ...command, topic, timeoutMs }, options);
+  } finally {
+    await connection.stop();
+  }
 }
 
 async function publish(
   connection: Connection,
-  topics: Topics,
-  { target, action, args }: CallRequest,
+  topic: string,
+  { action, args }: CallRequest,
   id: string,
 ): Promise<Outcome> {
-  const topic = topics.command(target);
   const payload = formatCommand(action, args, id);
   const result = await connection.publish(topic, payload, { qos: 1, expiryS: COMMAND_EXPIRY_S });
   if (result === "sent") return { code: 0, text: `${topic} ${payload}` };

@@ -17,6 +17,8 @@ export interface CommandEntry {
   handler: (args: unknown, command: RunningCommand) => unknown;
   /** Every `stop` runs it first. */
   withStop?: true;
+  /** It is taken on the admin topic alone. */
+  admin?: true;
 }
 
 /** @throws WorkerHostError `load_failed` where the spec says what none can, or a schema has no JSON Schema */
@@ -48,6 +50,7 @@ export function describeEntry(entry: CommandEntry): CommandDescription {
     ...(requiresState === undefined ? {} : { requires_state: [requiresState].flat() }),
     ...(broadcast ? { broadcast } : {}),
     ...(safe ? { safe } : {}),
+    ...(entry.admin ? { admin: true } : {}),
     ...(widget ? { widget } : {}),
   };
 }

@@ -51,6 +51,8 @@ export interface HowToRun {
   from?: Scope;
   /** Nothing that runs, and no state, is a reason to refuse it: it ends what a command switched on. */
   must?: boolean;
+  /** It came on the admin topic. */
+  admin?: boolean;
   /** Of a `stop`. */
   reason?: StopReason;
 }
@@ -71,8 +73,8 @@ export class Commands {
   readonly #known = new Map<string, Known>();
   /** What runs those without an entry. */
   #others: { runs: CommandRuns; knownAs: (action: string) => Known } | undefined;
-  /** We cleared a retained command, and one empty message is to come of that. */
-  #clearing = false;
+  /** The topics off which we took a retained command: one empty message is to come of that. */
+  readonly #clearing = new Set<string>();
   readonly #onTimes: OnTimes<Known>;
   readonly #answers: Answers;
   #running = 0;
@@ -143,13 +145,10 @@ export class Commands {
   receive(message: Message): void {
     const { topic, payload, retain } = message;
     // A retained command was taken off the broker, by us or by somebody else.
-    if (payload.length === 0 && (this.#clearing || retain)) {
-      this.#clearing = false;
-      return;
-    }
+    if (payload.length === 0 && (this.#clearing.delete(topic) || retain)) return;
     const { command, refusal, forgiven } = this.#parse(payload);
     if (retain) {
-      this.#clearing = true;
+      this.#clearing.add(topic);
       this.options.publish(topic, "", { qos: 1, retain: true });
       this.options.warn(`retained command refused: ${quoteBytes(payload)}; publish commands without the retain flag`);
       if (command === undefined || !this.options.urgent.has(command.action)) return;
@@ -206,7 +205,7 @@ export class Commands {
   }
 
   /** Executes a command that a message brought, and answers it. */
-  #take(command: Command, { responseTopic, correlationData }: Message): void {
+  #take(command: Command, { topic, responseTopic, correlationData }: Message): void {
     // MQTT 5's own response topic comes before its twin in the payload.
     const replyTo = responseTopic ?? command.replyTo;
     const request: Request = {
@@ -229,7 +228,7 @@ export class Commands {
     const lateMs = urgent || expiresAt === undefined ? 0 : request.receivedAt - expiresAt;
     const settle = this.#answering(request);
     if (lateMs > 0) settle(this.#refuse(`${quote(action)} refused: it expired ${Math.round(lateMs)} ms ago`));
-    else this.#execute(request.command, {}, settle);
+    else this.#execute(request.command, { admin: topic === this.options.topics.adminCommand }, settle);
   }
 
   #answering(request: Request): Settle {
@@ -266,9 +265,9 @@ export class Commands {
       settle(this.#refuse(`unknown action ${quote(action)}; known: ${this.#names()}`));
       return;
     }
-    const { from = scope, must = urgent.has(action) } = how;
+    const { from = scope, must = urgent.has(action), admin = false } = how;
     void andThen(must ? this.#forgive(command, known) : this.#check(command, known), ({ value, faults }) => {
-      const why = must ? undefined : this.#objection(command, known, faults);
+      const why = must ? undefined : this.#objection(command, known, admin, faults);
       if (why !== undefined) {
         settle(this.#refuse(why));
         return;
@@ -284,12 +283,13 @@ export class Commands {
   }
 
   /** Why a command may not run now, in words. */
-  #objection({ action, id }: Command, { spec, runs }: Known, faults: Fault[] | undefined): string | undefined {
-    const { barred, seen } = this.options;
+  #objection({ action, id }: Command, known: Known, admin: boolean, faults: Fault[] | undefined): string | undefined {
+    const { topics, barred, seen } = this.options;
+    const elsewhere = known.admin && !admin ? `it is taken on ${topics.adminCommand} alone` : undefined;
     const again = id !== undefined && seen.has(id) ? `a command with the id ${quote(id)} has run already` : undefined;
-    const why = again ?? barred?.(spec);
+    const why = elsewhere ?? again ?? barred?.(known.spec);
     if (why !== undefined) return `${quote(action)} refused: ${why}`;
-    const fault = faults ? textOf(faults) : runs.refusal;
+    const fault = faults ? textOf(faults) : known.runs.refusal;
     return fault === undefined ? undefined : `${this.#known.has(action) ? action : quote(action)} refused: ${fault}`;
   }
 

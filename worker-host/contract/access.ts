@@ -1,7 +1,7 @@
 import { BROKER_UPTIME, faultOfId, Topics } from "./topics.ts";
 
 /** What a user of the broker is there for. */
-export const ROLES = ["board", "worker", "operator", "viewer", "host"] as const;
+export const ROLES = ["board", "worker", "operator", "author", "viewer", "host"] as const;
 export type Role = (typeof ROLES)[number];
 
 export const ACCESSES = ["read", "write", "readwrite"] as const;
@@ -23,12 +23,17 @@ export interface AccessUser {
 /** Where Home Assistant looks for devices. */
 const HOME_ASSISTANT = "homeassistant/#";
 
-/** What a role may do; of a board and a worker, `name` is the id too. */
-export function rulesOf(role: Role, name: string, prefix: string): AccessRule[] {
+/**
+ * What a role may do; of a board and a worker, `name` is the id too.
+ *
+ * @param hosts the names of the hosts that a board tells of all-stop
+ */
+export function rulesOf(role: Role, name: string, prefix: string, hosts: readonly string[]): AccessRule[] {
   const topics = new Topics(prefix);
   const reads: AccessRule = { access: "read", filter: topics.all };
   const own: AccessRule = { access: "readwrite", filter: topics.subtree(name) };
   const commands: AccessRule = { access: "write", filter: topics.command("+") };
+  const admin: AccessRule = { access: "write", filter: new Topics(prefix, "+").adminCommand };
   const replies: AccessRule = { access: "write", filter: topics.reply("+", "#") };
   switch (role) {
     case "board":
@@ -37,6 +42,7 @@ export function rulesOf(role: Role, name: string, prefix: string): AccessRule[] 
         replies,
         { access: "read", filter: topics.broadcast },
         { access: "read", filter: new Topics(prefix, "+").allStop },
+        ...hosts.map((host) => ({ access: "write", filter: topics.command(host) }) as const),
         // A board obeys the `stop` of the worker beside it.
         ...(name.endsWith("_hw") ? [{ access: "read", filter: topics.command(name.slice(0, -3)) } as const] : []),
       ];
@@ -44,6 +50,8 @@ export function rulesOf(role: Role, name: string, prefix: string): AccessRule[] 
       return [reads, own, commands, replies];
     case "operator":
       return [reads, commands];
+    case "author":
+      return [reads, commands, admin];
     case "viewer":
       return [reads];
     case "host":
@@ -57,7 +65,7 @@ export function rulesOf(role: Role, name: string, prefix: string): AccessRule[] 
 
 /** Why `name` can't be a user's with that role, in words; `undefined` where it can. */
 export function faultOfUser(name: string, role: Role): string | undefined {
-  // A board's and a worker's is its id; the others' names have the same letters, so that they fit into mosquitto's files.
+  // A board's and a worker's is its id, a host's its name; the others' have the same letters, so that they fit into mosquitto's files.
   const fault = faultOfId(name);
   return role === "host" && name === new Topics("").hostName ? undefined : fault;
 }

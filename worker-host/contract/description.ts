@@ -138,6 +138,8 @@ export interface CommandDescription {
   broadcast?: true;
   /** It may run while all-stop is engaged. */
   safe?: true;
+  /** Of a host: it is taken on its admin topic alone. */
+  admin?: true;
   widget?: Widget;
 }
 

@@ -221,6 +221,11 @@ export class Topics {
     return `${this.prefix}/${id}/description`;
   }
 
+  /** A command to the host that changes files, code or which workers run. */
+  get adminCommand(): string {
+    return `${this.prefix}/${this.hostName}/admin/cmd`;
+  }
+
   get uptime(): string {
     return `${this.prefix}/${this.hostName}/uptime`;
   }
@@ -300,6 +305,7 @@ export class Topics {
 
   /** Whether `topic` is one that takes commands, which are never retained. */
   isCommand(topic: string): boolean {
-    return matchesFilter(this.command("+"), topic);
+    const filters = [this.command("+"), new Topics(this.prefix, "+").adminCommand];
+    return filters.some((filter) => matchesFilter(filter, topic));
   }
 }

@@ -36,6 +36,8 @@ export interface CallRequest {
   target: string;
   action: string;
   args: unknown;
+  /** Where the target takes it; where it takes most commands if not given. */
+  topic?: string;
   /** What the target says of that command if not given, else 30 s. */
   timeoutMs?: number;
 }
@@ -57,8 +59,8 @@ export class Calls {
    * @throws CallError
    */
   async call(request: CallRequest): Promise<unknown> {
-    const { target, action, args } = request;
     const { id, topics, wire, newId } = this.options;
+    const { target, action, args, topic = topics.command(target) } = request;
     this.#subscribed ??= wire.subscribe(topics.reply(id, "+"), (message) =>
       this.#waiting.get(message.topic)?.(message),
     );
@@ -67,7 +69,7 @@ export class Calls {
     const replyTo = topics.reply(id, callId);
     const answer = this.#answer(replyTo, request);
     const payload = formatCommand(action, args, callId, replyTo);
-    const sent = wire.publish(topics.command(target), payload, { qos: 1, expiryS: COMMAND_EXPIRY_S });
+    const sent = wire.publish(topic, payload, { qos: 1, expiryS: COMMAND_EXPIRY_S });
     // The reply may well come before the acknowledgement of the command.
     return Promise.race([answer, this.#unless(sent, target, action)]).finally(() => this.#waiting.delete(replyTo));
   }

@@ -1,16 +1,18 @@
 import { type Clock, within } from "../base/clock.ts";
+import { ADMIN_VERBS } from "../contract/admin-verbs.ts";
 import type { CommandDescription, HostDescription, WorkerDescription } from "../contract/description.ts";
 import { decodeText, jsonIn } from "../contract/payload.ts";
-import type { Topics } from "../contract/topics.ts";
+import { Topics } from "../contract/topics.ts";
 import type { PublishResult, Wire } from "./wire.ts";
 
 export interface PeersOptions {
   topics: Topics;
   wire: Pick<Wire, "subscribe">;
   clock: Clock;
+  /** How long the broker has to send what it retains, in ms; 200 if not given. */
+  patienceMs?: number;
 }
 
-/** How long the broker has to send what it retains. */
 const DESCRIPTION_MS = 200;
 const WARN_EVERY_MS = 5_000;
 const MAX_DESCRIPTION_BYTES = 1_048_576;
@@ -36,12 +38,32 @@ export class Peers {
     return timeoutIn(description.value, action);
   }
 
+  /**
+   * Where a target takes a command: a host has a topic of its own for what changes its files. Known at once, but for a verb
+   * such as `reload` to anybody but this client's own host: of that the target's description tells.
+   */
+  topicOf(target: string, action: string): string | Promise<string> {
+    const { topics } = this.options;
+    if (!ADMIN_VERBS.has(action)) return topics.command(target);
+    if (target === topics.hostName) return topics.adminCommand;
+    return this.#described(target).then((said) => {
+      // A host tells of its commands some moments after its start.
+      const isAdmin = said?.commands ? commandIn(said, action)?.admin === true : Array.isArray(said?.workers);
+      return isAdmin ? new Topics(topics.prefix, target).adminCommand : topics.command(target);
+    });
+  }
+
+  /** What is retained as a target's description; anybody may have published it. */
+  async #described(target: string): Promise<Partial<WorkerDescription & HostDescription> | null | undefined> {
+    const { topics, clock, patienceMs = DESCRIPTION_MS } = this.options;
+    const description = this.#watch(topics.description(target));
+    await within(clock, patienceMs, description.first);
+    return jsonIn(description.value ?? "") as Partial<WorkerDescription & HostDescription> | null | undefined;
+  }
+
   /** Whether a prop takes a command while all-stop holds: it says that it is safe, or is a host. */
   async takesInStandstill(target: string, action: string): Promise<boolean> {
-    const { topics, clock } = this.options;
-    const description = this.#watch(topics.description(target));
-    await within(clock, DESCRIPTION_MS, description.first);
-    const said = jsonIn(description.value ?? "") as Partial<WorkerDescription & HostDescription> | null | undefined;
+    const said = await this.#described(target);
     if (Array.isArray(said?.workers)) return true;
     return commandIn(said, action)?.safe === true;
   }
@@ -53,11 +75,11 @@ export class Peers {
     sent: Promise<PublishResult>,
     warn: (text: string) => void,
   ): Promise<void> {
-    const { topics, clock } = this.options;
+    const { topics, clock, patienceMs = DESCRIPTION_MS } = this.options;
     const availability = this.#watch(topics.availability(target));
     const result = await sent;
     if (result === "dropped") return;
-    if (result === "sent") await within(clock, DESCRIPTION_MS, availability.first);
+    if (result === "sent") await within(clock, patienceMs, availability.first);
     if (result === "sent" && availability.value !== "offline") return;
     const now = clock.now();
     if (now - (this.#warnedAt.get(target) ?? Number.NEGATIVE_INFINITY) < WARN_EVERY_MS) return;

@@ -175,7 +175,10 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
       sends.enterCommand(scope, target, action, free);
       const why = free ? undefined : await sends.heldCommand(scope, target, action);
       if (why !== undefined) throw new CallError("not_sent", `${target} was not told "${action}": ${why}`);
-      return calls.call({ target, action, args, ...options });
+      const topic = await sends.topicOf(scope, target, action);
+      if (topic === undefined)
+        throw new CallError("not_sent", `${target} was not told "${action}": it was stopped first`);
+      return calls.call({ target, action, args, topic, ...options });
     };
     return free && scope.ended ? call() : unlessEnded(scope, call);
   }

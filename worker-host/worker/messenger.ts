@@ -98,18 +98,29 @@ export class Messenger {
     const scope = this.currentScope;
     const free = sends.isFree(target, action, safe);
     sends.enterCommand(scope, target, action, free);
-    if (free || sends.held(scope) === undefined) return this.#command(target, action, args, how);
+    const send = () => {
+      const topic = sends.topicOf(scope, target, action);
+      if (typeof topic === "string") return this.#command(topic, target, action, args, how);
+      return topic.then((found) => found !== undefined && this.#command(found, target, action, args, how));
+    };
+    if (free || sends.held(scope) === undefined) return send();
     return sends.heldCommand(scope, target, action).then((why) => {
-      if (why === undefined) return this.#command(target, action, args, how);
+      if (why === undefined) return send();
       sends.tell(`"${action}" was not sent to ${target}: ${why}`);
       return false;
     });
   }
 
-  #command(target: string, action: string, args: unknown, options: { qos?: 0 | 1 | 2 }): Promise<boolean> {
-    const { topics, wire, newId, log, peers } = this.#context;
+  #command(
+    topic: string,
+    target: string,
+    action: string,
+    args: unknown,
+    options: { qos?: 0 | 1 | 2 },
+  ): Promise<boolean> {
+    const { wire, newId, log, peers } = this.#context;
     const payload = formatCommand(action, args, newId());
-    const sent = wire.publish(topics.command(target), payload, { qos: 1, expiryS: COMMAND_EXPIRY_S, ...options });
+    const sent = wire.publish(topic, payload, { qos: 1, expiryS: COMMAND_EXPIRY_S, ...options });
     void peers.warnIfAbsent(target, action, sent, (text) => {
       log.warn(text);
       this.status("warn", text);

@@ -10,7 +10,7 @@ export interface SendGuardOptions {
   standstill: Standstill;
   /** How often everything that runs was ended. */
   stops: { readonly count: number };
-  peers: Pick<Peers, "takesInStandstill">;
+  peers: Pick<Peers, "takesInStandstill" | "topicOf">;
   /** Where in the worker's own files this is called from, for people. */
   place: () => string;
   warn: (text: string) => void;
@@ -27,6 +27,8 @@ export class SendGuard {
   #warnedOfEnded = false;
   /** What was not sent, and told, since something began to hold. */
   readonly #told = new Set<string>();
+  /** How often each target was told to stop. */
+  readonly #stopsTo = new Map<string, number>();
   /** At which stop the state was set by what belongs to it. */
   #stateSetAt: number | undefined;
 
@@ -83,6 +85,19 @@ export class SendGuard {
     if (why === undefined || target === this.options.hostName) return undefined;
     if (await this.options.peers.takesInStandstill(target, action)) return undefined;
     return scope.ended ? "it was stopped" : this.held(scope);
+  }
+
+  /**
+   * Where a command goes. While that is asked for, the scope may end, or its target be told to stop, which must not come
+   * before it: then it gives `undefined`, and nothing is to be sent.
+   */
+  topicOf(scope: Scope, target: string, action: string): string | Promise<string | undefined> {
+    const stops = () => this.#stopsTo.get(target) ?? 0;
+    if (this.isFree(target, action)) this.#stopsTo.set(target, stops() + 1);
+    const topic = this.options.peers.topicOf(target, action);
+    if (typeof topic === "string") return topic;
+    const [ended, before] = [scope.ended, stops()];
+    return topic.then((found) => (scope.ended === ended && stops() === before ? found : undefined));
   }
 
   /** Tells people of something that was not sent, once in each standstill. */

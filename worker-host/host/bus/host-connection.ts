@@ -126,7 +126,8 @@ export class HostConnection {
   /** Hands on what the host is told to do. */
   async takeCommands(handler: MessageHandler): Promise<void> {
     const { topics } = this.options;
-    await this.#connection.subscribe(topics.command(topics.hostName), handler, { retainAsPublished: true });
+    const own = [topics.command(topics.hostName), topics.adminCommand];
+    await Promise.all(own.map((topic) => this.#connection.subscribe(topic, handler, { retainAsPublished: true })));
   }
 
   /** Gives what ends it. */

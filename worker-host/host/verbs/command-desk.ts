@@ -4,6 +4,7 @@ import { Scope } from "../../base/scope.ts";
 import { entryOf } from "../../commands/command-table.ts";
 import { Commands } from "../../commands/commands.ts";
 import { SeenIds } from "../../commands/seen-ids.ts";
+import { ADMIN_VERBS } from "../../contract/admin-verbs.ts";
 import { ALL_STOP, parseCommand, quote, STOP } from "../../contract/command.ts";
 import { describeError, WorkerHostError } from "../../contract/errors.ts";
 import type { Topics } from "../../contract/topics.ts";
@@ -85,7 +86,7 @@ export class CommandDesk {
   }
 
   readonly #add: AddCommand = (action, spec, handler) => {
-    this.commands.add(entryOf(action, spec, handler));
+    this.commands.add({ ...entryOf(action, spec, handler), ...(ADMIN_VERBS.has(action) ? { admin: true } : {}) });
   };
 }
 
