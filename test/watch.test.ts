@@ -138,7 +138,7 @@ describe("secrets", () => {
     const broker = await startBroker({ user: { username: "haunt", password: "br0ker-pass" } });
     const login = { username: "haunt", password: "br0ker-pass" };
     const client = await TestClient.connect(broker.url, ["halloween/#"], login);
-    const env = { MQTT_USERNAME: "haunt", MQTT_PASSWORD: "br0ker-pass" };
+    const env = { MQTT_USERNAME: "haunt", MQTT_PASSWORD: "br0ker-pass", LAMP_PASSWORD: "br0ker-pass" };
     const cwd = makeFolder();
     const watching = ["watch", "--mqtt-url", broker.url, "--record", "show.jsonl"];
     const cli = startCli(watching, { cwd, env });
@@ -148,7 +148,7 @@ describe("secrets", () => {
        do_tell() {
          this.log.info({ config: this.config }, \`key \${this.config.key}\`);
          console.log(this.config, JSON.stringify({ nested: JSON.stringify(this.config) }));
-         this.log.warn(process.env.MQTT_PASSWORD);
+         this.log.warn(process.env.LAMP_PASSWORD);
          this.telemetry("told", 1);
        }
        do_end() { throw new Error(\`no \${this.config.key}\`); }`,

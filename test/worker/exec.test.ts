@@ -5,9 +5,10 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { systemClock } from "../../worker-host/base/clock.ts";
 import { Scope } from "../../worker-host/base/scope.ts";
 import { type ExecOptions, execIn } from "../../worker-host/worker/exec.ts";
+import { startBroker } from "../harness/broker.ts";
 import { TestClient } from "../harness/client.ts";
 import { makeFolder, workerSource } from "../harness/folder.ts";
-import { startHost } from "../harness/host.ts";
+import { runCli, startHost } from "../harness/host.ts";
 import { Happenings, patiently } from "../harness/wait.ts";
 
 function make() {
@@ -208,4 +209,35 @@ test("what can't be run says so; odd options are refused before anything runs", 
   for (const timeoutMs of [Number.NaN, Number.POSITIVE_INFINITY, -1, "5" as never])
     await expect(exec("echo", [], { timeoutMs })).rejects.toThrow(/exec echo: expected timeoutMs to be a number of ms/);
   expect(groups.size).toBe(0);
+});
+
+test("neither a worker nor a program that it runs has the broker's password in its environment", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const worker = workerSource(
+    `async do_env() {
+      const { stdout } = await this.exec("env", []);
+      return { kept: process.env.LAMP_TOKEN, all: stdout + JSON.stringify(process.env) };
+    }`,
+    "for (const [name, value] of Object.entries(process.env)) if (/pa55word/.test(String(value))) throw new Error(name);",
+  );
+  const props = makeFolder({
+    "lab/backend/worker.ts": worker,
+    "own/backend/worker.ts": worker,
+    "own/backend/config.yaml": "worker: { isolation: own }\n",
+  });
+  const env = {
+    ...{ MQTT_URL: `mqtt://haunt:pa55word@127.0.0.1:${broker.port}`, MQTT_USERNAME: "haunt" },
+    ...{ MQTT_PASSWORD: "pa55word", LAMP_TOKEN: "t0ken" },
+  };
+  await startHost({ args: ["--props", props], env });
+  for (const id of ["lab", "own"]) {
+    await client.command(id, { action: "env", reply_to: `halloween/cli/reply/${id}` });
+    const { result } = JSON.parse(await client.expect(`halloween/cli/reply/${id}`));
+    expect(result.kept).toBe("t0ken");
+    expect(result.all).toContain("t0ken");
+    expect(result.all).not.toMatch(/pa55word|MQTT_PASSWORD|MQTT_URL/);
+  }
+  const checked = await runCli(["check", "--props", props], { env });
+  expect(checked.stdout + checked.stderr).not.toMatch(/MQTT_PASSWORD|MQTT_URL/);
 });

@@ -11,6 +11,7 @@ import { type Bundle, Bundler } from "../host/plan/bundle.ts";
 import { noneOfThem, type Planned, readPlan, specOf } from "../host/plan/plan.ts";
 import { RunnerSlot } from "../host/runners/runner-slot.ts";
 import type { Settings } from "../host/settings/settings.ts";
+import { environmentFor } from "../host/settings/settings-table.ts";
 import { compiler, INSTALL_TYPES, installedTypes, isInstalledFor } from "./types.ts";
 
 export interface CheckOptions {
@@ -165,7 +166,7 @@ function runCompiler(tsc: string, config: string, cwd: string): Promise<string> 
 async function load(
   workers: CheckedWorker[],
   { data }: Settings,
-  { clock }: CheckOptions,
+  { clock, env }: CheckOptions,
   scratch: string,
   show: (path: string) => string,
 ): Promise<void> {
@@ -174,6 +175,7 @@ async function load(
     new RunnerSlot({
       log: silentLog(),
       clock,
+      env: environmentFor(env),
       show,
       blackBox: () => join(scratch, `process-${count++}.last`),
       seen: new Map(),

@@ -23,6 +23,7 @@ import { logChange } from "./runners/records.ts";
 import { Supervisor } from "./runners/supervisor.ts";
 import type { AllStopState } from "./safety/all-stop.ts";
 import { Safety } from "./safety/safety.ts";
+import { environmentFor } from "./settings/settings-table.ts";
 import { CommandDesk } from "./verbs/command-desk.ts";
 
 /** How long the host waits for its workers until it begins to watch for edits. */
@@ -212,6 +213,7 @@ export class Host {
     return new Supervisor({
       ...this.options,
       ...this.options.settings,
+      env: environmentFor(this.options.env),
       counts: this.#counts,
       bundler: new Bundler(scratch, this.#show, this.options.clock),
       scratch,

@@ -34,6 +34,8 @@ export interface RunnerEvents {
 export interface RunnerProcessOptions {
   /** The limit of V8's heap, in MB. */
   maxHeapMb?: number;
+  /** Its environment; this process's own if not given. */
+  env?: Readonly<Record<string, string | undefined>>;
 }
 
 /** One runner process, from fork to exit, in a process group of its own. */
@@ -44,10 +46,10 @@ export class RunnerProcess {
   readonly #exited: Promise<void>;
   readonly #inspector: Promise<string>;
 
-  constructor(events: RunnerEvents, { maxHeapMb }: RunnerProcessOptions = {}) {
+  constructor(events: RunnerEvents, { maxHeapMb, env }: RunnerProcessOptions = {}) {
     const { onExit, onError, onLog, onOutput } = events;
     const heap = maxHeapMb === undefined ? [] : [`--max-old-space-size=${maxHeapMb}`];
-    const child = start(heap, onOutput ? "pipe" : "inherit");
+    const child = start(heap, onOutput ? "pipe" : "inherit", env);
     if (child instanceof Promise) {
       this.#inspector = new Promise(() => {});
       this.#exited = child.then((fault) => onExit(fault, false));
@@ -145,10 +147,15 @@ export class RunnerProcess {
 }
 
 /** A process, or why the system starts none: it has no descriptor, memory or number of a process left. */
-function start(heap: string[], output: "pipe" | "inherit"): ChildProcess | Promise<string> {
+function start(
+  heap: string[],
+  output: "pipe" | "inherit",
+  env: RunnerProcessOptions["env"],
+): ChildProcess | Promise<string> {
   try {
     const child = spawn(process.execPath, ["--enable-source-maps", "--inspect-port=0", ...heap, ENTRY], {
       detached: true,
+      ...(env ? { env } : {}),
       // The last two are CHANNEL_FD and LOG_FD.
       stdio: ["ignore", output, "pipe", "pipe", "pipe"],
     });

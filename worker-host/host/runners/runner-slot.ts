@@ -23,6 +23,8 @@ export interface RunnerSlotOptions {
   /** Takes what processes write to their standard output, which is their host's otherwise. */
   output?: Output;
   clock: Clock;
+  /** The processes' environment; this process's own if not given. */
+  env?: Readonly<Record<string, string | undefined>>;
   /** How a path is shown to people. */
   show: (path: string) => string;
   /** A path for what a process notes of itself. */

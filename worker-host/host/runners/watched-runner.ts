@@ -24,6 +24,8 @@ export interface WatchedRunnerOptions {
   /** Takes what the process writes to its standard output, which is its host's otherwise. */
   output?: Output;
   clock: Clock;
+  /** Its environment; this process's own if not given. */
+  env?: Readonly<Record<string, string | undefined>>;
   /** How a path is shown to people. */
   show: (path: string) => string;
   /** Nobody watches it where there are none. */
@@ -75,7 +77,7 @@ export class WatchedRunner {
   #offence: { culprit: StuckCode | undefined; tell: (culprit: StuckCode) => string } | undefined;
 
   constructor(private readonly options: WatchedRunnerOptions) {
-    const { log, logFiles, output, clock, limits, onMessage, onExit, onUnborn, onSeen } = options;
+    const { log, logFiles, output, clock, env, limits, onMessage, onExit, onUnborn, onSeen } = options;
     this.#errors = new RateLimiter(clock, (line) => log.warn(line), MOST_ERRORS);
     this.process = new RunnerProcess(
       {
@@ -102,7 +104,7 @@ export class WatchedRunner {
         ...(logFiles ? { onLog: (lines) => logFiles.follow(lines, (named) => this.#logOf(named)) } : {}),
         ...(output ? { onOutput: (source) => output.relay(source) } : {}),
       },
-      limits ? { maxHeapMb: heapMb(limits) } : {},
+      { ...(limits ? { maxHeapMb: heapMb(limits) } : {}), ...(env ? { env } : {}) },
     );
     this.#guard = this.#watch();
   }

@@ -8,7 +8,11 @@ export interface SettingDefinition {
   flag: string;
   fallback?: string;
   description: string;
+  /** The programs that workers run don't get it in their environment. */
+  secret?: true;
 }
+
+type Environment = Readonly<Record<string, string | undefined>>;
 
 export const LOG_LEVELS: readonly LogLevel[] = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
 
@@ -39,6 +43,8 @@ export const SETTINGS = [
     env: "MQTT_URL",
     flag: "--mqtt-url <url>",
     description: "The broker: mqtt://, mqtts://, ws:// or wss://",
+    // A password may stand in it.
+    secret: true,
   },
   {
     key: "mqtt_host",
@@ -63,6 +69,7 @@ export const SETTINGS = [
     env: "MQTT_PASSWORD",
     flag: "--mqtt-password <password>",
     description: "The password for the broker; better in the environment than in a flag",
+    secret: true,
   },
   {
     key: "mqtt_ca",
@@ -258,3 +265,9 @@ export const SETTINGS = [
 
 /** A setting's key in `worker-host.yaml`. */
 export type SettingKey = (typeof SETTINGS)[number]["key"];
+
+/** The environment of a process that runs workers' code: without what the settings have there that is secret. */
+export function environmentFor(env: Environment): Environment {
+  const secret = new Set(SETTINGS.flatMap((setting: SettingDefinition) => (setting.secret ? [setting.env] : [])));
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !secret.has(name)));
+}
