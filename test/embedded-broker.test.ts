@@ -4,8 +4,10 @@ import { Socket } from "node:net";
 import { join } from "node:path";
 import { pino } from "pino";
 import { expect, onTestFinished, test, vi } from "vitest";
+import { systemClock } from "../worker-host/base/clock.ts";
 import { EmbeddedBroker } from "../worker-host/host/broker/broker.ts";
 import { ConnectionLimit } from "../worker-host/host/broker/connection-limit.ts";
+import { PasswordGuard } from "../worker-host/host/broker/password-guard.ts";
 import { RetainedMessages } from "../worker-host/host/broker/retained-messages.ts";
 import { TestClock } from "../worker-host/testing/test-clock.ts";
 import { TestClient } from "./harness/client.ts";
@@ -215,6 +217,60 @@ test("wrong passwords are logged with their address: the first at once, then the
   await TestClient.connect(url, [], credentials);
   await clock.advance(20_000);
   expect(warned).toHaveLength(2);
+});
+
+test("after a wrong password, the next of that address is looked at a second later, one by one", () => {
+  const due: (() => void)[] = [];
+  const clock = {
+    ...systemClock,
+    after: (ms: number, callback: () => void) => {
+      expect(ms).toBe(1000);
+      due.push(callback);
+      return () => {};
+    },
+  };
+  const guard = new PasswordGuard(clock);
+  const looked: string[] = [];
+  const take = (address: string, name: string, right: boolean) =>
+    guard.take(address, () => {
+      looked.push(name);
+      return right;
+    });
+  expect(take("10.0.0.7", "first", false)).toBe(true);
+  for (const name of ["second", "third"]) expect(take("10.0.0.7", name, false)).toBe(true);
+  for (const name of ["right", "too"]) expect(take("10.0.0.7", name, true)).toBe(true);
+  expect(take("10.0.0.8", "another", true)).toBe(true);
+  expect(looked).toEqual(["first", "another"]);
+  due.shift()?.();
+  expect(looked).toEqual(["first", "another", "second"]);
+  due.shift()?.();
+  due.shift()?.();
+  // Those with the right one wait for no second more.
+  expect(looked).toEqual(["first", "another", "second", "third", "right", "too"]);
+  expect(due).toEqual([]);
+  expect(take("10.0.0.7", "later", false)).toBe(true);
+  expect(looked.at(-1)).toBe("later");
+  // So many of one address may wait, and the rest are turned away unseen.
+  const taken = Array.from({ length: 30 }, (_, at) => take("10.0.0.7", `flood ${at}`, true));
+  expect(taken.filter(Boolean)).toHaveLength(20);
+  due.shift()?.();
+  expect(looked.filter((name) => name.startsWith("flood"))).toHaveLength(20);
+});
+
+test("who guesses on this machine holds up none of its own, and may leave while waiting", async () => {
+  const credentials = { username: "haunt", password: "boo" };
+  const { port, url, clock, warned } = await startOwn({ credentials });
+  const guess = () => TestClient.connect(url, [], { ...credentials, password: "guess", clientId: "guesser" });
+  const guesses = Array.from({ length: 30 }, () => guess().catch((error: Error) => error.message));
+  await vi.waitFor(() => expect(warned).toHaveLength(1), { timeout: 10_000 });
+  await TestClient.connect(url, [], credentials);
+  const leaving = await RawClient.open(port);
+  leaving.socket.end(connectPacket());
+  await clock.advance(30_000);
+  expect(await Promise.all(guesses)).toEqual(guesses.map(() => expect.stringMatching(/Not authorized/)));
+  await leaving.closed;
+  expect(warned.filter((line) => !line.includes("at 127.0.0.1 was refused: "))).toEqual([]);
+  await TestClient.connect(url, [], credentials);
 });
 
 test("when all places are taken by clients, a new one is refused, and comes in when one has left", async () => {

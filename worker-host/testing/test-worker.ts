@@ -62,7 +62,7 @@ export async function startWorker<W extends AnyWorker>(
   options: StartWorkerOptions = {},
 ): Promise<TestWorker<W>> {
   const aedes = await createAedes({
-    letIn: () => undefined,
+    letIn: (_client, _credentials, settle) => settle(undefined),
     log: silentLog(),
     refuse: () => {},
     addressOf: () => "this process",

@@ -10,6 +10,7 @@ import { ConnectionLimit } from "./connection-limit.ts";
 import { createEmitter } from "./emitter.ts";
 import { FilterLimit } from "./filter-limit.ts";
 import { boundPackets } from "./packet-bound.ts";
+import { PasswordGuard } from "./password-guard.ts";
 import { RefusalLog, type Refuse, shown } from "./refusal-log.ts";
 import { RETAINED_LIMITS, RetainedMessages } from "./retained-messages.ts";
 import { DRAIN_TIMEOUT_MS, SlowClients } from "./slow-clients.ts";
@@ -58,6 +59,7 @@ export class EmbeddedBroker {
     private readonly server: Server,
     private readonly connections: ConnectionLimit,
     private readonly refusals: RefusalLog,
+    private readonly guard: PasswordGuard,
     private readonly credentials: Credentials | undefined,
     private readonly own: Credentials,
   ) {}
@@ -70,14 +72,28 @@ export class EmbeddedBroker {
     const connections = new ConnectionLimit(maxConnections, refuse);
     const addressOf = ({ conn }: Client) => connections.address(conn as Socket);
     const own = { username: OWN_USER, password: randomBytes(24).toString("base64url") };
-    const letIn: LetIn = (client, username, password) => {
-      const isOwn = areSame({ username, password }, own);
-      if (!isOwn && credentials && !areSame({ username, password }, credentials)) {
-        const address = addressOf(client);
-        refuse(`password ${address}`, `${shown(client.id)} at ${address} was refused: wrong user name or password`);
-        return NOT_AUTHORIZED;
+    const guard = new PasswordGuard(clock);
+    const letIn: LetIn = (client, shownCredentials, settle) => {
+      const [socket, address] = [client.conn as Socket, addressOf(client)];
+      const isOwn = areSame(shownCredentials, own);
+      const isValid = isOwn || !credentials || areSame(shownCredentials, credentials);
+      const enter = () => settle(connections.enter(socket, isOwn) ? undefined : UNAVAILABLE);
+      // What is on this machine must not wait for somebody there who guesses.
+      if (isValid && (isOwn || !credentials || connections.isOwn(socket))) {
+        enter();
+        return;
       }
-      return connections.enter(client.conn as Socket, isOwn) ? undefined : UNAVAILABLE;
+      const refused = (why: string) => {
+        refuse(`password ${address}`, `${shown(client.id)} at ${address} was refused: ${why}`);
+        settle(NOT_AUTHORIZED);
+      };
+      const look = () => {
+        if (client.closed) return true;
+        if (isValid) enter();
+        else refused("wrong user name or password");
+        return isValid;
+      };
+      if (!guard.take(address, look)) refused("too many of that address wait after a wrong password");
     };
     const aedes = await createAedes({ letIn, log, refuse, addressOf });
     // Nagle's algorithm would hold messages back for up to 44 ms.
@@ -92,7 +108,7 @@ export class EmbeddedBroker {
         aedes.handle(socket);
       },
     );
-    const broker = new EmbeddedBroker(aedes, server, connections, refusals, credentials, own);
+    const broker = new EmbeddedBroker(aedes, server, connections, refusals, guard, credentials, own);
     await broker.#listen(port, lan);
     return broker;
   }
@@ -123,18 +139,24 @@ export class EmbeddedBroker {
   async stop(): Promise<void> {
     const closed = new Promise((resolve) => this.server.close(resolve));
     await new Promise<void>((resolve) => this.aedes.close(resolve));
+    this.guard.stop();
     this.connections.destroyAll();
     await closed;
     this.refusals.stop();
   }
 }
 
-/** Whether a client may come in: `undefined`, or the code of MQTT 3.1.1 that says why it may not. */
+interface ShownCredentials {
+  username: string | undefined;
+  password: Uint8Array | undefined;
+}
+
+/** Settles whether a client may come in: with `undefined`, or the code of MQTT 3.1.1 that says why it may not. */
 type LetIn = (
   client: Client,
-  username: string | undefined,
-  password: Uint8Array | undefined,
-) => typeof UNAVAILABLE | typeof NOT_AUTHORIZED | undefined;
+  credentials: ShownCredentials,
+  settle: (code: typeof UNAVAILABLE | typeof NOT_AUTHORIZED | undefined) => void,
+) => void;
 
 interface AedesOptions extends Pick<EmbeddedBrokerOptions, "log"> {
   letIn: LetIn;
@@ -162,9 +184,10 @@ export async function createAedes({ letIn, log, refuse, addressOf }: AedesOption
       done(null, true);
     },
     authenticate: (client, username, password, done) => {
-      const returnCode = letIn(client, username ?? undefined, password ?? undefined);
-      if (returnCode === undefined) done(null, true);
-      else done(Object.assign(new Error("a client was refused"), { returnCode }), false);
+      letIn(client, { username: username ?? undefined, password: password ?? undefined }, (returnCode) => {
+        if (returnCode === undefined) done(null, true);
+        else done(Object.assign(new Error("a client was refused"), { returnCode }), false);
+      });
     },
     authorizeSubscribe: (client, subscription, done) => {
       const fault = filters.add(client, subscription);
@@ -206,10 +229,7 @@ function explainListen(error: NodeJS.ErrnoException, port: number): Error {
 }
 
 /** Compares in a time that says nothing of where two texts differ. */
-function areSame(
-  { username, password }: { username: string | undefined; password: Uint8Array | undefined },
-  expected: Credentials,
-): boolean {
+function areSame({ username, password }: ShownCredentials, expected: Credentials): boolean {
   const digest = (value: string | Uint8Array) => createHash("sha256").update(value).digest();
   const isSame = (value: string | Uint8Array | undefined, other: string) =>
     value !== undefined && timingSafeEqual(digest(value), digest(other));

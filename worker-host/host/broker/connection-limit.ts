@@ -60,6 +60,11 @@ export class ConnectionLimit {
     return this.#addresses.get(socket) ?? addressOf(socket);
   }
 
+  /** Whether a connection comes from this machine. */
+  isOwn(socket: Socket): boolean {
+    return isOwn(this.address(socket));
+  }
+
   destroyAll(): void {
     for (const socket of this.#addresses.keys()) socket.destroy();
   }
