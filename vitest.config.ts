@@ -27,7 +27,7 @@ const decorators: Plugin = {
  * holds them to it.
  */
 export const ON_EACH_BROKER = [
-  ...["access", "all-stop", "at-most-once", "board", "board-rename", "claim", "commands", "connections"],
+  ...["access", "admin-verbs", "all-stop", "at-most-once", "board", "board-rename", "claim", "commands", "connections"],
   ...["description", "doctor-broker", "home-assistant", "hostile-commands", "mosquitto-conf", "node-red-flow"],
   ...["packet-limit", "readme", "reconnect", "reload", "roll-call", "show-night", "stopped-in-the-field"],
   ...["subscriptions", "worker", "worker/store"],
