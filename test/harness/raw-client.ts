@@ -9,6 +9,9 @@ export interface RawClientOptions {
   willBytes?: number;
 }
 
+/** In bytes. */
+const MOST_KEPT = 65_536;
+
 /** A client that does what no library of MQTT would: it sends half a packet, or stops reading. */
 export class RawClient {
   #received = Buffer.alloc(0);
@@ -21,7 +24,8 @@ export class RawClient {
     this.closed = new Promise((resolve) => socket.once("close", () => resolve()));
     socket.on("error", () => {});
     socket.on("data", (data: Buffer) => {
-      this.#received = Buffer.concat([this.#received, data]);
+      // Whoever is sent a flood of acknowledgements looks at the first of them at most.
+      if (this.#received.length < MOST_KEPT) this.#received = Buffer.concat([this.#received, data]);
     });
   }
 
@@ -61,7 +65,7 @@ export class RawClient {
     this.socket.pause();
   }
 
-  /** What has come since it connected, or last subscribed. */
+  /** What has come since it connected, or last subscribed; of a flood its first 64 kB. */
   get received(): Buffer {
     return this.#received;
   }
