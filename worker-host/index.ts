@@ -13,5 +13,5 @@ export { type AnyConfig, BaseWorker } from "./worker/base-worker.ts";
 export type { WorkerContext } from "./worker/context.ts";
 export type { Facts, Telemetry } from "./worker/description.ts";
 export { ExecError, type ExecOptions, type ExecResult } from "./worker/exec.ts";
-export type { IncomingMessage, WatchedValue } from "./worker/messenger.ts";
+export type { Haunt, IncomingMessage, WatchedValue } from "./worker/messenger.ts";
 export type { Store } from "./worker/store.ts";

@@ -24,7 +24,7 @@ import { Supervisor } from "./runners/supervisor.ts";
 import type { AllStopState } from "./safety/all-stop.ts";
 import { Safety } from "./safety/safety.ts";
 import { environmentFor } from "./settings/settings-table.ts";
-import { CommandDesk } from "./verbs/command-desk.ts";
+import { CommandDesk, whoOf } from "./verbs/command-desk.ts";
 
 /** How long the host waits for its workers until it begins to watch for edits. */
 const SETTLE_MS = 10_000;
@@ -225,6 +225,7 @@ export class Host {
         this.#hostConnection?.tell(worker);
         this.#homeAssistant?.update();
       },
+      onAllStop: (who) => void this.#safety?.allStop.engage(whoOf(who)),
       say: (id, key, text) => this.#say(id, key, text),
       warn: (text) => this.#say(this.#topics.hostName, "warn", text),
       lockedOut: (id) => this.#safety?.night.lockedOut(id),

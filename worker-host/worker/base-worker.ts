@@ -44,7 +44,10 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
     return this.#context.config as Config;
   }
 
-  /** Called once, when connected; the prop is `online` when it is done, `failed` if it throws. */
+  /**
+   * Called once, when connected; the prop is `online` when it is done, `failed` if it throws. With `static offline = true`
+   * it is called before that, at once, also while the broker is away.
+   */
   async start(): Promise<void> {}
 
   /**
@@ -67,6 +70,12 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
    * its own. Commands are aborted already, and `hold`s are off.
    */
   onAllStop?(): unknown;
+
+  /**
+   * Called with `false` when the connection to the broker is lost, and with `true` when it is there again; with `static
+   * offline = true` also when it is there for the first time.
+   */
+  onConnection?(connected: boolean): unknown;
 
   /**
    * Called again and again, from the end of `start()` on: `static loopIntervalMs` (1000 if not given) after its last call

@@ -23,7 +23,7 @@ export interface WorkerContext {
   dataDir: string;
   log: Logger;
   topics: Topics;
-  wire: Wire;
+  wire: Wire & { readonly connected: boolean };
   scope: Scope;
   /** A fresh id for a command. */
   newId: () => string;
@@ -37,6 +37,8 @@ export interface WorkerContext {
   sends: SendGuard;
   /** What no stop may cut runs in here. */
   shielded: Scope;
+  /** As of `LifeOptions`. */
+  onWantsAllStop?: (reason: string | undefined) => void;
   /** Tells of a process group that the worker started, and of its end. */
   onGroup: (pid: number, alive: boolean) => void;
 }

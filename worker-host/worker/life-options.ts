@@ -30,6 +30,8 @@ export interface LifeOptions {
   seen: SeenIds;
   /** Told whenever code of the worker is entered: which, and where that is known. */
   onEnter?: (where: string, place?: string) => void;
+  /** Has the host stop everything; where there is no such way to it, the bus is one. */
+  onWantsAllStop?: (reason: string | undefined) => void;
   /** Tells of a process group that the worker started, and of its end. */
   onGroup: (pid: number, alive: boolean) => void;
   /** Where what it does is counted, over its restarts. */

@@ -91,6 +91,7 @@ export class Life implements ScopeOwner {
       log: this.log,
       warn: (text) => this.#reporter.warn(text),
       fail: (text) => this.#reporter.fail(text, undefined),
+      onLink: (connected) => this.#tellOfLink(connected),
     });
     this.#commands = new Commands({
       ...options,
@@ -161,6 +162,12 @@ export class Life implements ScopeOwner {
     if (!this.#worker || this.#stopping) return;
     // What came of it the worker has been told.
     this.#switching.stop(why, "host").catch(() => undefined);
+  }
+
+  #tellOfLink(connected: boolean): void {
+    const worker = this.#worker;
+    if (worker?.onConnection && !this.#stopping)
+      this.#scope.spawn(() => worker.onConnection?.(connected), "onConnection", "run");
   }
 
   /** Brings the worker to `running`, or to `failed`; `recover` as in `StartOptions`. Never rejects. */
@@ -275,7 +282,8 @@ export class Life implements ScopeOwner {
     this.#class = await inTime(options.clock, TOP_LEVEL, loading);
     this.#stopTimeoutMs = stopTimeoutOf(this.#class);
     this.#description.setStopTimeout(this.#class.stopTimeoutMs === undefined ? undefined : this.#stopTimeoutMs);
-    const [store] = await Promise.all([this.#openStore(), this.#wire.start()]);
+    const connecting = this.#wire.start();
+    const [store] = await Promise.all([this.#openStore(), this.#class.offline === true || connecting]);
     this.#store = store;
     const live = new LiveConfig(this.#class.config, spec.file, options.secrets);
     const checked = await inTime(options.clock, CHECK, live.check(spec.config));
@@ -285,6 +293,7 @@ export class Life implements ScopeOwner {
     beginDisarmed(worker);
     if (worker.onCommand) this.#commands.addFallback(worker.onCommand.bind(worker));
     await this.#startWorker(worker);
+    await connecting;
     if (this.#stopping) return;
     const { holding } = this.standstill;
     if (holding === "all_stop" || recover) await Promise.allSettled([this.#switching.stop(holding ?? "end", "host")]);

@@ -37,6 +37,8 @@ export interface WorkerClass {
   version?: unknown;
   /** How long `loop()` pauses after each call, in ms. */
   loopIntervalMs?: unknown;
+  /** `true`: `start()` runs before the first connect. */
+  offline?: unknown;
   /** How long `do_stop` and `stop()` may take together, in ms. */
   stopTimeoutMs?: unknown;
 }

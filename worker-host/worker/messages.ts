@@ -112,5 +112,7 @@ export type FromRunner =
   | { type: "answer"; request: number; fault?: string; warnings: string[] }
   /** What its workers have done since it was last asked, by their ids, and how many bytes of memory it takes. */
   | { type: "stats"; request: number; counts: [id: string, counts: Counts][]; bytes: number }
+  /** A worker wants everything stopped. */
+  | { type: "all_stop"; by: string; reason?: string }
   /** A worker started a process group, or it has ended. */
   | { type: "group"; pid: number; alive: boolean };

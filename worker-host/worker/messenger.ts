@@ -26,6 +26,14 @@ export interface WatchedValue {
   retain: boolean;
 }
 
+/** The haunt that a worker is in. */
+export interface Haunt {
+  /** What all topics start with. */
+  prefix: string;
+  /** The id of this worker's host, such as `worker_host`. */
+  host: string;
+}
+
 /** How a command goes out. */
 export interface CommandOptions extends SafeOptions {
   qos?: 0 | 1 | 2;
@@ -41,6 +49,17 @@ export class Messenger {
   constructor(context: WorkerContext) {
     this.#context = context;
     this.id = context.id;
+  }
+
+  /** What all topics of this haunt start with, and the id of its host. */
+  get haunt(): Haunt {
+    const { prefix, hostName } = this.#context.topics;
+    return { prefix, host: hostName };
+  }
+
+  /** Whether the broker is there: what is published while it is not is dropped, unless it is retained. */
+  get connected(): boolean {
+    return this.#context.wire.connected;
   }
 
   /**
@@ -144,9 +163,17 @@ export class Messenger {
     return Promise.all(sent).then((taken) => taken.every(Boolean));
   }
 
-  /** Has the host stop all props, until somebody sends it `all_clear`. Gives whether the broker took it. */
+  /**
+   * Has the host stop all props, until somebody sends it `all_clear`: past the broker, also while that is away. Gives whether
+   * it is on its way.
+   */
   allStop(reason?: string): Promise<boolean> {
-    const { hostName } = this.#context.topics;
+    const { topics, onWantsAllStop } = this.#context;
+    const { hostName } = topics;
+    if (onWantsAllStop) {
+      onWantsAllStop(reason);
+      return Promise.resolve(true);
+    }
     return this.command(hostName, "all_stop", { by: this.id, ...(reason === undefined ? {} : { reason }) });
   }
 

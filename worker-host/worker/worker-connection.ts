@@ -12,6 +12,8 @@ export interface WorkerConnectionOptions
   warn: (text: string) => void;
   /** Tells people of an error. */
   fail: (text: string) => void;
+  /** Told that it is lost (`false`), or whole. */
+  onLink: (connected: boolean) => void;
 }
 
 /** A worker's connection, and a second one for what it subscribes to that has its own commands, or availability, in it. */
@@ -23,6 +25,11 @@ export class WorkerConnection implements Wire {
   constructor(private readonly options: WorkerConnectionOptions) {
     const { id, topics } = options;
     this.#connection = this.#create(id, { will: { topic: topics.availability(id), payload: "offline" } });
+  }
+
+  /** Whether what is published now goes out, and what is subscribed to comes in. */
+  get connected(): boolean {
+    return this.#connection.connected && this.#listener?.connection.connected !== false;
   }
 
   /** Fulfils when first connected, or when stopped before that. */
@@ -66,7 +73,7 @@ export class WorkerConnection implements Wire {
   }
 
   #create(name: string, will: Pick<ConnectionOptions, "will"> = {}): Connection {
-    const { id, topics, log, warn, fail } = this.options;
+    const { id, topics, log, warn, fail, onLink } = this.options;
     const connection = new Connection({
       ...this.options,
       ...will,
@@ -74,10 +81,12 @@ export class WorkerConnection implements Wire {
       onUp: () => {
         const dropped = connection.takeDropped();
         if (dropped > 0) warn(`${dropped} messages were dropped while the broker was away`);
+        if (this.connected) onLink(true);
       },
       // That the broker is away is told by the host, once for all.
       onDown: ({ refused, text }, told) => {
         if (told === "new") log[refused ? "warn" : "debug"](text);
+        onLink(false);
       },
       // What is too large for the topic of errors can't be told there.
       onTooLarge: (topic, text) => (topic === topics.status(id, "error") ? log.error(text) : fail(text)),

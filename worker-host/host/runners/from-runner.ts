@@ -32,6 +32,7 @@ const IS_WHOLE = new Map<unknown, (message: Fields) => boolean>([
     ({ request, counts, bytes }) =>
       Number.isSafeInteger(request) && Number.isFinite(bytes) && Array.isArray(counts) && counts.every(areCounts),
   ],
+  ["all_stop", ({ by, reason }) => typeof by === "string" && isTextOrNone(reason)],
   ["group", ({ pid, alive }) => Number.isSafeInteger(pid) && (pid as number) > 1 && typeof alive === "boolean"],
 ]);
 

@@ -37,6 +37,8 @@ export interface RunnerSlotOptions {
   seen: Map<string, string[]>;
   counts?: HostCounts;
   onState: (message: Extract<FromRunner, { type: "state" }>) => void;
+  /** One of its workers wants everything stopped. */
+  onAllStop?: (who: { by: string; reason?: string }) => void;
   /** Its process died: the offender, if there is one, is out; these workers are started again in the next one. */
   onDied: (ids: string[], reason: string, offender?: Offender) => void;
   /** Tells people of something that a worker seems to do. */
@@ -266,6 +268,11 @@ export class RunnerSlot {
       case "state":
         this.options.onState(message);
         return;
+      case "all_stop": {
+        const { type: _, ...who } = message;
+        this.options.onAllStop?.(who);
+        return;
+      }
       case "answer": {
         const { request, ...checked } = message;
         this.#requests.get(request)?.(checked);

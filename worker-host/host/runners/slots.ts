@@ -32,6 +32,8 @@ export interface SlotsOptions {
   warn: (text: string) => void;
   /** A process said what has become of a worker. */
   onState: (slot: RunnerSlot, message: Extract<FromRunner, { type: "state" }>) => void;
+  /** As of `RunnerSlot`. */
+  onAllStop: (who: { by: string; reason?: string }) => void;
   /** These workers run in another process from now on. */
   onMoved: (ids: string[], slot: RunnerSlot) => void;
   /** As of `RunnerSlot`. */

@@ -91,7 +91,7 @@ export class CommandDesk {
 }
 
 /** Who says so; no argument is wrong enough to refuse it. */
-function whoOf(args: unknown): Who {
+export function whoOf(args: unknown): Who {
   if (typeof args === "string" && args !== "") return { by: "a command", reason: args };
   const { by, reason } = (typeof args === "object" && args !== null ? args : {}) as { by?: unknown; reason?: unknown };
   return {
