@@ -6,6 +6,7 @@ FROM base AS build
 RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json build.mjs compiled.cjs globals.mjs ./
 COPY worker-host worker-host
+COPY dashboard dashboard
 RUN npm run build
 
 # The scripts are left out: `prepare` would compile, and the sources aren't here.

@@ -47,14 +47,16 @@ const BUNDLES = {
 const IMPORTED = ["index", "testing"];
 
 /** Packages that few starts need, as files of their own. */
-const APART = ["fastify", "@peculiar/x509", "prom-client", "pino-pretty"];
+const APART = ["fastify", "@peculiar/x509", "prom-client", "pino-pretty", "ws"];
 const fileOf = (/** @type {string} */ name) => `${name.replace(/^.*\//, "")}.cjs`;
 
 /** Changes with every file of the sources that is changed, added, removed or restored. */
 function signature() {
-  const sources = readdirSync(join(ROOT, "worker-host"), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".ts"))
-    .map((name) => join("worker-host", name));
+  const sources = ["worker-host", "dashboard"].flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
+      .filter((name) => /\.(tsx?|css|html|json)$/.test(name))
+      .map((name) => join(folder, name)),
+  );
   const hash = createHash("sha256");
   for (const path of [...sources.sort(), ...BESIDE]) hash.update(path).update(readFileSync(join(ROOT, path)));
   return hash.digest("hex");
@@ -110,13 +112,54 @@ async function bundle() {
   const packages = APART.map((name) =>
     esbuild.build({ ...common, entryPoints: [name], outfile: join(DIST, fileOf(name)) }),
   );
-  const builds = await Promise.all([...bundles, ...packages]);
+  const builds = await Promise.all([...bundles, ...packages, bundleContract(), bundlePage()]);
   for (const name of Object.keys(BUNDLES)) toAscii(join(DIST, `${name}.cjs`));
   const ways = createRequire(import.meta.url)("./worker-host/load.cjs").load("worker");
   for (const name of IMPORTED) writeFileSync(join(DIST, `${name}.js`), moduleOf(name, Object.keys(ways[name]())));
   writeFileSync(join(DIST, "licenses.txt"), licensesOf(builds.flatMap(({ metafile }) => Object.keys(metafile.inputs))));
   const names = [...Object.keys(BUNDLES).map((name) => `${name}.cjs`), ...APART.map(fileOf)];
-  return [...names, ...IMPORTED.map((name) => `${name}.js`), "licenses.txt"];
+  return [...names, ...IMPORTED.map((name) => `${name}.js`), "dashboard/index.html", "licenses.txt"];
+}
+
+/** The contract by itself, for the shipped builtin workers, whose bundles take in what they need of it. */
+function bundleContract() {
+  return esbuild.build({
+    absWorkingDir: ROOT,
+    entryPoints: readdirSync(join(ROOT, "worker-host/contract")).map((name) => `worker-host/contract/${name}`),
+    outdir: join(DIST, "contract"),
+    bundle: true,
+    platform: "neutral",
+    format: "esm",
+    target: "node20.19",
+    metafile: true,
+    logLevel: "warning",
+  });
+}
+
+/** The page: one script and one style sheet, each named for what is in it, and the document that names them. */
+async function bundlePage() {
+  rmSync(join(DIST, "dashboard"), { recursive: true, force: true });
+  const { metafile } = await esbuild.build({
+    absWorkingDir: ROOT,
+    entryPoints: { page: "dashboard/main.tsx" },
+    outdir: join(DIST, "dashboard"),
+    entryNames: "[name]-[hash]",
+    bundle: true,
+    minify: true,
+    platform: "browser",
+    format: "esm",
+    target: ["chrome109", "safari16", "firefox115"],
+    tsconfig: "dashboard/tsconfig.json",
+    metafile: true,
+    logLevel: "warning",
+  });
+  const names = Object.keys(metafile.outputs).map((path) => path.replace("dist/dashboard/", ""));
+  const named = (/** @type {string} */ end) => names.find((name) => name.endsWith(end)) ?? "";
+  const html = readFileSync(join(ROOT, "dashboard/index.html"), "utf8")
+    .replace("page.css", named(".css"))
+    .replace("main.tsx", named(".js"));
+  writeFileSync(join(DIST, "dashboard/index.html"), html);
+  return { metafile };
 }
 
 /** Bundles are read as ASCII, which is quicker. esbuild writes nothing else, but in comments and regular expressions. */

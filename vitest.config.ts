@@ -39,12 +39,13 @@ export default defineConfig({
     alias: [
       { find: /^worker-host$/, replacement: `${HOUSE}index.ts` },
       { find: /^worker-host\/testing$/, replacement: `${HOUSE}testing.ts` },
+      { find: /^worker-host\/contract\//, replacement: `${HOUSE}contract/` },
     ],
   },
   test: {
     include:
       process.env.TEST_BROKER === "mosquitto" ? ON_EACH_BROKER : ["test/**/*.test.ts", "props/*/backend/*.test.ts"],
-    exclude: [...configDefaults.exclude, "test/faults/**", "test/firmware/**", "test/install/**"],
+    exclude: [...configDefaults.exclude, "test/faults/**", "test/firmware/**", "test/install/**", "test/browser/**"],
     setupFiles: [new URL("./test/harness/properties.ts", import.meta.url).pathname],
     pool: "forks",
     // The modules of a file serve the next one too: no test mocks any, and each starts what it needs for itself.

@@ -95,7 +95,7 @@ describe("list", () => {
     expect(stderr).toMatch(
       /^no broker at mqtt:\/\/127\.0\.0\.1:\d+ \(.*ECONNREFUSED.*\): .*this is what would load:\n$/,
     );
-    const { heartbeat: _, ...rows } = rowsOf(stdout);
+    const { heartbeat: _, console: __, ...rows } = rowsOf(stdout);
     expect(rows).toEqual({
       id: ["runstate", "board", "file", "config", "remark"],
       broken: ["skipped", "-", "props/broken/backend/worker.ts", "-", "in WORKER_PROPS_DISABLE"],

@@ -24,7 +24,7 @@ interface Source {
 
 function sourcesIn(folder: string): Source[] {
   return readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
-    .filter((name) => /\.(ts|mts|js|mjs)$/.test(name) && !name.split("/").includes("node_modules"))
+    .filter((name) => /\.(tsx?|mts|js|mjs)$/.test(name) && !name.split("/").includes("node_modules"))
     .map((name) => {
       const path = join(folder, name);
       const text = readFileSync(join(ROOT, path), "utf8");
@@ -54,6 +54,7 @@ function target({ path }: Source, source: string): string | undefined {
 }
 
 const HOUSE = sourcesIn("worker-host");
+const PAGE = sourcesIn("dashboard");
 const WORKERS = [...sourcesIn("builtin-workers"), ...sourcesIn("props")].filter(
   ({ path }) => !path.endsWith(".test.ts"),
 );
@@ -147,6 +148,7 @@ describe("imports", () => {
       return source.imports
         .filter((each) => {
           const path = target(source, each);
+          if (own[0] === "builtin-workers" && each.startsWith("worker-host/contract/")) return false;
           return path === undefined ? /^worker-host\/|^#|^\//.test(each) : !path.startsWith(`${own.join("/")}/`);
         })
         .map((each) => `${source.path}: ${each}`);
@@ -158,6 +160,21 @@ describe("imports", () => {
     )) {
       expect(imports, path).toContain("worker-host");
     }
+  });
+
+  test("of the page are of contract/, the packages that are built into it, and its own files", () => {
+    const foreign = PAGE.flatMap((source) =>
+      source.imports
+        .filter((each) => {
+          const path = target(source, each);
+          return path === undefined
+            ? !/^(preact(\/hooks)?|@preact\/signals)$/.test(each)
+            : !/^(dashboard|worker-host\/contract)\//.test(path);
+        })
+        .map((each) => `${source.path}: ${each}`),
+    );
+    expect(foreign).toEqual([]);
+    expect(PAGE.length).toBeGreaterThan(0);
   });
 
   test("of Node's modules are written node:", () => {
@@ -206,6 +223,11 @@ describe("worker-host", () => {
     expect(long.filter((path) => !(path in LONGER))).toEqual([]);
     expect(Object.keys(LONGER).filter((path) => !long.includes(path))).toEqual([]);
   });
+});
+
+test("the page makes no markup of a text", () => {
+  const makers = PAGE.filter(({ text }) => /innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b/i.test(text));
+  expect(makers.map(({ path }) => path)).toEqual([]);
 });
 
 test("a test that asks which broker it has runs on each of them, or in a suite that does", () => {

@@ -55,8 +55,20 @@ describe("defaults", () => {
       operatorTimeoutMs: 0,
       logKept: { files: 5, fileBytes: 100_000 },
       homeAssistant: { enabled: false, prefix: "homeassistant" },
+      builtinConfig: new Map([["console", { port: 1031, host: "127.0.0.1" }]]),
       logLevel: "info",
     });
+  });
+
+  test("the page's port and address go over the config file of the builtin worker that serves it", () => {
+    const { builtinConfig } = resolve({
+      flags: { console_port: "0" },
+      env: { WORKER_CONSOLE_PORT: "1032", WORKER_CONSOLE_HOST: "::1" },
+    });
+    expect(builtinConfig.get("console")).toEqual({ port: 0, host: "::1" });
+    expect(() => resolve({ env: { WORKER_CONSOLE_PORT: "door" } })).toThrow(
+      'WORKER_CONSOLE_PORT: expected a port from 0 to 65535, got "door"',
+    );
   });
 
   test("relative folders start from the one that it is run in", () => {

@@ -24,6 +24,8 @@ export interface StartHostOptions {
   props?: Files;
   /** Files of the builtins folder, or the ones that come with worker-host; none if not given. */
   builtins?: Files | "shipped";
+  /** Of the ones that come with worker-host, the one that serves the page runs too, on a free port. */
+  page?: true;
   /** The broker to use; without one the host runs its embedded one on a free port. */
   broker?: TestBroker;
   args?: string[];
@@ -83,6 +85,11 @@ export class TestHost {
     return Number((await this.logged(/^the embedded broker listens/)).port);
   }
 
+  /** The address of the page. */
+  async page(): Promise<string> {
+    return (await this.logged(/^Page: /)).msg.replace("Page: ", "");
+  }
+
   async url(): Promise<string> {
     return `mqtt://127.0.0.1:${await this.port()}`;
   }
@@ -133,6 +140,7 @@ export async function startHost(options: StartHostOptions = {}): Promise<TestHos
     ...cleanEnvironment(),
     ...(options.broker ? { MQTT_HOST: "127.0.0.1", MQTT_PORT: String(options.broker.port) } : {}),
     ...(builtins ? { WORKER_BUILTINS_DIR: builtins } : {}),
+    ...(options.page ? { WORKER_CONSOLE_PORT: "0" } : builtins ? {} : { WORKER_BUILTINS_DISABLE: "console" }),
     // No test but those of the claim has another host of the same name.
     WORKER_CLAIM_MS: "50",
     ...options.env,

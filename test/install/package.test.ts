@@ -28,6 +28,9 @@ test("what would be published installs elsewhere, types a prop and runs it", { t
       "dist/index.d.ts",
       "worker-host/bin.cjs",
       "builtin-workers/heartbeat.ts",
+      "builtin-workers/console/verbs.ts",
+      "dist/contract/bus.js",
+      "dist/dashboard/index.html",
       "LICENSE",
       "README.md",
     ]),
@@ -40,7 +43,8 @@ test("what would be published installs elsewhere, types a prop and runs it", { t
   );
   await run(process.execPath, [join(ROOT, "node_modules/typescript/bin/tsc"), "-p", folder], { cwd: folder });
 
-  const host = await startHost({ cwd: folder, builtins: "shipped", command: ["npx", "worker-host"] });
+  const host = await startHost({ cwd: folder, builtins: "shipped", page: true, command: ["npx", "worker-host"] });
+  expect(await (await fetch(await host.page())).text()).toContain("<title>");
   const client = await TestClient.connect(await host.url());
   await client.expect("halloween/heartbeat/status/availability", "online");
   await client.command("lab", "ping hello");

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { type Clock, within } from "../base/clock.ts";
 import { silentLog } from "../base/log.ts";
+import { packageFile } from "../base/package-file.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { pathFrom } from "../host/paths.ts";
 import { type Bundle, Bundler } from "../host/plan/bundle.ts";
@@ -102,7 +103,9 @@ async function checkTypes(
   scratch: string,
   show: (path: string) => string,
 ): Promise<string[]> {
-  const built = workers.filter(({ bundle, planned }) => bundle && /\.m?ts$/.test(planned.file));
+  // The types of what comes along were checked where that is made; what they need isn't installed everywhere.
+  const isShipped = (file: string) => dirname(file) === packageFile("builtin-workers");
+  const built = workers.filter(({ bundle, planned: { file } }) => bundle && /\.m?ts$/.test(file) && !isShipped(file));
   if (built.length === 0) return [];
   const config = join(scratch, "tsconfig.json");
   await writeFile(config, JSON.stringify(tsconfigFor(built, props)));

@@ -90,10 +90,11 @@ export async function serve(settings: Settings, edges: Edges, opened?: Logging):
   if (stopping() || !broker) return undefined;
   const count = (state: string) => workers.filter((worker) => worker.state === state).length;
   log.info({ running: count("running"), failed: count("failed"), skipped: count("skipped") }, "ready");
-  const started = { settings, broker, workers };
+  const page = await host.page();
+  const started = { settings, broker, workers, page };
   const hints = settings.embedded.lan ? lanHints(started, addresses(), forPeople) : [];
   if (forPeople) say(banner(started, version, hints).join("\n"));
-  else for (const hint of hints) log.info(hint);
+  else for (const hint of [...hints, ...pageLine(started)]) log.info(hint);
   if (host.allStop?.engaged) log.warn(describeAllStop(host.allStop, settings.name));
   return broker;
 }
@@ -182,6 +183,8 @@ export interface Started {
   /** How clients on this machine reach the broker. */
   broker: BrokerOptions;
   workers: readonly WorkerSummary[];
+  /** The address of the page, where there is one. */
+  page: string | undefined;
 }
 
 const NO_WORKERS = "none: write one, props/my_prop/backend/worker.ts";
@@ -203,7 +206,12 @@ export function banner(started: Started, version: string, lan: string[]): string
     ...others.map((line) => `            ${line}`),
     ...lan.map((line) => `  ${line}`),
     "",
+    ...pageLine(started).flatMap((line) => [`  ${line}`, ""]),
   ];
+}
+
+function pageLine({ page }: Started): string[] {
+  return page === undefined ? [] : [`Page: ${page}`];
 }
 
 /** A worker to try a command on. */

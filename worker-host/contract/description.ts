@@ -29,6 +29,7 @@ export function parseRunstate(payload: Uint8Array): Omit<RunstatePayload, "detai
 /** A longer description is not read. */
 export const LONGEST_DESCRIPTION = 65_536;
 const LONGEST_CHIP = 100;
+const PAGE = /^https?:\/\/[\w.:[\]-]{1,200}$/;
 
 /** What matters of an id's description to who has to stop it. */
 export interface Described {
@@ -38,15 +39,22 @@ export interface Described {
   stops: boolean;
   /** It is a host: its workers are told, not it. */
   isHost: boolean;
+  /** The address of the page that it serves. */
+  page: string | undefined;
 }
 
 /** Reads that; a description that can't be read says nothing. */
 export function parseDescribed(payload: Uint8Array): Described {
   const said = payload.length > LONGEST_DESCRIPTION ? undefined : jsonOf(payload);
-  const { board, commands, workers } = (said ?? {}) as Partial<Record<string, unknown>>;
+  const { board, commands, workers, page } = (said ?? {}) as Partial<Record<string, unknown>>;
   const isBoard = typeof board === "string" && board !== "" && board.length <= LONGEST_CHIP;
   const stops = typeof commands === "object" && commands !== null && Object.hasOwn(commands, "stop");
-  return { chip: isBoard ? board : undefined, stops, isHost: Array.isArray(workers) };
+  return {
+    chip: isBoard ? board : undefined,
+    stops,
+    isHost: Array.isArray(workers),
+    page: typeof page === "string" && PAGE.test(page) ? page : undefined,
+  };
 }
 
 /** What kind of board says this of itself, such as `esp32`; `undefined` where it isn't a board's description. */

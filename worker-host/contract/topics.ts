@@ -32,6 +32,9 @@ const OWN_KINDS: ReadonlySet<string> = new Set(["telemetry", "state", "descripti
 /** What a host says of a prop, among its status. */
 const HOSTS_KEYS: ReadonlySet<string> = new Set(["runstate", "lock_out"]);
 
+/** The id of the builtin worker that serves the page. */
+export const CONSOLE = "console";
+
 /** Ids that mean something else on the wire. A host's own name is reserved too. */
 const RESERVED_IDS: ReadonlySet<string> = new Set([HOST_NAME, "broadcast", "cli"]);
 

@@ -1,8 +1,8 @@
 import { join } from "node:path";
-import { within } from "../base/clock.ts";
+import { delay, within } from "../base/clock.ts";
 import type { WorkerSummary } from "../contract/description.ts";
 import { describeError } from "../contract/errors.ts";
-import { Topics } from "../contract/topics.ts";
+import { CONSOLE, Topics } from "../contract/topics.ts";
 import { ConnectGate } from "../mqtt/connect-gate.ts";
 import type { BrokerOptions } from "../mqtt/wire.ts";
 import type { EmbeddedBroker } from "./broker/broker.ts";
@@ -30,6 +30,9 @@ import { CommandDesk, whoOf } from "./verbs/command-desk.ts";
 const SETTLE_MS = 10_000;
 /** How long after that the host gets ready for commands, if none comes before. */
 const LOAD_COMMANDS_MS = 1_000;
+
+/** How long the host waits at the end of its start to hear where the page is. */
+const PAGE_MS = 2_000;
 
 /** What is brought up in turn once there is a broker. */
 interface Parts {
@@ -77,6 +80,18 @@ export class Host {
   /** Whether all-stop is engaged, and since when; from `start()` on. */
   get allStop(): AllStopState | undefined {
     return this.#safety?.allStop.state;
+  }
+
+  /** The address of the page; `undefined` where no worker `console` runs. Waits until that has said it. */
+  async page(): Promise<string | undefined> {
+    const { clock } = this.options;
+    const until = clock.monotonic() + PAGE_MS;
+    while (this.#supervisor?.records.get(CONSOLE)?.state === "running" && clock.monotonic() < until) {
+      const page = this.#identity?.shown.get(CONSOLE)?.page;
+      if (page !== undefined) return page;
+      await delay(clock, 20);
+    }
+    return undefined;
   }
 
   get workers(): WorkerSummary[] {

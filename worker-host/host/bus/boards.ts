@@ -22,6 +22,8 @@ export interface Shown {
   isHost: boolean;
   /** What kind of board it says it is. */
   chip: string | undefined;
+  /** The address of the page that it serves. */
+  page: string | undefined;
   /** It was told of that it appeared. */
   told: boolean;
 }
@@ -32,6 +34,7 @@ const NOTHING: Shown = {
   stops: false,
   isHost: false,
   chip: undefined,
+  page: undefined,
   told: false,
 };
 
@@ -101,9 +104,9 @@ export class Boards {
   #hearDescription({ topic, payload, retain }: Message): void {
     const id = this.#idOf(topic);
     if (id === undefined) return;
-    const { chip, stops, isHost } = parseDescribed(payload);
+    const { chip, stops, isHost, page } = parseDescribed(payload);
     const appears = chip !== undefined && !retain && !this.#shown.get(id)?.told;
-    this.#show(id, { described: payload.length > 0, chip, stops, isHost, ...(appears ? { told: true } : {}) });
+    this.#show(id, { described: payload.length > 0, chip, stops, isHost, page, ...(appears ? { told: true } : {}) });
     if (appears) this.options.onAppeared(id);
   }
 

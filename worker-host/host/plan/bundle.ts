@@ -29,6 +29,12 @@ const SELF_URL = pathToFileURL(SELF).href;
 
 /** A build takes less than a second. */
 const BUILD_MS = 30_000;
+
+/** Where the workers that come with worker-host are: they may import its `contract/` and a package of its own too. */
+const SHIPPED = packageFile("builtin-workers");
+const CONTRACT = /^worker-host\/contract\/([a-z-]+)\.ts$/;
+const SHIPPED_PACKAGE = "ws";
+
 const NODE_TARGET = "node20";
 const PLACE = /import\.meta|__dirname|__filename/;
 const LOADERS: Readonly<Record<string, esbuild.Loader>> = {
@@ -161,6 +167,12 @@ const resolveImports: esbuild.Plugin = {
     build.onResolve({ filter: /^[^./]/ }, async ({ path, kind, resolveDir, pluginData, with: attributes }) => {
       if (pluginData === resolveImports || kind === "entry-point" || /^[A-Za-z]:[\\/]/.test(path)) return undefined;
       if (path === "worker-host") return { path: kind === "require-call" ? SELF : SELF_URL, external: true };
+      if (resolveDir === SHIPPED || resolveDir.startsWith(`${SHIPPED}${sep}`)) {
+        const [, part] = CONTRACT.exec(path) ?? [];
+        if (part !== undefined) return { path: packageFile(`dist/contract/${part}.js`) };
+        if (path === SHIPPED_PACKAGE)
+          return { path: pathToFileURL(packageFile(`dist/${path}.cjs`)).href, external: true };
+      }
       if (path.startsWith("node:") || builtinModules.includes(path)) return { path, external: true };
       const found = await build.resolve(path, { kind, resolveDir, pluginData: resolveImports, with: attributes });
       if (found.errors.length > 0) {

@@ -44,6 +44,8 @@ export interface Planned {
 }
 
 interface PlanOptions extends SelectOptions, ReadOptions {
+  /** By the id of a builtin worker, what goes over its config file key by key. */
+  builtinConfig: ReadonlyMap<string, Readonly<Record<string, unknown>>>;
   /** The host's own, which no worker can have. */
   name: string;
 }
@@ -170,10 +172,11 @@ async function readSource(
   const file = await ("base" in where ? findConfigFile(dir, where.base, options) : readConfigFile(where.path, options));
   const at = "base" in where ? [] : where.keys;
   const path = file.path ?? join(dir, `${"base" in where ? where.base : ""}.yaml`);
+  const over = found.kind === "builtins" ? options.builtinConfig.get(found.id) : undefined;
   return {
     config: {
-      values: valuesAt(file.config, at),
-      ...(file.shown ? { shown: valuesAt(file.shown, at) } : {}),
+      values: { ...valuesAt(file.config, at), ...over },
+      ...(file.shown ? { shown: { ...valuesAt(file.shown, at), ...over } } : {}),
       ...(file.filled ? { filled: file.filled } : {}),
       lines: linesBelow(file.lines, at),
       file: options.show(path),

@@ -255,6 +255,20 @@ export const SETTINGS = [
     description: "The address that the health port is opened at; 0.0.0.0: to the network",
   },
   {
+    key: "console_port",
+    env: "WORKER_CONSOLE_PORT",
+    flag: "--console-port <port>",
+    fallback: "1031",
+    description: "The port of the page; 0 picks a free one",
+  },
+  {
+    key: "console_host",
+    env: "WORKER_CONSOLE_HOST",
+    flag: "--console-host <address>",
+    fallback: "127.0.0.1",
+    description: "The address that the page is opened at; so far one of this machine's own, such as 127.0.0.1",
+  },
+  {
     key: "log_level",
     env: "LOG_LEVEL",
     flag: "--log-level <level>",

@@ -52,6 +52,8 @@ export interface Settings {
   homeAssistant: HomeAssistantSettings;
   /** Where health and metrics are served; nowhere if not given. */
   health: { port: number; host: string } | undefined;
+  /** By the id of a builtin worker, what goes over its config file key by key. */
+  builtinConfig: ReadonlyMap<string, Readonly<Record<string, unknown>>>;
   logLevel: LogLevel;
 }
 
@@ -109,6 +111,7 @@ export function resolveSettings(sources: SettingsSources): Settings {
       prefix: prefixOf(given, "home_assistant_prefix"),
     },
     health: healthOf(given),
+    builtinConfig: new Map([["console", consoleOf(given)]]),
     logLevel: levelOf(given),
   };
   if (external && settings.embedded.lan) {
@@ -144,6 +147,10 @@ function healthOf(given: GivenSettings): Settings["health"] {
   const port = portOf(given, "health_port", 0);
   const host = textOf(given, "health_host") ?? "";
   return port === undefined ? undefined : { port, host };
+}
+
+function consoleOf(given: GivenSettings): { port: number; host: string } {
+  return { port: portOf(given, "console_port", 0) ?? 0, host: textOf(given, "console_host") ?? "" };
 }
 
 function levelOf(given: GivenSettings): LogLevel {

@@ -1,0 +1,129 @@
+import { join } from "node:path";
+import { BaseWorker, z } from "worker-host";
+import { BusModel } from "worker-host/contract/bus.ts";
+import { Topics } from "worker-host/contract/topics.ts";
+import { PageServer } from "./console/page-server.ts";
+import { RpcClient } from "./console/rpc-client.ts";
+import { now } from "./console/time.ts";
+import { createVerbs } from "./console/verbs.ts";
+
+const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/;
+
+/** How often a page is told what is new. */
+const BATCH_MS = 100;
+/** How long the host has to say that all-stop is engaged. */
+const ENGAGE_MS = 3_000;
+
+/** Serves the page from which a haunt is run, and its RPC. To the bus it is one more client. */
+export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
+  static config = z.object({
+    /** The setting `console_port` gives it; 0 picks a free one. */
+    port: z.number().int().min(0).max(65_535).default(0),
+    host: z
+      .string()
+      .regex(LOOPBACK, "expected an address of this machine, such as 127.0.0.1: nobody has to log in")
+      .default("127.0.0.1"),
+  });
+  static description = "The page from which the haunt is run";
+  static offline = true;
+
+  readonly #topics = new Topics(this.haunt.prefix, this.haunt.host);
+  readonly #clients = new Set<RpcClient>();
+  #bus = new BusModel(this.#topics);
+  #server: PageServer | undefined;
+  #unsubscribe = () => {};
+  /** To be called when all-stop is engaged. */
+  #onEngaged = () => {};
+  #engaging: Promise<void> | undefined;
+
+  override async start() {
+    await super.start();
+    const verbs = createVerbs({
+      haunt: this.haunt,
+      call: (id, action, args) => this.call(id, action, args),
+      allStop: () => this.engage(),
+    });
+    const server = new PageServer({
+      ...this.config,
+      folder: join(this.dir, "../dist/dashboard"),
+      allStop: () => this.engage(),
+      onSocket: (socket) => {
+        const client = new RpcClient({ socket, verbs, bus: () => this.#bus, connected: () => this.connected });
+        this.#clients.add(client);
+        socket.once("close", () => this.#clients.delete(client));
+      },
+    });
+    this.#server = server;
+    this.describe({ page: await server.start() });
+    this.every(BATCH_MS, this.tellPages);
+    if (this.connected) await this.listen();
+  }
+
+  override async stop() {
+    await this.#server?.stop();
+  }
+
+  /** What was known before the broker went away may be true no longer. */
+  override async onConnection(connected: boolean) {
+    if (connected) {
+      this.#bus = new BusModel(this.#topics);
+      await this.listen();
+    }
+    this.tellPages();
+  }
+
+  override onAllStop() {
+    this.#onEngaged();
+  }
+
+  async listen() {
+    this.#unsubscribe();
+    const { allStop } = this.#topics;
+    const filters = [
+      this.#topics.state("+"),
+      this.#topics.descriptions,
+      this.#topics.status("+", "#"),
+      this.#topics.telemetry("+", "#"),
+    ];
+    const ends = filters.map((filter) =>
+      this.subscribe(filter, (message) => {
+        this.#bus.take(message, now());
+        if (message.topic !== allStop) return;
+        if (message.text === "engaged" && !message.retain) this.#onEngaged();
+        this.tellPages();
+      }),
+    );
+    const granted = await Promise.all(ends);
+    this.#unsubscribe = () => {
+      for (const end of granted) end();
+    };
+  }
+
+  tellPages() {
+    for (const client of this.#clients) client.tell();
+  }
+
+  /**
+   * Fulfils when all-stop is engaged.
+   *
+   * @throws Error where the host has not said so in 3 s
+   */
+  engage(): Promise<void> {
+    // What is asked for meanwhile is engaged with it.
+    this.#engaging ??= this.#engage().finally(() => {
+      this.#engaging = undefined;
+    });
+    return this.#engaging;
+  }
+
+  async #engage(): Promise<void> {
+    const engaged = new Promise<void>((resolve) => {
+      this.#onEngaged = resolve;
+    });
+    const tooLate = this.sleep(ENGAGE_MS).then(() => {
+      throw new Error("not confirmed: the host has not answered");
+    });
+    void this.allStop("pressed on the page");
+    await Promise.race([engaged, tooLate]);
+  }
+}

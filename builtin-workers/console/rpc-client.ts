@@ -1,0 +1,167 @@
+import type { BusModel } from "worker-host/contract/bus.ts";
+import { describeError } from "worker-host/contract/errors.ts";
+import { jsonIn } from "worker-host/contract/payload.ts";
+import type { WebSocket } from "ws";
+import { now } from "./time.ts";
+import { ROLES, type Role, type Verb } from "./verbs.ts";
+
+export interface RpcClientOptions {
+  socket: WebSocket;
+  verbs: ReadonlyMap<string, Verb>;
+  /** What the bus says; another one after the broker was away. */
+  bus: () => BusModel;
+  /** Whether the broker is there. */
+  connected: () => boolean;
+}
+
+/** Of the frame of a command that acts, in letters. */
+const LONGEST_ACT = 65_536;
+const ACTS_PER_S = 20;
+const FRAMES_PER_S = 200;
+/** A client that reads less than is waiting for it is told of values later. */
+const WAITING_BYTES = 262_144;
+/** A client that reads still less is cut: results are never dropped. */
+const MOST_WAITING_BYTES = 16 * 1_048_576;
+const MOST_WAITING_FRAMES = 1_000;
+/** A command whose id was seen so lately is not run again. */
+const SEEN_MS = 60_000;
+const MOST_SEEN = 1_000;
+const MOST_SEEN_BYTES = 1_048_576;
+
+const TOO_SLOW = 1013;
+const TOO_MUCH = 1008;
+
+interface Answer {
+  at: number;
+  /** The frame; `undefined` while the command runs. */
+  frame: string | undefined;
+}
+
+/** One socket of `/rpc/`: commands in, one answer to each; and, once it watches, what is new on the bus. */
+export class RpcClient {
+  /** On the loopback, everybody. */
+  readonly role: Role = "author";
+  #watched: { bus: BusModel; seq: number; connected: boolean } | undefined;
+  #waitingFrames = 0;
+  readonly #answers = new Map<string, Answer>();
+  #answerBytes = 0;
+  readonly #acts = new Rate(ACTS_PER_S);
+  readonly #frames = new Rate(FRAMES_PER_S);
+
+  constructor(private readonly options: RpcClientOptions) {
+    const { socket } = options;
+    socket.on("message", (data, isBinary) => {
+      if (!this.#frames.take()) socket.close(TOO_MUCH, `more than ${FRAMES_PER_S} messages a second`);
+      else if (!isBinary) this.#receive(String(data));
+    });
+    // `close` follows.
+    socket.on("error", () => socket.terminate());
+  }
+
+  /** From now on it is told of what changes; first of all that is known. */
+  watch(): void {
+    this.#watched = { bus: this.options.bus(), seq: -1, connected: this.options.connected() };
+    // After the answer to the command that asked for it.
+    setImmediate(() => this.tell());
+  }
+
+  /** Tells it what is new, unless it doesn't read what it was told before. */
+  tell(): void {
+    const watched = this.#watched;
+    if (!watched || this.options.socket.bufferedAmount > WAITING_BYTES) return;
+    const [bus, connected] = [this.options.bus(), this.options.connected()];
+    const isNew = bus !== watched.bus || watched.seq === -1;
+    const { seq, changes, leftOut } = bus.since(isNew ? 0 : watched.seq);
+    if (!isNew && seq === watched.seq && connected === watched.connected) return;
+    this.#watched = { bus, seq, connected };
+    const data = { whole: isNew, now: now(), connected, leftOut, changes };
+    this.#send(JSON.stringify({ type: "busevent", event: "update", data }));
+  }
+
+  #receive(text: string): void {
+    const frame = jsonIn(text) as Partial<Record<string, unknown>> | null | undefined;
+    if (typeof frame !== "object" || frame === null) return;
+    if (frame.type === "ping") this.#send(JSON.stringify({ type: "pong", now: now() }));
+    if (frame.type !== "cmd") return;
+    const cmd = String(frame.cmd).slice(0, 100);
+    const id = typeof frame.id === "string" ? frame.id.slice(0, 200) : null;
+    const known = id === null ? undefined : this.#answers.get(id);
+    if (known) {
+      if (known.frame !== undefined) this.#send(known.frame);
+      return;
+    }
+    const answer: Answer = { at: now(), frame: undefined };
+    if (id !== null) this.#remember(id, answer);
+    // Begun in the order in which they came; none waits for another.
+    void this.#run(cmd, frame.kwargs, text.length).then((outcome) => {
+      answer.frame = JSON.stringify({ ...outcome, cmd, id });
+      if (id !== null) this.#answerBytes += answer.frame.length;
+      this.#send(answer.frame);
+    });
+  }
+
+  /** Runs a command; never rejects. */
+  async #run(cmd: string, kwargs: unknown, length: number): Promise<object> {
+    try {
+      const result = await this.#call(cmd, kwargs, length);
+      return { type: "result", result: result ?? null };
+    } catch (error) {
+      return { type: "error", error: error instanceof Error ? error.message : describeError(error), tb: [] };
+    }
+  }
+
+  #call(cmd: string, kwargs: unknown, length: number): unknown {
+    const { verbs } = this.options;
+    const verb = verbs.get(cmd);
+    if (!verb) throw new Error(`Unknown command ${cmd} , available commands: ${[...verbs.keys()].sort().join(", ")}`);
+    if (ROLES.indexOf(this.role) < ROLES.indexOf(verb.role)) throw new Error(`${cmd} is for the role ${verb.role}`);
+    const acts = verb.role !== "viewer" && !verb.always;
+    if (acts && length > LONGEST_ACT) throw new Error(`${cmd}: ${length} letters; at most ${LONGEST_ACT}`);
+    if (acts && !this.#acts.take()) throw new Error(`${cmd}: more than ${ACTS_PER_S} a second; press again`);
+    const parsed = verb.kwargs.safeParse(kwargs === undefined ? {} : kwargs);
+    if (!parsed.success) {
+      const faults = parsed.error.issues.map(({ path, message }) => [...path.map(String), message].join(": "));
+      throw new Error(`${cmd}: ${faults.join("; ")}`);
+    }
+    return verb.run(parsed.data, this);
+  }
+
+  #remember(id: string, answer: Answer): void {
+    for (const [old, { at, frame }] of this.#answers) {
+      const isFull = this.#answers.size >= MOST_SEEN || this.#answerBytes > MOST_SEEN_BYTES;
+      if (!isFull && now() - at < SEEN_MS) break;
+      this.#answers.delete(old);
+      this.#answerBytes -= frame?.length ?? 0;
+    }
+    this.#answers.set(id, answer);
+  }
+
+  #send(frame: string): void {
+    const { socket } = this.options;
+    if (socket.readyState !== socket.OPEN) return;
+    if (this.#waitingFrames >= MOST_WAITING_FRAMES || socket.bufferedAmount > MOST_WAITING_BYTES) {
+      socket.close(TOO_SLOW, "too slow");
+      return;
+    }
+    this.#waitingFrames++;
+    socket.send(frame, () => {
+      this.#waitingFrames--;
+    });
+  }
+}
+
+/** So many in each second. */
+class Rate {
+  #since = 0;
+  #taken = 0;
+
+  constructor(private readonly perSecond: number) {}
+
+  take(): boolean {
+    if (now() - this.#since >= 1_000) {
+      this.#since = now();
+      this.#taken = 0;
+    }
+    return ++this.#taken <= this.perSecond;
+  }
+}

@@ -1,0 +1,64 @@
+import { Age } from "../controls/age.tsx";
+import { PressButton } from "../controls/press-button.tsx";
+import type { Link } from "../link.ts";
+import type { Store } from "../store.ts";
+
+/** All-stop is engaged: who has confirmed it, who has not, and what ends it. */
+export function AllStop({ store, link }: { store: Store; link: Link }) {
+  const said = store.valuesOf(store.hostId).get("status/all_stop");
+  const heard = store.heard.value;
+  const slowest = Math.max(0, ...(heard?.heard ?? []).map(({ ms }) => ms));
+  return (
+    <main class="all-stop">
+      <h1>ALL STOP {said?.text === "engaged" && <Age said={said} store={store} />}</h1>
+      {!heard && <p class="big">asking who has heard it …</p>}
+      {heard && heard.not_heard.length > 0 && (
+        <section class="trouble">
+          <h2>Not heard: go and look</h2>
+          <ul>
+            {heard.not_heard.map(({ id, why }) => (
+              <li key={id}>
+                {id}
+                {why !== undefined && `: ${why}`}
+              </li>
+            ))}
+          </ul>
+        </section>
+      )}
+      {heard && heard.not_held.length > 0 && (
+        <section class="trouble">
+          <h2>Can't be held: look at them</h2>
+          <ul>
+            {heard.not_held.map(({ id, why }) => (
+              <li key={id}>
+                {id}: {why}
+              </li>
+            ))}
+          </ul>
+        </section>
+      )}
+      {heard && (
+        <p class="big">
+          {heard.heard.length} confirmed in {slowest} ms
+        </p>
+      )}
+      <PressButton
+        label="All clear"
+        about="Every prop takes commands again. Nothing starts by itself."
+        holdMs={2000}
+        why={store.situation.value.blocked}
+        fire={(pressedAt) => link.call("all_clear", { pressed_at: link.onItsClock(pressedAt) })}
+      />
+      {heard && (
+        <ul class="heard">
+          {heard.heard.map(({ id, ms }) => (
+            <li key={id}>
+              {id} <span class="age">{ms} ms</span>
+            </li>
+          ))}
+          {heard.left_out !== undefined && <li>and {heard.left_out} more</li>}
+        </ul>
+      )}
+    </main>
+  );
+}

@@ -1,0 +1,90 @@
+import { batch, computed, type Signal, signal } from "@preact/signals";
+import type { Said, Values } from "../worker-host/contract/bus.ts";
+import { type Heard, readHeard } from "../worker-host/contract/heard.ts";
+import { jsonIn } from "../worker-host/contract/payload.ts";
+import type { Situation } from "../worker-host/contract/prop.ts";
+import type { Link, Update } from "./link.ts";
+
+const NOTHING: Values = new Map();
+
+/** What the page shows: the console's snapshot, at each connect anew, and what is new since. */
+export class Store {
+  readonly ids = signal<readonly string[]>([]);
+  /** Whether the console has a broker; before it says so it is not asked. */
+  readonly broker = signal(true);
+  readonly leftOut = signal(0);
+  /** This page's clock, once a second: ages are counted by it. */
+  readonly now = signal(performance.now());
+  /** The console has said that all-stop is engaged, on whatever way. */
+  readonly stopConfirmed = signal(false);
+  readonly #values = new Map<string, Signal<Values>>();
+
+  constructor(private readonly link: Link) {}
+
+  start(): void {
+    setInterval(() => {
+      this.now.value = performance.now();
+    }, 1_000);
+  }
+
+  get hostId(): string {
+    return this.link.hello.value?.haunt.host ?? "worker_host";
+  }
+
+  /** What was last said of an id. */
+  valuesOf(id: string): Values {
+    return this.#signalOf(id).value;
+  }
+
+  readonly allStop = computed((): boolean => {
+    const said = this.valuesOf(this.hostId).get("status/all_stop");
+    return said?.text === "engaged" || this.stopConfirmed.value;
+  });
+
+  /** Who has heard the all-stop that is engaged; `undefined` until it is known. */
+  readonly heard = computed((): Heard | undefined => {
+    const values = this.valuesOf(this.hostId);
+    const said = values.get("status/all_stop_heard");
+    const engaged = values.get("status/all_stop");
+    // What was said before is of an earlier one.
+    if (!said || (engaged && !said.retained && said.at < engaged.at)) return undefined;
+    return readHeard(jsonIn(said.text));
+  });
+
+  readonly situation = computed((): Situation => {
+    const blocked = this.link.lostSince.value !== undefined ? "no link" : this.broker.value ? undefined : "broker away";
+    return { blocked, allStop: this.allStop.value };
+  });
+
+  /** How long ago it was said, in ms; `undefined` where that is not known. */
+  ageOf({ at }: Said): number | undefined {
+    const now = this.link.onItsClock(Math.max(this.now.value, performance.now()));
+    return now === undefined ? undefined : Math.max(0, now - at);
+  }
+
+  take({ whole, connected, leftOut, changes }: Update): void {
+    batch(() => {
+      const touched = new Map<string, Map<string, Said>>();
+      if (whole) for (const id of this.ids.value) touched.set(id, new Map());
+      for (const { id, key, ...said } of changes) {
+        const values = touched.get(id) ?? new Map(this.#signalOf(id).peek());
+        touched.set(id, values);
+        if (said.text === "") values.delete(key);
+        else values.set(key, said);
+        if (id === this.hostId && key === "status/all_stop" && said.text === "clear") this.stopConfirmed.value = false;
+      }
+      for (const [id, values] of touched) this.#signalOf(id).value = values;
+      const known = new Set([...this.ids.value, ...touched.keys()]);
+      const there = [...known].filter((id) => this.#signalOf(id).peek().size > 0).sort();
+      if (there.join() !== this.ids.value.join()) this.ids.value = there;
+      this.broker.value = connected;
+      this.leftOut.value = leftOut;
+    });
+  }
+
+  #signalOf(id: string): Signal<Values> {
+    const known = this.#values.get(id) ?? signal(NOTHING);
+    this.#values.set(id, known);
+    return known;
+  }
+}

@@ -1,0 +1,248 @@
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { expect, test } from "vitest";
+import { freePort } from "../../bench/ports.mjs";
+import { FakeBoard } from "../harness/board.ts";
+import { startBroker } from "../harness/broker.ts";
+import { button, card, hold, openPage, pressDown, shows } from "../harness/browser.ts";
+import { TestClient } from "../harness/client.ts";
+import { startHost, type TestHost } from "../harness/host.ts";
+import { Stall } from "../harness/stall.ts";
+
+const JUMPER = `
+import { BaseWorker, command } from "worker-host";
+export class Worker extends BaseWorker {
+  static description = "A lid that jumps";
+  #jumps = 0;
+  async start() { await super.start(); this.state = "idle"; }
+  @command({ description: "Jump", widget: { label: "Jump!" } })
+  do_jump() { this.telemetry("jumps", ++this.#jumps); }
+  @command({ description: "Say no" })
+  do_refuse() { throw new Error("the lid is stuck"); }
+  @command({ description: "Only while it is armed", requiresState: ["armed"] })
+  do_scare() {}
+}`;
+
+/** A haunt with one prop, its page's address, and a client that sees all that is sent. */
+async function startHaunt(env: Record<string, string> = {}) {
+  const broker = await startBroker();
+  const props = { "jumper/backend/worker.ts": JUMPER };
+  const host = await startHost({ broker, props, builtins: "shipped", page: true, env });
+  const client = await TestClient.connect(broker.url);
+  return { broker, host, client, url: await host.page() };
+}
+
+/** How many commands of an action were sent to a prop. */
+function sent(client: TestClient, id: string, action: string): number {
+  return client.texts(`halloween/${id}/cmd`).filter((text) => JSON.parse(text).action === action).length;
+}
+
+test("it shows each prop with its state, and how old that is; a board that is killed is offline on glass", async () => {
+  const { broker, client, url } = await startHaunt();
+  const board = await FakeBoard.start(broker.url, "lone_board");
+  const page = await openPage(url);
+  const jumper = card(page, "jumper");
+  await shows(jumper, "idle");
+  await shows(jumper, /^over \d+ s$/);
+  expect(await jumper.getAttribute("data-there")).toBe("online");
+  await client.publish("halloween/jumper/state", "armed", { retain: true });
+  await shows(jumper, "armed");
+  await shows(jumper, /^\d+ s$/);
+  const lone = card(page, "lone_board");
+  await lone.and(page.locator('[data-there="online"]')).waitFor();
+  await board.die();
+  await shows(lone, /OFFLINE/);
+});
+
+test("a hold fires once; letting go early sends nothing, a double press is one; a refusal is told in the prop's words", async () => {
+  const { client, url } = await startHaunt();
+  const page = await openPage(url);
+  const jumper = card(page, "jumper");
+  const jump = await button(jumper, "Jump!");
+  await pressDown(jump);
+  await jump.and(page.locator('[data-phase="holding"]')).waitFor();
+  await page.mouse.up();
+  await jump.and(page.locator('[data-phase="idle"]')).waitFor();
+  await jump.dblclick();
+  expect(sent(client, "jumper", "jump")).toBe(0);
+  await hold(jump);
+  await client.expect("halloween/jumper/telemetry/jumps", "1");
+  await shows(jump, "done");
+  // It is held on, and let go, and touched once more at once: that was one press.
+  await pressDown(jump);
+  await page.mouse.up();
+  const refuse = await button(jumper, "refuse");
+  await hold(refuse);
+  await shows(refuse, /the lid is stuck/);
+  await shows(jumper.locator(".press", { hasText: "scare" }), "only while armed");
+  await client.barrier();
+  expect(sent(client, "jumper", "jump")).toBe(1);
+  expect(sent(client, "jumper", "refuse")).toBe(1);
+});
+
+test("a press in a network that stands still is refused for its age; all-stop in it is obeyed", async () => {
+  const { client, url } = await startHaunt();
+  const stall = await Stall.before(Number(new URL(url).port));
+  const page = await openPage(`http://127.0.0.1:${stall.port}`);
+  const jump = await button(card(page, "jumper"), "Jump!");
+  stall.stand();
+  await hold(jump);
+  await shows(page, /NO LINK [2-9] s/);
+  expect(await jump.getAttribute("aria-disabled")).toBe("true");
+  stall.go();
+  await shows(jump, /\d\.\d s old; press again/);
+  stall.stand();
+  await pressDown(page.locator(".stop-bar"));
+  await page.mouse.up();
+  await shows(page, /NOT CONFIRMED/);
+  await shows(page, /NO LINK [2-9] s/);
+  expect(client.texts("halloween/worker_host/status/all_stop")).not.toContain("engaged");
+  stall.go();
+  await client.expect("halloween/worker_host/status/all_stop", "engaged");
+  await shows(page, "ENGAGED");
+  expect(sent(client, "jumper", "jump")).toBe(0);
+});
+
+test("load, reload, a new connection, Back and Forward send no command", async () => {
+  const { client, url } = await startHaunt();
+  const page = await openPage(url);
+  await hold(await button(card(page, "jumper"), "Jump!"));
+  await client.expect("halloween/jumper/telemetry/jumps", "1");
+  await page.reload();
+  await button(card(page, "jumper"), "Jump!");
+  await page.goto("about:blank");
+  await page.goBack();
+  await button(card(page, "jumper"), "Jump!");
+  await page.goForward();
+  await page.goBack();
+  await button(card(page, "jumper"), "Jump!");
+  await page.context().setOffline(true);
+  await page.context().setOffline(false);
+  await button(card(page, "jumper"), "Jump!");
+  await client.barrier();
+  const commands = client.seen.all.filter(({ topic }) => topic.endsWith("/cmd"));
+  expect(commands.map(({ topic, text }) => [topic, JSON.parse(text).action])).toEqual([
+    ["halloween/jumper/cmd", "jump"],
+  ]);
+});
+
+test("all-stop fires at touch-down and says who has confirmed it; all clear has to be held for 2 s", async () => {
+  const { broker, client, url } = await startHaunt();
+  await FakeBoard.start(broker.url, "deaf_board", {
+    description: '{"contract":1,"board":"esp32","commands":{"stop":{}}}',
+    deaf: true,
+  });
+  const page = await openPage(url, { width: 320, height: 600 });
+  const jump = await button(card(page, "jumper"), "Jump!");
+  await pressDown(page.locator(".stop-bar"));
+  await client.expect("halloween/worker_host/status/all_stop", "engaged");
+  await page.mouse.up();
+  await shows(page, /\d confirmed in \d+ ms/);
+  await shows(page.locator(".heard"), "jumper");
+  await shows(page, "Not heard: go and look");
+  await shows(page.locator(".all-stop"), /deaf_board/);
+  await shows(jump, "all-stop is engaged");
+  const clear = await button(page, "All clear");
+  await pressDown(clear);
+  await clear.and(page.locator('[data-phase="holding"]')).waitFor();
+  await page.mouse.up();
+  await client.barrier();
+  expect(sent(client, "worker_host", "all_clear")).toBe(0);
+  expect(await page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(320);
+  await pressDown(clear);
+  await client.expect("halloween/worker_host/status/all_stop", "clear");
+  await page.mouse.up();
+  await button(card(page, "jumper"), "Jump!");
+  await page.keyboard.press("Escape");
+  await client.expect("halloween/worker_host/status/all_stop", "engaged");
+});
+
+test("console, broker and host killed: the page says so, and recovers by itself", async () => {
+  const { broker, host, client, url } = await startHaunt({ WORKER_CONSOLE_PORT: String(await freePort()) });
+  const page = await openPage(url);
+  const jump = await button(card(page, "jumper"), "Jump!");
+  await hold(jump);
+  await client.expect("halloween/jumper/telemetry/jumps", "1");
+  process.kill(listenerOf(host, Number(new URL(url).port)), "SIGKILL");
+  await shows(page, /NO LINK/);
+  expect(await jump.getAttribute("aria-disabled")).toBe("true");
+  await pressDown(page.locator(".stop-bar"));
+  await page.mouse.up();
+  await shows(page, /NOT CONFIRMED/);
+  await client.expect("halloween/worker_host/status/all_stop", "engaged");
+  await shows(page, "ENGAGED");
+  await broker.stop();
+  await shows(page, /BROKER AWAY/);
+  await shows(card(page, "jumper").locator(".press").first(), "broker away");
+  await broker.start();
+  await pressDown(await button(page, "All clear"));
+  await client.close();
+  const again = await TestClient.connect(broker.url);
+  await again.expect("halloween/worker_host/status/all_stop", "clear");
+  await page.mouse.up();
+  await button(card(page, "jumper"), "Jump!");
+  host.signal("SIGKILL");
+  await shows(page, /NO LINK/);
+  await again.barrier();
+  expect(sent(client, "jumper", "jump")).toBe(1);
+  expect(sent(again, "jumper", "jump")).toBe(0);
+});
+
+/** The process, of those that a host has started, that listens at a port. */
+function listenerOf(host: TestHost, port: number): number {
+  const hex = `:${port.toString(16).toUpperCase().padStart(4, "0")} 00000000:0000 0A`;
+  const line = readFileSync("/proc/net/tcp", "utf8")
+    .split("\n")
+    .find((each) => each.includes(hex));
+  const socket = `socket:[${line?.trim().split(/\s+/)[9]}]`;
+  const children = readFileSync(`/proc/${host.pid}/task/${host.pid}/children`, "utf8").trim().split(" ");
+  const found = children.find((pid) => {
+    const folder = `/proc/${pid}/fd`;
+    return readdirSync(folder).some((name) => readlinkSync(`${folder}/${name}`) === socket);
+  });
+  if (!found) throw new Error(`nothing listens at ${port}`);
+  return Number(found);
+}
+
+test("hostile descriptions, names and payloads never become markup, and never break the page", async () => {
+  const { client, url } = await startHaunt();
+  const markup = '<img src=x onerror="globalThis.pwned=1"><script>globalThis.pwned=1</script>';
+  const hostile = [
+    JSON.stringify({
+      contract: 1,
+      name: markup,
+      area: markup,
+      commands: { [markup.replaceAll(/\s/g, "")]: { description: markup, widget: { label: markup } } },
+    }),
+    JSON.stringify({ name: 5, area: [], commands: [1, null], telemetry: "x" }),
+    JSON.stringify({
+      commands: { a: null, __proto__: { safe: true }, constructor: 1, hold: { requires_state: 3, widget: [] } },
+    }),
+    "null",
+    "{",
+    "[".repeat(5_000),
+    `{"name":"${"x".repeat(70_000)}"}`,
+  ];
+  for (const [index, text] of hostile.entries()) {
+    await client.publish(`halloween/hostile_${index}/description`, text, { retain: true });
+    await client.publish(`halloween/hostile_${index}/status/availability`, "online", { retain: true });
+    await client.publish(`halloween/hostile_${index}/state`, markup, { retain: true });
+    await client.publish(`halloween/hostile_${index}/telemetry/${index}<b>`, `${markup}${"y".repeat(50_000)}`);
+    await client.publish(
+      `halloween/hostile_${index}/status/runstate`,
+      `{"state":"failed","detail":${JSON.stringify(markup)}}`,
+      { retain: true },
+    );
+  }
+  await client.publish("halloween/<b>/state", "armed", { retain: true });
+  await client.publish("halloween/worker_host/status/all_stop_heard", '{"since":"x","heard":[1,{"id":2}]}', {
+    retain: true,
+  });
+  const page = await openPage(url, { width: 320, height: 600 });
+  for (const index of hostile.keys()) await shows(card(page, `hostile_${index}`), /<img src=x/);
+  await hold(await button(card(page, "jumper"), "Jump!"));
+  await client.expect("halloween/jumper/telemetry/jumps", "1");
+  expect(
+    await page.evaluate("[globalThis.pwned, document.images.length, document.querySelectorAll('b').length]"),
+  ).toEqual([undefined, 0, 0]);
+  expect(await page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(320);
+});

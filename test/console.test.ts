@@ -1,0 +1,191 @@
+import { once } from "node:events";
+import { request } from "node:http";
+import { expect, onTestFinished, test } from "vitest";
+import { WebSocket } from "ws";
+import { startBroker } from "./harness/broker.ts";
+import { TestClient } from "./harness/client.ts";
+import { workerSource } from "./harness/folder.ts";
+import { startHost } from "./harness/host.ts";
+import { Happenings } from "./harness/wait.ts";
+
+type Frame = Record<string, unknown>;
+
+/** A client of `/rpc/`. */
+class Rpc {
+  readonly frames = new Happenings<Frame>();
+  readonly closed: Promise<number>;
+
+  constructor(readonly socket: WebSocket) {
+    socket.on("message", (data) => this.frames.add(JSON.parse(String(data)) as Frame));
+    this.closed = once(socket, "close").then(([code]) => Number(code));
+  }
+
+  static async open(url: string, headers: Record<string, string> = {}): Promise<Rpc> {
+    const socket = new WebSocket(`${url.replace("http", "ws")}/rpc/`, { headers });
+    onTestFinished(() => socket.terminate());
+    const rpc = new Rpc(socket);
+    await once(socket, "open");
+    return rpc;
+  }
+
+  /** The answer to a command. */
+  async cmd(cmd: string, kwargs: unknown = {}, id = `${Math.random()}`): Promise<Frame> {
+    this.socket.send(JSON.stringify({ type: "cmd", cmd, kwargs, id }));
+    return this.frames.next((frame) => frame.id === id, `the answer to ${cmd}`);
+  }
+
+  async now(): Promise<number> {
+    return ((await this.cmd("hello")).result as { now: number }).now;
+  }
+}
+
+const LAB = workerSource("#n = 0; do_ping() { this.telemetry('pong', ++this.#n); return this.#n; }");
+
+async function startConsole() {
+  const broker = await startBroker();
+  const host = await startHost({ broker, props: { "lab/backend/worker.ts": LAB }, builtins: "shipped", page: true });
+  return { broker, host, url: await host.page() };
+}
+
+/** What a plain request gets, with these headers. */
+function get(url: string, headers: Record<string, string> = {}, method = "GET") {
+  return new Promise<{ code: number; headers: Record<string, unknown>; text: string }>((resolve, reject) => {
+    const sent = request(url, { method, headers }, (response) => {
+      let text = "";
+      response.on("data", (data) => {
+        text += String(data);
+      });
+      response.on("end", () => resolve({ code: response.statusCode ?? 0, headers: response.headers, text }));
+    });
+    sent.on("error", reject);
+    sent.end();
+  });
+}
+
+/** The status that an upgrade is refused with. */
+async function refusal(url: string, headers: Record<string, string>): Promise<number> {
+  const socket = new WebSocket(url, { headers });
+  socket.on("error", () => {});
+  const [, response] = await once(socket, "unexpected-response");
+  return (response as { statusCode: number }).statusCode;
+}
+
+test("only its own page, by its own name, reaches it; what it serves is its own, and small", async () => {
+  const { url } = await startConsole();
+  const page = await get(url);
+  expect(page.headers["content-security-policy"]).toContain("default-src 'self'");
+  expect(page.text).not.toMatch(/<script(?![^>]* src="\/)|\son\w+=|style=|https?:/);
+  const assets = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path ?? "");
+  expect(assets).toHaveLength(2);
+  for (const path of assets) {
+    const { code, text, headers } = await get(`${url}${path}`);
+    expect(code).toBe(200);
+    // The names of XML are no addresses.
+    expect(text.replaceAll(/http:\/\/www\.w3\.org\/[\w/]+/g, "")).not.toMatch(/https?:\/\//);
+    expect(headers["cache-control"]).toContain("immutable");
+    const zipped = await get(`${url}${path}`, { "accept-encoding": "gzip" });
+    expect(Number(zipped.text.length)).toBeLessThan(path.endsWith(".js") ? 60_000 : 12_000);
+  }
+  const foreign = { origin: "http://evil.example" };
+  const rebound = { host: "evil.example" };
+  const rpc = `${url.replace("http", "ws")}/rpc/`;
+  for (const headers of [foreign, rebound, { origin: "null" }, { origin: url.replace(/\d+$/, "1") }]) {
+    expect((await get(url, headers)).code).toBe(403);
+    expect((await get(`${url}/api/all_stop`, headers, "POST")).code).toBe(403);
+    expect(await refusal(rpc, headers)).toBe(403);
+  }
+  expect(await refusal(`${url.replace("http", "ws")}/other`, {})).toBe(404);
+  for (const path of ["/../package.json", "/%2e%2e/index.html", "/index.html", "/constructor", "//x"])
+    expect((await get(`${url}${path}`)).code, path).toBe(404);
+  expect((await get(url, {}, "POST")).code).toBe(405);
+  await Rpc.open(url, { origin: url });
+});
+
+test("bad input gets words, is bounded, and harms no other client", async () => {
+  const { url, broker } = await startConsole();
+  const client = await TestClient.connect(broker.url);
+  const [other, rpc] = [await Rpc.open(url), await Rpc.open(url)];
+  await other.cmd("watch");
+  await other.frames.find(({ event }) => event === "update", "the first update");
+  for (const odd of ["no json", "null", "[]", "5", '"cmd"', '{"type":5}', '{"type":"other"}', "{}", "\u0000"])
+    rpc.socket.send(odd);
+  rpc.socket.send(Buffer.from([1, 2, 3]), { binary: true });
+  rpc.socket.send('{"type":"ping"}');
+  await rpc.frames.find(({ type }) => type === "pong", "the pong");
+  expect(rpc.frames.all).toHaveLength(1);
+  expect(await rpc.cmd("dance")).toMatchObject({
+    type: "error",
+    cmd: "dance",
+    error: "Unknown command dance , available commands: all_clear, all_stop, hello, tell, watch",
+    tb: [],
+  });
+  expect((await rpc.cmd("constructor")).error).toMatch(/^Unknown command constructor /);
+  const now = await rpc.now();
+  const fine = { id: "lab", action: "ping", pressed_at: now };
+  for (const [kwargs, words] of [
+    [null, /expected object/],
+    [[], /expected object/],
+    [{ ...fine, id: 5 }, /^tell: id: /],
+    [{ ...fine, more: 1 }, /"more"/],
+    [{ ...fine, pressed_at: undefined }, /^tell: pressed_at: /],
+    [{ ...fine, pressed_at: now - 8_200 }, /^8\.\d s old; press again$/],
+    [{ ...fine, pressed_at: now + 60_000 }, /press again/],
+    [{ ...fine, id: "../x" }, /no prop's id/],
+    [{ ...fine, id: "worker_host" }, /takes no command from the page/],
+    [{ ...fine, args: "x".repeat(70_000) }, /at most 65536/],
+  ] as const) {
+    expect((await rpc.cmd("tell", kwargs)).error).toMatch(words);
+  }
+  await client.barrier();
+  expect(client.texts("halloween/lab/cmd")).toEqual([]);
+  const sent = { ...fine, pressed_at: await rpc.now() };
+  const first = await rpc.cmd("tell", sent, "same");
+  expect(first).toMatchObject({ type: "result", cmd: "tell", id: "same", result: 1 });
+  expect(await rpc.cmd("tell", sent, "same")).toEqual(first);
+  const many = Array.from({ length: 30 }, async () => rpc.cmd("tell", { ...fine, pressed_at: await rpc.now() }));
+  const refused = (await Promise.all(many)).filter(({ error }) => /more than 20 a second/.test(String(error)));
+  expect(refused.length).toBeGreaterThan(0);
+  rpc.socket.send("x".repeat(1_048_577));
+  expect(await rpc.closed).toBe(1009);
+  const flood = await Rpc.open(url);
+  for (let i = 0; i < 300; i++) flood.socket.send('{"type":"ping"}');
+  expect(await flood.closed).toBe(1008);
+  expect(await other.cmd("hello")).toMatchObject({ result: { haunt: { prefix: "halloween", host: "worker_host" } } });
+});
+
+test("all-stop is confirmed by socket and by POST, with the broker and without", async () => {
+  const { url, broker, host } = await startConsole();
+  const client = await TestClient.connect(broker.url);
+  const rpc = await Rpc.open(url);
+  expect(await rpc.cmd("all_stop")).toMatchObject({ type: "result" });
+  await client.expect("halloween/worker_host/status/all_stop", "engaged");
+  expect(JSON.parse(await client.expect("halloween/worker_host/status/all_stop_heard")).heard).toContainEqual({
+    id: "lab",
+    ms: expect.any(Number),
+  });
+  expect((await rpc.cmd("tell", { id: "lab", action: "ping", pressed_at: await rpc.now() })).error).toMatch(/all-stop/);
+  expect(await rpc.cmd("all_clear", { pressed_at: await rpc.now() })).toMatchObject({ type: "result" });
+  await client.expect("halloween/worker_host/status/all_stop", "clear");
+  await broker.stop();
+  expect(await get(`${url}/api/all_stop`, { origin: url }, "POST")).toMatchObject({ code: 200 });
+  expect(host.log.all.filter(({ msg }) => msg === "all-stop is engaged")).toHaveLength(2);
+  expect((await rpc.cmd("tell", { id: "lab", action: "ping", pressed_at: await rpc.now() })).error).toMatch(
+    /broker is away|all-stop/,
+  );
+});
+
+test("a port in use makes the console fail in words, and harms nothing else", async () => {
+  const { url } = await startConsole();
+  const port = new URL(url).port;
+  const host = await startHost({
+    builtins: "shipped",
+    page: true,
+    props: { "second/backend/worker.ts": LAB },
+    env: { WORKER_CONSOLE_PORT: port },
+  });
+  const { worker, level } = await host.logged(
+    new RegExp(`the port ${port} of the page at 127.0.0.1 is in use: set WORKER`),
+  );
+  expect({ worker, level }).toEqual({ worker: "console", level: 50 });
+  expect(host.log.all.filter(({ worker: id, msg }) => id === "second" && msg === "running")).toHaveLength(1);
+});

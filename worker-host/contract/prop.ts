@@ -1,0 +1,125 @@
+import type { Said, Values } from "./bus.ts";
+import { jsonIn } from "./payload.ts";
+
+/** A command, as its prop's description tells it. */
+export interface PropCommand {
+  action: string;
+  label: string;
+  description: string;
+  /** It can't be sent without arguments. */
+  needsArgs: boolean;
+  /** It may run while all-stop is engaged. */
+  safe: boolean;
+  /** It moves something, so that a person has to mean it. */
+  held: boolean;
+  /** It is refused unless the prop's state is one of these. */
+  requiresState: readonly string[] | undefined;
+}
+
+/** How a telemetry key is to be read. */
+export interface PropValue {
+  unit: string;
+  description: string;
+}
+
+/** What a description says, as far as it can be read; whatever else is in it, this has its types. */
+export interface Portrait {
+  name: string | undefined;
+  area: string;
+  description: string;
+  commands: readonly PropCommand[];
+  telemetry: ReadonlyMap<string, PropValue>;
+  /** It is a host, not a prop. */
+  isHost: boolean;
+}
+
+const MOST_COMMANDS = 100;
+const LONGEST_LABEL = 60;
+const LONGEST_WORDS = 300;
+const ACTION = /^\S{1,100}$/;
+
+/** Reads a description; one that can't be read says nothing. */
+export function readPortrait(text: string | undefined): Portrait {
+  const { name, area, description, commands, telemetry, workers } = fieldsOf(jsonIn(text ?? ""));
+  return {
+    name: wordsOf(name, LONGEST_LABEL),
+    area: wordsOf(area, LONGEST_LABEL) ?? "",
+    description: wordsOf(description, LONGEST_WORDS) ?? "",
+    commands: Object.entries(fieldsOf(commands)).slice(0, MOST_COMMANDS).flatMap(commandOf),
+    telemetry: new Map(
+      Object.entries(fieldsOf(telemetry)).map(([key, value]) => {
+        const about = fieldsOf(value);
+        return [
+          key,
+          { unit: wordsOf(about.unit, 20) ?? "", description: wordsOf(about.description, LONGEST_WORDS) ?? "" },
+        ];
+      }),
+    ),
+    isHost: Array.isArray(workers),
+  };
+}
+
+function commandOf([action, value]: [string, unknown]): PropCommand[] {
+  const { description, args, args_optional, safe, requires_state, widget } = fieldsOf(value);
+  const { label, hidden, confirm } = fieldsOf(widget);
+  if (!ACTION.test(action) || hidden === true) return [];
+  const states = Array.isArray(requires_state)
+    ? requires_state.filter((state) => typeof state === "string")
+    : undefined;
+  return [
+    {
+      action,
+      label: wordsOf(label, LONGEST_LABEL) ?? action.replaceAll("_", " "),
+      description: wordsOf(description, LONGEST_WORDS) ?? "",
+      needsArgs: args !== undefined && args_optional !== true,
+      safe: safe === true,
+      held: safe !== true && confirm !== false,
+      requiresState: states,
+    },
+  ];
+}
+
+function fieldsOf(value: unknown): Partial<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
+}
+
+function wordsOf(value: unknown, longest: number): string | undefined {
+  if (typeof value !== "string" || value.trim() === "") return undefined;
+  return value.length > longest ? `${value.slice(0, longest)}…` : value;
+}
+
+/** Whether an id is there; `undefined` where nothing says so. */
+export function availabilityOf(values: Values): { online: boolean; said: Said } | undefined {
+  const said = values.get("status/availability");
+  return said && { online: said.text === "online", said };
+}
+
+/** What a host says of a worker's life, where that is no plain `running`. */
+export function troubleOf(values: Values): string | undefined {
+  const { state, detail } = fieldsOf(jsonIn(values.get("status/runstate")?.text ?? ""));
+  if (typeof state !== "string" || state === "running") return undefined;
+  const why = wordsOf(detail, LONGEST_WORDS);
+  return why === undefined ? state.slice(0, LONGEST_LABEL) : `${state.slice(0, LONGEST_LABEL)}: ${why}`;
+}
+
+/** What all else depends on when a command is to be sent. */
+export interface Situation {
+  /** Why nothing at all can be sent, in words. */
+  blocked: string | undefined;
+  allStop: boolean;
+}
+
+/** Why a command can't be sent to a prop now, in words; `undefined` where it can. `stop` always can. */
+export function whyNot(command: PropCommand, values: Values, { blocked, allStop }: Situation): string | undefined {
+  if (blocked !== undefined || command.action === "stop") return blocked;
+  const lockOut = values.get("status/lock_out")?.text;
+  if (lockOut !== undefined) return `locked out: ${lockOut}`;
+  const availability = availabilityOf(values);
+  if (!availability) return "not heard of yet";
+  if (!availability.online) return "offline";
+  if (allStop && !command.safe) return "all-stop is engaged";
+  const state = values.get("state")?.text;
+  if (command.requiresState && !command.requiresState.includes(state ?? ""))
+    return `only while ${command.requiresState.join(" or ").slice(0, LONGEST_WORDS)}`;
+  return undefined;
+}
