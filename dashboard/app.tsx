@@ -20,32 +20,31 @@ export function App({ store, link }: { store: Store; link: Link }) {
   );
 }
 
-/** The link, the broker and the host; what is wrong with them in large. */
+/** The link, the broker and the host: how they are, or the worst that is wrong with them, in large. */
 function Header({ store, link }: { store: Store; link: Link }) {
   const lostSince = link.lostSince.value;
   const host = availabilityOf(store.valuesOf(store.hostId));
-  const roundTrip = link.roundTripMs.value;
+  const banner =
+    lostSince !== undefined ? (
+      <span>NO LINK {spanOf(Math.max(store.now.value, lostSince) - lostSince)}: nothing below is sure</span>
+    ) : !store.broker.value ? (
+      <span>BROKER AWAY: nothing below is sure</span>
+    ) : host?.online === false ? (
+      <span>
+        HOST OFFLINE <Age said={host.said} store={store} />
+      </span>
+    ) : undefined;
   return (
     <header>
-      {lostSince !== undefined && (
+      {banner ? (
         <p class="banner" role="alert">
-          NO LINK {spanOf(Math.max(store.now.value, lostSince) - lostSince)}: nothing below is sure
+          {banner}
+        </p>
+      ) : (
+        <p class="link">
+          {store.hostId} · live, {Math.ceil(link.roundTripMs.value ?? 0)} ms
         </p>
       )}
-      {lostSince === undefined && !store.broker.value && (
-        <p class="banner" role="alert">
-          BROKER AWAY: nothing below is sure
-        </p>
-      )}
-      {lostSince === undefined && store.broker.value && host?.online === false && (
-        <p class="banner" role="alert">
-          HOST OFFLINE <Age said={host.said} store={store} />
-        </p>
-      )}
-      <p class="link">
-        {store.hostId}
-        {lostSince === undefined && roundTrip !== undefined && ` · live, ${Math.ceil(roundTrip)} ms`}
-      </p>
     </header>
   );
 }

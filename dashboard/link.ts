@@ -60,7 +60,10 @@ export class Link {
     this.#connect();
     setInterval(() => this.#watch(), PING_MS / 2);
     setInterval(() => this.#ping(), PING_MS);
-    document.addEventListener("visibilitychange", () => this.#ping());
+    document.addEventListener("visibilitychange", () => {
+      this.#watch();
+      this.#ping();
+    });
     // A page that is kept aside for the Back button is no page.
     addEventListener("pagehide", () => this.#drop("the page was left"));
     addEventListener("pageshow", ({ persisted }) => {
@@ -68,9 +71,12 @@ export class Link {
     });
   }
 
-  /** A moment of this page's clock by the console's, in ms; `undefined` before the two were compared. */
-  onItsClock(moment: number): number | undefined {
-    return this.#ahead && moment + (this.#ahead[0] + this.#ahead[1]) / 2;
+  /**
+   * A moment of this page's clock by the console's, in ms; `undefined` before the two were compared. The two are known to
+   * differ by a range: of a press the earliest is taken, of the present the latest, so that nothing counts as too young.
+   */
+  onItsClock(moment: number, which: "earliest" | "latest"): number | undefined {
+    return this.#ahead && moment + this.#ahead[which === "earliest" ? 0 : 1];
   }
 
   /**

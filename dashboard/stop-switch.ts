@@ -18,7 +18,7 @@ export class StopSwitch {
     this.pressedAt.value ??= at;
     this.send();
     // Beside the socket, which may be stuck behind others' messages.
-    void fetch("/api/all_stop", { method: "POST" }).then((answer) => {
+    void fetch("/api/all_stop", { method: "POST", keepalive: true }).then((answer) => {
       if (answer.ok) this.#confirmed();
     }, ignore);
   }

@@ -2,7 +2,7 @@ import { batch, computed, type Signal, signal } from "@preact/signals";
 import type { Said, Values } from "../worker-host/contract/bus.ts";
 import { type Heard, readHeard } from "../worker-host/contract/heard.ts";
 import { jsonIn } from "../worker-host/contract/payload.ts";
-import type { Situation } from "../worker-host/contract/prop.ts";
+import { type Portrait, readPortrait, type Situation } from "../worker-host/contract/prop.ts";
 import type { Link, Update } from "./link.ts";
 
 const NOTHING: Values = new Map();
@@ -18,6 +18,7 @@ export class Store {
   /** The console has said that all-stop is engaged, on whatever way. */
   readonly stopConfirmed = signal(false);
   readonly #values = new Map<string, Signal<Values>>();
+  readonly #portraits = new Map<string, { text: string | undefined; portrait: Portrait }>();
 
   constructor(private readonly link: Link) {}
 
@@ -34,6 +35,16 @@ export class Store {
   /** What was last said of an id. */
   valuesOf(id: string): Values {
     return this.#signalOf(id).value;
+  }
+
+  /** What its description says; read once for each text. */
+  portraitOf(id: string): Portrait {
+    const text = this.valuesOf(id).get("description")?.text;
+    const known = this.#portraits.get(id);
+    if (known && known.text === text) return known.portrait;
+    const portrait = readPortrait(text);
+    this.#portraits.set(id, { text, portrait });
+    return portrait;
   }
 
   readonly allStop = computed((): boolean => {
@@ -58,7 +69,7 @@ export class Store {
 
   /** How long ago it was said, in ms; `undefined` where that is not known. */
   ageOf({ at }: Said): number | undefined {
-    const now = this.link.onItsClock(Math.max(this.now.value, performance.now()));
+    const now = this.link.onItsClock(Math.max(this.now.value, performance.now()), "latest");
     return now === undefined ? undefined : Math.max(0, now - at);
   }
 

@@ -131,6 +131,7 @@ test("bad input gets words, is bounded, and harms no other client", async () => 
     [{ ...fine, pressed_at: now - 8_200 }, /^8\.\d s old; press again$/],
     [{ ...fine, pressed_at: now + 60_000 }, /press again/],
     [{ ...fine, id: "../x" }, /no prop's id/],
+    [{ ...fine, id: "broadcast" }, /no prop's id/],
     [{ ...fine, id: "worker_host" }, /takes no command from the page/],
     [{ ...fine, args: "x".repeat(70_000) }, /at most 65536/],
   ] as const) {
@@ -138,6 +139,14 @@ test("bad input gets words, is bounded, and harms no other client", async () => 
   }
   await client.barrier();
   expect(client.texts("halloween/lab/cmd")).toEqual([]);
+  const deep = "[".repeat(500_000);
+  rpc.socket.send(deep);
+  rpc.socket.send(`${deep}${"]".repeat(500_000)}`);
+  const nested = `${"[".repeat(20_000)}${"]".repeat(20_000)}`;
+  rpc.socket.send(
+    `{"type":"cmd","cmd":"tell","id":"deep","kwargs":{"id":"lab","action":"ping","pressed_at":${await rpc.now()},"args":${nested}}}`,
+  );
+  expect(await rpc.frames.find(({ id }) => id === "deep", "the answer")).toMatchObject({ type: "error" });
   const sent = { ...fine, pressed_at: await rpc.now() };
   const first = await rpc.cmd("tell", sent, "same");
   expect(first).toMatchObject({ type: "result", cmd: "tell", id: "same", result: 1 });

@@ -73,6 +73,7 @@ export class PageServer {
     const server = this.#server;
     server.maxConnections = MOST_CONNECTIONS;
     server.requestTimeout = SLOW_MS;
+    server.headersTimeout = SLOW_MS;
     server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
     server.listen({ port, host });
     try {

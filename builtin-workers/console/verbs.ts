@@ -1,4 +1,6 @@
 import { type Haunt, z } from "worker-host";
+import { quote } from "worker-host/contract/command.ts";
+import { isPeer } from "worker-host/contract/topics.ts";
 import { now } from "./time.ts";
 
 /** What a client may do, from little to much: each may also do what stands before it. */
@@ -52,6 +54,7 @@ export function createVerbs({ haunt, call, allStop }: VerbsOptions): ReadonlyMap
       "tell",
       verb("operator", tell, ({ id, action, args, pressed_at }) => {
         refuseOld(pressed_at);
+        if (!isPeer(id)) throw new Error(`${quote(id)} is no prop's id`);
         if (id === haunt.host) throw new Error(`${id} takes no command from the page but all_stop and all_clear`);
         return call(id, action, args);
       }),

@@ -84,6 +84,10 @@ export function PressButton({ label, about, holdMs, why, fire }: PressButtonProp
           onClick: (event: MouseEvent) => {
             if (event.isTrusted && isFree(event.timeStamp)) send(event.timeStamp);
           },
+          // A key that is held down presses once.
+          onKeyDown: (event: KeyboardEvent) => {
+            if (event.repeat) event.preventDefault();
+          },
         }
       : {
           onPointerDown: (event: PointerEvent) => {
@@ -92,6 +96,12 @@ export function PressButton({ label, about, holdMs, why, fire }: PressButtonProp
           onPointerUp: letGo,
           onPointerCancel: letGo,
           onPointerLeave: letGo,
+          // A finger that slides off leaves nothing: its events stay with the button.
+          onPointerMove: (event: PointerEvent) => {
+            const { left, right, top, bottom } = (event.currentTarget as Element).getBoundingClientRect();
+            const { clientX: x, clientY: y } = event;
+            if (x < left || x > right || y < top || y > bottom) letGo();
+          },
           onBlur: letGo,
           onContextMenu: (event: Event) => event.preventDefault(),
           onKeyDown: (event: KeyboardEvent) => {

@@ -10,7 +10,16 @@ export function AllStop({ store, link }: { store: Store; link: Link }) {
   const slowest = Math.max(0, ...(heard?.heard ?? []).map(({ ms }) => ms));
   return (
     <main class="all-stop">
-      <h1>ALL STOP {said?.text === "engaged" && <Age said={said} store={store} />}</h1>
+      <h1>ALL STOP</h1>
+      {/* Above all that may change its height: it must not move under a finger. */}
+      <PressButton
+        label="All clear"
+        about="Every prop takes commands again. Nothing starts by itself."
+        holdMs={2000}
+        why={store.situation.value.blocked}
+        fire={(pressedAt) => link.call("all_clear", { pressed_at: link.onItsClock(pressedAt, "earliest") })}
+      />
+      <p>engaged {said?.text === "engaged" && <Age said={said} store={store} />}</p>
       {!heard && <p class="big">asking who has heard it …</p>}
       {heard && heard.not_heard.length > 0 && (
         <section class="trouble">
@@ -42,13 +51,6 @@ export function AllStop({ store, link }: { store: Store; link: Link }) {
           {heard.heard.length} confirmed in {slowest} ms
         </p>
       )}
-      <PressButton
-        label="All clear"
-        about="Every prop takes commands again. Nothing starts by itself."
-        holdMs={2000}
-        why={store.situation.value.blocked}
-        fire={(pressedAt) => link.call("all_clear", { pressed_at: link.onItsClock(pressedAt) })}
-      />
       {heard && (
         <ul class="heard">
           {heard.heard.map(({ id, ms }) => (

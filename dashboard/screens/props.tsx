@@ -1,6 +1,5 @@
-import { useMemo } from "preact/hooks";
 import type { Values } from "../../worker-host/contract/bus.ts";
-import { availabilityOf, type Portrait, readPortrait, troubleOf, whyNot } from "../../worker-host/contract/prop.ts";
+import { availabilityOf, type Portrait, troubleOf, whyNot } from "../../worker-host/contract/prop.ts";
 import { CONSOLE, propOfBoard } from "../../worker-host/contract/topics.ts";
 import { Age } from "../controls/age.tsx";
 import { PressButton } from "../controls/press-button.tsx";
@@ -19,7 +18,7 @@ export function Props({ store, link }: Parts) {
   const ids = store.ids.value;
   const areas = new Map<string, string[]>();
   for (const id of ids) {
-    const { isHost, area } = readPortrait(store.valuesOf(id).get("description")?.text);
+    const { isHost, area } = store.portraitOf(id);
     const prop = propOfBoard(id);
     if (isHost || id === CONSOLE || id === store.hostId || (prop !== undefined && ids.includes(prop))) continue;
     areas.set(area, [...(areas.get(area) ?? []), id]);
@@ -44,8 +43,7 @@ export function Props({ store, link }: Parts) {
 
 function Prop({ id, store, link }: Parts & { id: string }) {
   const values = store.valuesOf(id);
-  const description = values.get("description")?.text;
-  const portrait = useMemo(() => readPortrait(description), [description]);
+  const portrait = store.portraitOf(id);
   const availability = availabilityOf(values);
   const trouble = troubleOf(values);
   const lockOut = values.get("status/lock_out");
@@ -160,7 +158,7 @@ function Commands({ id, values, portrait, store, link }: Parts & { id: string; v
 /** Sends a command; what it rejects with are the prop's own words. */
 async function tell(link: Link, id: string, action: string, pressedAt: number): Promise<void> {
   try {
-    await link.call("tell", { id, action, pressed_at: link.onItsClock(pressedAt) });
+    await link.call("tell", { id, action, pressed_at: link.onItsClock(pressedAt, "earliest") });
   } catch (error) {
     const words = error instanceof Error ? error.message : String(error);
     throw new Error(words.replace(`${id} ${action}: `, "").replace(/^Error: /, ""));

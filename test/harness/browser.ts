@@ -36,13 +36,13 @@ export async function button(place: Locator | Page, label: string): Promise<Loca
   return found;
 }
 
-/** Holds a button down until it has fired. */
+/** Holds a button down until it has fired; once more where the machine was too busy for the page to be sure of it. */
 export async function hold(found: Locator): Promise<void> {
+  const phases = ["sent", "done", "refused"].map((phase) => `[data-phase="${phase}"]`);
   await pressDown(found);
-  await found
-    .and(found.page().locator(':is([data-phase="sent"], [data-phase="done"], [data-phase="refused"])'))
-    .waitFor();
+  await found.and(found.page().locator(`:is(${phases.join()})`)).waitFor();
   await found.page().mouse.up();
+  if ((await found.innerText()).includes("stood still")) await hold(found);
 }
 
 /** Puts the finger down on a button. */

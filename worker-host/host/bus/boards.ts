@@ -22,7 +22,7 @@ export interface Shown {
   isHost: boolean;
   /** What kind of board it says it is. */
   chip: string | undefined;
-  /** The address of the page that it serves. */
+  /** The address of the page that it serves now. */
   page: string | undefined;
   /** It was told of that it appeared. */
   told: boolean;
@@ -106,7 +106,14 @@ export class Boards {
     if (id === undefined) return;
     const { chip, stops, isHost, page } = parseDescribed(payload);
     const appears = chip !== undefined && !retain && !this.#shown.get(id)?.told;
-    this.#show(id, { described: payload.length > 0, chip, stops, isHost, page, ...(appears ? { told: true } : {}) });
+    this.#show(id, {
+      described: payload.length > 0,
+      chip,
+      stops,
+      isHost,
+      page: retain ? undefined : page,
+      ...(appears ? { told: true } : {}),
+    });
     if (appears) this.options.onAppeared(id);
   }
 
