@@ -1,27 +1,38 @@
 import { existsSync } from "node:fs";
-import { type Browser, chromium, type Locator, type Page } from "playwright-core";
+import { chromium, type Locator, type Page } from "playwright-core";
 import { onTestFinished } from "vitest";
+import { atEnd, shared } from "./ending.ts";
 
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
-/** A page of a Chromium of its own, with a fresh profile; it is closed with the test, which fails if the page threw. */
-export async function openPage(url: string, { width = 390, height = 844 } = {}): Promise<Page> {
-  if (!existsSync(CHROMIUM))
-    throw new Error(`no browser at ${CHROMIUM}: apt-get install chromium, or say where one is with CHROMIUM=/path`);
-  const browser: Browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+export type OpenPage = (url: string, size?: { width?: number; height?: number }) => Promise<Page>;
+
+/** One Chromium for all tests of a file. Each page has a fresh profile; its test fails if the page threw. */
+export function sharedBrowser(): OpenPage {
+  const launched = shared(async () => {
+    if (!existsSync(CHROMIUM))
+      throw new Error(`no browser at ${CHROMIUM}: apt-get install chromium, or say where one is with CHROMIUM=/path`);
+    const browser = await chromium.launch({
+      executablePath: CHROMIUM,
+      args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+    });
+    atEnd(() => browser.close());
+    return browser;
   });
-  const thrown: Error[] = [];
-  onTestFinished(async () => {
-    await browser.close();
-    if (thrown[0]) throw thrown[0];
-  });
-  const page = await browser.newPage({ viewport: { width, height } });
-  page.setDefaultTimeout(15_000);
-  page.on("pageerror", (error) => thrown.push(error));
-  await page.goto(url);
-  return page;
+  return async (url, { width = 390, height = 844 } = {}) => {
+    const browser = await launched();
+    const context = await browser.newContext({ viewport: { width, height } });
+    const thrown: Error[] = [];
+    onTestFinished(async () => {
+      await context.close();
+      if (thrown[0]) throw thrown[0];
+    });
+    const page = await context.newPage();
+    page.setDefaultTimeout(15_000);
+    page.on("pageerror", (error) => thrown.push(error));
+    await page.goto(url);
+    return page;
+  };
 }
 
 /** The card of a prop. */
@@ -38,11 +49,18 @@ export async function button(place: Locator | Page, label: string): Promise<Loca
 
 /** Holds a button down until it has fired; once more where the machine was too busy for the page to be sure of it. */
 export async function hold(found: Locator): Promise<void> {
-  const phases = ["sent", "done", "refused"].map((phase) => `[data-phase="${phase}"]`);
+  while (!(await pressIsSent(found)));
+}
+
+/** Holds a button down until it has fired, or can't be pressed any more; gives whether it has fired. */
+export async function pressIsSent(found: Locator): Promise<boolean> {
+  const page = found.page();
   await pressDown(found);
-  await found.and(found.page().locator(`:is(${phases.join()})`)).waitFor();
-  await found.page().mouse.up();
-  if ((await found.innerText()).includes("stood still")) await hold(found);
+  const fired = found.and(page.locator(':is([data-phase="sent"], [data-phase="done"], [data-phase="refused"])'));
+  const dead = found.and(page.locator('[data-phase="dead"]'));
+  const isFired = await Promise.any([fired.waitFor().then(() => true), dead.waitFor().then(() => false)]);
+  await page.mouse.up();
+  return isFired && !(await found.innerText()).includes("stood still");
 }
 
 /** Puts the finger down on a button. */
