@@ -91,6 +91,33 @@ test("the parser of this file sees every way to import", () => {
   expect(importsOf(text).sort()).toEqual(["./d.ts", "./e.ts", "a", "b", "f", "g", "h", "i"]);
 });
 
+/** Where a moment is told, or compared with one that was: the clock on the wall, which somebody may set. */
+const MOMENTS = new Map([
+  ["worker-host/base/clock.ts", "defines it"],
+  ["worker-host/testing/test-clock.ts", "defines it"],
+  ["worker-host/commands/commands.ts", "expires_at"],
+  ["worker-host/cli/access.ts", "certificates"],
+  ["worker-host/cli/doctor.ts", "the year; the lock"],
+  ["worker-host/cli/recording.ts", "when it was recorded"],
+  ["worker-host/cli/watch.ts", "a line's time"],
+  ["worker-host/host/bus/host-connection.ts", "since"],
+  ["worker-host/host/data/data-lock.ts", "since"],
+  ["worker-host/host/data/log-files.ts", "a line's time"],
+  ["worker-host/host/reload/live-reload.ts", "a file's time"],
+  ["worker-host/host/runners/records.ts", "since"],
+  ["worker-host/host/safety/all-stop.ts", "since"],
+  ["worker-host/host/safety/show-night.ts", "a file's name"],
+  ["worker-host/host/safety/stop-receipts.ts", "since"],
+  ["worker-host/worker/life.ts", "a file's name"],
+]);
+
+test("the clock on the wall tells moments only: a span of time is measured on the one that nobody sets", () => {
+  const workers = WORKERS.filter(({ text }) => /\bDate\.now\b/.test(withoutComments(text)));
+  const house = HOUSE.filter(({ text }) => /[cC]lock\.now\(\)|\bDate\.now\b/.test(withoutComments(text)));
+  expect(house.map(({ path }) => path).sort()).toEqual([...MOMENTS.keys()].sort());
+  expect(workers).toEqual([]);
+});
+
 describe("imports", () => {
   test(`go downward only: ${FLOORS.toReversed().join(", ")}`, () => {
     const upward = HOUSE.flatMap((source) =>

@@ -1,6 +1,6 @@
 /** Time, handed in by whoever runs a worker, so that a test can hand in its own. */
 export interface Clock {
-  /** ms since 1970. */
+  /** ms since 1970, for moments that are told: somebody may set this clock. */
   now(): number;
   /** ms on a clock that nothing sets, for spans of time. */
   monotonic(): number;

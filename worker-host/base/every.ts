@@ -6,11 +6,11 @@ export function every(scope: Scope, ms: number, fn: () => unknown, where = "ever
   assertDelay("every", ms);
   const { clock } = scope;
   return scope.spawn(async (own) => {
-    let due = clock.now() + ms;
+    let due = clock.monotonic() + ms;
     for (;;) {
-      await own.sleep(Math.max(0, due - clock.now()));
+      await own.sleep(Math.max(0, due - clock.monotonic()));
       await own.spawn(fn, where, "run").done;
-      due = Math.max(due + ms, clock.now());
+      due = Math.max(due + ms, clock.monotonic());
     }
   }, where);
 }

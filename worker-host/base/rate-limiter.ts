@@ -18,13 +18,13 @@ export class RateLimiter {
     private readonly burst = BURST,
   ) {
     this.#room = burst;
-    this.#since = clock.now();
+    this.#since = clock.monotonic();
   }
 
   /** @param error what it is about, where it is said at once */
   say(text: string, error?: unknown): void {
-    const now = this.clock.now();
-    this.#room = Math.min(this.burst, this.#room + Math.max(0, now - this.#since) / EVERY_MS);
+    const now = this.clock.monotonic();
+    this.#room = Math.min(this.burst, this.#room + (now - this.#since) / EVERY_MS);
     this.#since = now;
     if (this.#room >= 1 && this.#leftOut === 0) {
       this.#room--;

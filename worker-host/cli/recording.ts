@@ -1,5 +1,6 @@
 import { closeSync, createReadStream, openSync, writeSync } from "node:fs";
 import { createInterface } from "node:readline";
+import type { Clock } from "../base/clock.ts";
 import { messageOf, WorkerHostError } from "../contract/errors.ts";
 import { decodeText, jsonIn } from "../contract/payload.ts";
 import { printableJson } from "../contract/printable.ts";
@@ -28,14 +29,16 @@ export function payloadInJson(payload: Uint8Array): { payload: string } | { base
 /** Writes messages into a file, a line of JSON each, after one that says what it is. */
 export class RecordingWriter {
   readonly #file: number;
+  readonly #began: number;
   count = 0;
 
   /** @throws WorkerHostError `not_written` where the file is there already, or can't be written */
   constructor(
     private readonly path: string,
     prefix: string,
-    private readonly started: number,
+    private readonly clock: Clock,
   ) {
+    this.#began = clock.monotonic();
     try {
       this.#file = openSync(path, "wx");
     } catch (cause) {
@@ -43,12 +46,13 @@ export class RecordingWriter {
       const why = there ? "it is there already: name another one" : messageOf(cause);
       throw new WorkerHostError("not_written", `${path}: ${why}`, { cause });
     }
-    this.#write({ recording: VERSION, prefix, started: new Date(started).toISOString() });
+    this.#write({ recording: VERSION, prefix, started: new Date(clock.now()).toISOString() });
   }
 
   /** @throws WorkerHostError `not_written` */
-  add({ topic, payload, qos, retain }: Message, now: number): void {
-    this.#write({ ms: Math.max(0, now - this.started), topic, ...payloadInJson(payload), qos, retain });
+  add({ topic, payload, qos, retain }: Message): void {
+    const ms = Math.round(this.clock.monotonic() - this.#began);
+    this.#write({ ms, topic, ...payloadInJson(payload), qos, retain });
     this.count++;
   }
 

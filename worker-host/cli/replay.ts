@@ -53,14 +53,14 @@ async function replay(file: string, flags: Flags, edges: Edges): Promise<void> {
   const settle = async () => {
     for (const result of await Promise.all(underWay.splice(0))) result === "dropped" ? dropped++ : sent++;
   };
-  const began = clock.now();
+  const began = clock.monotonic();
   for await (const message of readRecording(file, () => {})) {
     const again = playable(message, { prefix, hosts, commands: flags.commands === true, newId });
     if (typeof again === "string") {
       leftOut.set(again, (leftOut.get(again) ?? 0) + 1);
       continue;
     }
-    const wait = began + message.ms / speed - clock.now();
+    const wait = began + message.ms / speed - clock.monotonic();
     if (wait > 0 && (await Promise.race([stopped, delay(clock, wait)]))) {
       cut = true;
       break;
@@ -71,7 +71,7 @@ async function replay(file: string, flags: Flags, edges: Edges): Promise<void> {
   }
   await settle();
   await connection.stop();
-  const seconds = ((clock.now() - began) / 1000).toFixed(1);
+  const seconds = ((clock.monotonic() - began) / 1000).toFixed(1);
   const lines = [
     `${cut ? "stopped: " : ""}${sent} messages were published in ${seconds} s, none of them retained`,
     ...(dropped > 0 ? [`${dropped} were not: the broker was away, or did not take them`] : []),

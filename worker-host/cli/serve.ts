@@ -139,10 +139,10 @@ function stopOnSignals({ host, close, edges, say }: Stopping): () => boolean {
   };
   onSignal((signal) => {
     if (stoppingSince !== undefined) {
-      if (clock.now() - stoppingSince > ECHO_MS) force(`a second ${signal}`);
+      if (clock.monotonic() - stoppingSince > ECHO_MS) force(`a second ${signal}`);
       return;
     }
-    stoppingSince = clock.now();
+    stoppingSince = clock.monotonic();
     say(`${signal}: stopping; once more to force it`);
     clock.after(FORCE_AFTER_MS, () => force(`not stopped in ${FORCE_AFTER_MS / 1000} s`));
     host

@@ -36,7 +36,7 @@ async function watch(word: string | undefined, flags: Flags, edges: Edges): Prom
   if ("problem" in client) throw new WorkerHostError("timeout", client.problem);
   const { connection } = client;
   const path = typeof flags.record === "string" ? flags.record : undefined;
-  const recording = path === undefined ? undefined : new RecordingWriter(path, prefix, clock.now());
+  const recording = path === undefined ? undefined : new RecordingWriter(path, prefix, clock);
   const end = () => {
     recording?.close();
     if (recording) note(`${recording.count} messages are recorded in ${path}`);
@@ -48,7 +48,7 @@ async function watch(word: string | undefined, flags: Flags, edges: Edges): Prom
   const take = (raw: Message) => {
     const message = cleaned(raw, secrets);
     const now = clock.now();
-    recording?.add(message, now);
+    recording?.add(message);
     say(
       flags.json === true
         ? inJson(message, now)

@@ -1,3 +1,4 @@
+import type { Clock } from "../base/clock.ts";
 import { describeError } from "../contract/errors.ts";
 import { formatReply, type Reply } from "../contract/reply.ts";
 import type { PublishOptions } from "../mqtt/wire.ts";
@@ -6,7 +7,7 @@ import type { Outcome, Request } from "./request.ts";
 export interface AnswersOptions {
   /** Who answers. */
   from: string;
-  now: () => number;
+  clock: Pick<Clock, "now" | "monotonic">;
   /** Tells people of a command that was not run. */
   warn: (text: string) => void;
   publish: (topic: string, payload: string, options: PublishOptions) => void;
@@ -44,9 +45,10 @@ export class Answers {
   #reply({ command, correlationData, receivedAt }: Request, reply: Omit<Reply, "id" | "from" | "ms">): void {
     const { replyTo, id } = command;
     if (replyTo === undefined) return;
-    const { from, now, clean } = this.options;
+    const { from, clock, clean } = this.options;
     const cleaned = reply.error === undefined ? {} : { error: clean?.(reply.error) ?? reply.error };
-    const whole: Reply = { ...(id === undefined ? {} : { id }), from, ...reply, ...cleaned, ms: now() - receivedAt };
+    const ms = Math.round(clock.monotonic() - receivedAt);
+    const whole: Reply = { ...(id === undefined ? {} : { id }), from, ...reply, ...cleaned, ms };
     this.options.publish(replyTo, formatReply(whole), { qos: 1, ...(correlationData ? { correlationData } : {}) });
   }
 }

@@ -64,7 +64,7 @@ export class CommandRuns {
 
   #coolingDown(): string | undefined {
     if (!this.#cooling) return undefined;
-    return `cooling down: ${Math.max(1, Math.ceil(this.#cooling.until - this.parent.clock.now()))} ms left`;
+    return `cooling down: ${Math.max(1, Math.ceil(this.#cooling.until - this.parent.clock.monotonic()))} ms left`;
   }
 
   /**
@@ -121,7 +121,7 @@ export class CommandRuns {
       this.#startNext();
     };
     if (!cooldownMs) over();
-    else this.#cooling = { until: clock.now() + cooldownMs, end: timer(this.parent, cooldownMs, over) };
+    else this.#cooling = { until: clock.monotonic() + cooldownMs, end: timer(this.parent, cooldownMs, over) };
   }
 
   #startNext(): void {

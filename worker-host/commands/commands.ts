@@ -210,7 +210,7 @@ export class Commands {
     const replyTo = responseTopic ?? command.replyTo;
     const request: Request = {
       command: replyTo === undefined ? command : { ...command, replyTo },
-      receivedAt: this.options.now(),
+      receivedAt: this.options.clock.monotonic(),
       ...(correlationData ? { correlationData } : {}),
     };
     const { action, expiresAt } = command;
@@ -225,7 +225,7 @@ export class Commands {
       delete request.command.replyTo;
     }
     // A sender's clock may be wrong.
-    const lateMs = urgent || expiresAt === undefined ? 0 : request.receivedAt - expiresAt;
+    const lateMs = urgent || expiresAt === undefined ? 0 : this.options.clock.now() - expiresAt;
     const settle = this.#answering(request);
     if (lateMs > 0) settle(this.#refuse(`${quote(action)} refused: it expired ${Math.round(lateMs)} ms ago`));
     else this.#execute(request.command, { admin: topic === this.options.topics.adminCommand }, settle);
@@ -306,7 +306,7 @@ export class Commands {
     this.options.warn(`${action} was ${why}: ran ${end}`);
     runs.abortAll(`it was ${why}`);
     const command: Command = { action: end, args: undefined };
-    const settle = this.#answering({ command, receivedAt: this.options.now() });
+    const settle = this.#answering({ command, receivedAt: this.options.clock.monotonic() });
     this.#execute(command, { must: true, reason: "max_on" }, settle);
   }
 
@@ -346,7 +346,7 @@ export class Commands {
 
   /** Counts a command that runs, and tells `settle` what came of it, once. */
   #follow(action: string, run: (failed: (error: unknown) => void) => unknown, settle: Settle, onDone = () => {}): void {
-    const began = this.options.now();
+    const began = this.options.clock.monotonic();
     this.#running++;
     let runs = true;
     const over = (outcome: Outcome) => {
@@ -378,8 +378,8 @@ export class Commands {
 
   /** @param began when one that ran did, which is counted with what it waited for its turn */
   #ended(began?: number): void {
-    const { counts, now } = this.options;
-    if (counts && began !== undefined) countCommand(counts, now() - began);
+    const { counts, clock } = this.options;
+    if (counts && began !== undefined) countCommand(counts, clock.monotonic() - began);
     this.#running--;
     if (this.#running === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
   }

@@ -7,6 +7,7 @@ import type { StopReason } from "./stopping.ts";
 /** A command that has arrived, and how to answer it. */
 export interface Request {
   command: Command;
+  /** On the monotonic clock. */
   receivedAt: number;
   correlationData?: Uint8Array;
 }

@@ -100,8 +100,8 @@ export class Calls {
   /** Calls `onTimeout` when it has taken too long; what the target says of that may come while it runs. */
   #limit({ target, action, timeoutMs }: CallRequest, onTimeout: (ms: number) => void): () => void {
     const { clock, timeoutOf } = this.options;
-    const since = clock.now();
-    const arm = (ms: number) => clock.after(Math.max(0, since + ms - clock.now()), () => onTimeout(ms));
+    const since = clock.monotonic();
+    const arm = (ms: number) => clock.after(Math.max(0, since + ms - clock.monotonic()), () => onTimeout(ms));
     let cancel = arm(timeoutMs ?? TIMEOUT_MS);
     let over = false;
     if (timeoutMs === undefined && timeoutOf) {

@@ -30,7 +30,7 @@ export class Listener {
 
   /** The broker has answered its subscription, now or before. */
   answered(): void {
-    this.#answeredAt ??= this.clock.now();
+    this.#answeredAt ??= this.clock.monotonic();
   }
 
   end(): void {
@@ -39,7 +39,7 @@ export class Listener {
 
   /** What the broker retains may still be on its way to it. */
   get isNew(): boolean {
-    return this.#answeredAt === undefined || this.clock.now() - this.#answeredAt < RETAINED_MS;
+    return this.#answeredAt === undefined || this.clock.monotonic() - this.#answeredAt < RETAINED_MS;
   }
 
   /**

@@ -144,11 +144,11 @@ function takeTurns({ stream }: MqttClient, clock: Clock): MqttClient["handleMess
       stream.uncork();
       next?.();
     });
-    return { began: clock.now(), messages: 0 };
+    return { began: clock.monotonic(), messages: 0 };
   };
   return (_packet, next) => {
     turn ??= begin();
-    if (++turn.messages < TURN_MESSAGES && clock.now() - turn.began < TURN_MS) next();
+    if (++turn.messages < TURN_MESSAGES && clock.monotonic() - turn.began < TURN_MS) next();
     else turn.next = next;
   };
 }

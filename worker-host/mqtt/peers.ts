@@ -81,7 +81,7 @@ export class Peers {
     if (result === "dropped") return;
     if (result === "sent") await within(clock, patienceMs, availability.first);
     if (result === "sent" && availability.value !== "offline") return;
-    const now = clock.now();
+    const now = clock.monotonic();
     if (now - (this.#warnedAt.get(target) ?? Number.NEGATIVE_INFINITY) < WARN_EVERY_MS) return;
     this.#warnedAt.set(target, now);
     warn(`"${action}" went to ${target}, which is not there: nobody runs it, or its board is off`);

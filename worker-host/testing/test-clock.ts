@@ -15,20 +15,27 @@ export class TestClock implements Clock {
   readonly #timers = new Set<Timer>();
   /** By how much it is ahead of the system's, in ms. */
   #ahead = 0;
+  /** What the clock on the wall shows beside that: it may be set. */
+  #wall = systemClock.now() - systemClock.monotonic();
   #advances = 0;
   /** What it says while it is put forward. */
   #held: number | undefined;
 
   now(): number {
-    return this.#held ?? systemClock.now() + this.#ahead;
+    return Math.round(this.monotonic() + this.#wall);
   }
 
   monotonic(): number {
-    return this.now();
+    return this.#held ?? systemClock.monotonic() + this.#ahead;
+  }
+
+  /** Sets the clock on the wall forward by `ms`, or back: no time passes. */
+  setForward(ms: number): void {
+    this.#wall += ms;
   }
 
   after(ms: number, callback: () => void): () => void {
-    const timer: Timer = { due: this.now() + ms, callback, cancel: () => {} };
+    const timer: Timer = { due: this.monotonic() + ms, callback, cancel: () => {} };
     this.#timers.add(timer);
     if (this.#held === undefined) this.#arm(timer);
     return () => {
@@ -39,8 +46,8 @@ export class TestClock implements Clock {
 
   /** Puts time forward by `ms`, calling what is due on the way in its order, each with what came of the one before. */
   async advance(ms: number): Promise<void> {
-    const end = this.now() + ms;
     this.#hold();
+    const end = this.monotonic() + ms;
     try {
       await settle();
       for (let timer = this.#next(end); timer; timer = this.#next(end)) {
@@ -56,13 +63,13 @@ export class TestClock implements Clock {
 
   #hold(): void {
     if (this.#advances++ > 0) return;
-    this.#held = this.now();
+    this.#held = this.monotonic();
     for (const timer of this.#timers) timer.cancel();
   }
 
   #release(): void {
     if (--this.#advances > 0) return;
-    this.#ahead = this.now() - systemClock.now();
+    this.#ahead = this.monotonic() - systemClock.monotonic();
     this.#held = undefined;
     for (const timer of this.#timers) this.#arm(timer);
   }
@@ -73,11 +80,11 @@ export class TestClock implements Clock {
   }
 
   #jump(time: number): void {
-    this.#held = Math.max(time, this.now());
+    this.#held = Math.max(time, this.monotonic());
   }
 
   #arm(timer: Timer): void {
-    timer.cancel = systemClock.after(Math.max(0, timer.due - this.now()), () => this.#fire(timer));
+    timer.cancel = systemClock.after(Math.max(0, timer.due - this.monotonic()), () => this.#fire(timer));
   }
 
   #fire(timer: Timer): void {

@@ -215,6 +215,11 @@ export class TestWorker<W extends AnyWorker> {
     await this.#clock.advance(ms);
   }
 
+  /** Sets its clock on the wall forward by `ms`, or back, as a time server does: no time passes. */
+  setClockForward(ms: number): void {
+    this.#clock.setForward(ms);
+  }
+
   /**
    * Gives it a new config, as an edit of its file does.
    *

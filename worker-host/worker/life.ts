@@ -97,7 +97,7 @@ export class Life implements ScopeOwner {
       ...options,
       from: spec.id,
       scope: this.#scope,
-      now: () => clock.now(),
+      clock,
       clean,
       state: () => this.#worker?.state,
       warn: (text) => this.#reporter.warn(text),

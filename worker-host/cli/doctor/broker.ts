@@ -24,11 +24,11 @@ export async function lookAtBroker(settings: Settings, options: BrokerCheckOptio
     return [await lookAtPort("broker", settings.embedded.port, ownAddress(settings), host)];
   if (own && settings.embedded.port === 0) return [ok("broker", "the embedded broker has picked a port by itself")];
   const { url, username } = brokerOf(settings);
-  const began = clock.now();
+  const began = clock.monotonic();
   const client = await connect(settings, options);
   if ("problem" in client) return [unreachable(url, client.problem)];
   const { connection } = client;
-  const ms = clock.now() - began;
+  const ms = Math.round(clock.monotonic() - began);
   try {
     const text = `connected to ${url} in ${ms} ms, with MQTT ${connection.protocolVersion === 5 ? "5" : "3.1.1"}`;
     const who = username === undefined ? "a client without a user name" : `user "${username}"`;
@@ -95,12 +95,12 @@ async function echo(
   await connection.subscribe(topic, ({ payload }) => {
     if (decodeText(payload) === text) heard();
   });
-  const began = clock.now();
+  const began = clock.monotonic();
   const sent = connection.publish(topic, text, { qos: 1 });
   // Whichever comes first: a refusal, or the echo.
   const refused = sent.then((result) => (result === "dropped" ? true : back.then(() => false)));
   const outcome = await within(clock, ECHO_MS, refused);
-  const ms = clock.now() - began;
+  const ms = Math.round(clock.monotonic() - began);
   if (outcome === undefined) {
     return { topic, ms, fault: "a message to it did not come back: we may not publish there, or not read it" };
   }

@@ -56,7 +56,7 @@ export class HostConnection {
 
   constructor(private readonly options: HostConnectionOptions) {
     const { broker, topics, clock, random, gate, log, counts } = options;
-    this.#startedAt = clock.now();
+    this.#startedAt = clock.monotonic();
     this.#warnings = new RateLimiter(clock, (text) => {
       log.warn(text);
       this.say(topics.hostName, "warn", text);
@@ -215,7 +215,7 @@ export class HostConnection {
 
   #beat(): void {
     const { topics, clock } = this.options;
-    const seconds = Math.floor((clock.now() - this.#startedAt) / 1000);
+    const seconds = Math.floor((clock.monotonic() - this.#startedAt) / 1000);
     void this.#connection.publish(topics.uptime, String(seconds));
     this.#stopUptime = clock.after(UPTIME_EVERY_MS, () => this.#beat());
   }

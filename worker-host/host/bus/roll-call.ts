@@ -44,7 +44,7 @@ class BrokerAge {
 
   #isYoung(uptimeS: number | undefined): boolean {
     const before = this.#startedBy;
-    const startedBy = this.options.clock.now() - (uptimeS ?? 0) * 1000;
+    const startedBy = this.options.clock.monotonic() - (uptimeS ?? 0) * 1000;
     this.#startedBy = startedBy;
     if (uptimeS === undefined || uptimeS < YOUNG_S) return true;
     return before !== undefined && startedBy - STALE_MS > before;

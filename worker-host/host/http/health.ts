@@ -35,8 +35,8 @@ export async function openHealth(
   if (!health) return undefined;
   // Loaded only where they are needed: they take a fifth of a second.
   const [{ HealthHttp }, { Metrics }] = await Promise.all([import("./http-server.ts"), import("./metrics.ts")]);
-  const startedAt = clock.now();
-  const uptimeS = () => Math.max(0, (clock.now() - startedAt) / 1000);
+  const startedAt = clock.monotonic();
+  const uptimeS = () => (clock.monotonic() - startedAt) / 1000;
   let memory: Measured["memory"] = [];
   const metrics = new Metrics(() => ({ ...measure(parts()), counts, memory, uptimeS: uptimeS() }));
   const scrape = async () => {

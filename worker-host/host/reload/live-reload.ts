@@ -41,11 +41,12 @@ export class LiveReload {
   readonly #watches = new SerialQueue();
   #cancelRest = () => {};
   #stopped = false;
-  readonly #since: number;
+  /** The moment of the first plan, on both clocks. */
+  readonly #since: { wall: number; monotonic: number };
 
   constructor(private readonly options: LiveReloadOptions) {
     const { watched, log, clock } = options;
-    this.#since = clock.now();
+    this.#since = { wall: clock.now(), monotonic: clock.monotonic() };
     this.#watcher = new Watcher({ folders: watched, log, clock, onChange: (files) => this.#seen(files) });
   }
 
@@ -72,8 +73,12 @@ export class LiveReload {
 
   /** Whether a file may have changed since the first plan; an edit can set back any time of a file but this one. */
   #isNew(file: string): boolean {
+    const { clock } = this.options;
+    const { wall, monotonic } = this.#since;
+    // Where the system's clock was set meanwhile, no time of a file tells.
+    if (Math.abs(clock.now() - wall - (clock.monotonic() - monotonic)) > CLOCKS_DIFFER_MS) return true;
     try {
-      return statSync(file).ctimeMs > this.#since - CLOCKS_DIFFER_MS;
+      return statSync(file).ctimeMs > wall - CLOCKS_DIFFER_MS;
     } catch {
       // It is gone, or it may not be looked at any more.
       return true;

@@ -88,10 +88,10 @@ export class Watcher {
 
   #note(file: string): void {
     const { clock, onChange } = this.options;
-    if (this.#changed.size === 0) this.#since = clock.now();
+    if (this.#changed.size === 0) this.#since = clock.monotonic();
     this.#changed.add(file);
     this.#cancel();
-    const left = this.#since + AT_MOST_MS - clock.now();
+    const left = this.#since + AT_MOST_MS - clock.monotonic();
     this.#cancel = clock.after(Math.max(0, Math.min(QUIET_MS, left)), () => {
       const changed = this.#changed;
       this.#changed = new Set();

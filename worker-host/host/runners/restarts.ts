@@ -28,7 +28,7 @@ export class Restarts {
   /** Counts a failure, and calls `again` in a while, unless there were too many; says so in words. */
   plan(record: WorkerRecord, again: () => void): string {
     const { clock, random, maxRestarts, withinMs } = this.options;
-    const now = clock.now();
+    const now = clock.monotonic();
     const failures = [...(this.#failures.get(record) ?? []).filter((at) => at > now - withinMs), now];
     this.#failures.set(record, failures);
     this.cancel(record);

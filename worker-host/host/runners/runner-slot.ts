@@ -122,7 +122,7 @@ export class RunnerSlot {
       },
     });
     if (launched.process.pid !== undefined) this.#refusals = 0;
-    this.#since = this.options.clock.now();
+    this.#since = this.options.clock.monotonic();
     this.#process = launched;
     this.#introduce(recover || died);
   }
@@ -297,7 +297,7 @@ export class RunnerSlot {
     if (this.options.counts) this.options.counts.deaths++;
     this.#killGroups();
     this.#failRequests({ fault: `the process of the worker died (${reason})`, died: true });
-    if (!offender) this.#crashes = this.options.clock.now() - this.#since > PROVEN_MS ? 0 : this.#crashes + 1;
+    if (!offender) this.#crashes = this.options.clock.monotonic() - this.#since > PROVEN_MS ? 0 : this.#crashes + 1;
     const found = offender ?? this.#onlyOne(reason);
     if (found) this.#workers.delete(found.id);
     this.options.onDied([...this.#workers.keys()], reason, found);

@@ -32,7 +32,7 @@ export class StallGuard {
   #cancel = () => {};
 
   constructor(private readonly options: StallGuardOptions) {
-    this.#checkedAt = options.clock.now();
+    this.#checkedAt = options.clock.monotonic();
     this.#checkSoon();
   }
 
@@ -59,8 +59,8 @@ export class StallGuard {
 
   #check(): void {
     const { clock, stallWarnMs, stallKillMs } = this.options;
-    const now = clock.now();
-    const elapsed = Math.max(0, now - this.#checkedAt);
+    const now = clock.monotonic();
+    const elapsed = now - this.#checkedAt;
     this.#checkedAt = now;
     if (this.#silentMs !== undefined && !this.#debugged) this.#silentMs += Math.min(elapsed, 2 * CHECK_EVERY_MS);
     // What has come in meanwhile is heard first.
@@ -71,12 +71,12 @@ export class StallGuard {
   #judge(): void {
     const { stallWarnMs, stallKillMs, onWarn, onStall } = this.options;
     if (this.#silence >= stallKillMs) {
-      onStall(this.#silence);
+      onStall(Math.round(this.#silence));
       return;
     }
     if (this.#silence >= stallWarnMs && !this.#warned) {
       this.#warned = true;
-      onWarn(this.#silence);
+      onWarn(Math.round(this.#silence));
     }
     this.#weigh();
   }

@@ -48,7 +48,7 @@ export class CommandDesk {
       warn: (text) => hostConnection.warn(text),
       publish: (topic, payload, how) => hostConnection.publish(topic, payload, how),
       scope: new Scope({ id: topics.hostName, log, report }, clock),
-      now: () => clock.now(),
+      clock,
       urgent: URGENT,
       seen: new SeenIds(),
     });
