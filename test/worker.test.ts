@@ -180,13 +180,13 @@ test("every: calls on while an error in it is told, and never overlaps itself", 
 test("every, sleep and hold refuse what is no number of ms", async () => {
   const { status } = await lab(
     `async start() {
-       const tries: (() => unknown)[] = [() => this.sleep(NaN), () => this.sleep(this.config.interval * 1000), () => this.every(-1, () => {}), () => this.hold("5s" as never, () => {}, () => {})];
+       const tries: (() => unknown)[] = [() => this.sleep(NaN), () => this.sleep(this.config.interval * 1000), () => this.every(-1, () => {}), () => this.hold("5 seconds" as never, () => {}, () => {})];
        for (const attempt of tries) { try { await attempt(); } catch (error) { this.status("refused", (error as Error).message); } }
      }`,
   );
-  await status("refused", "sleep(NaN): expected a number of ms, 0 or more");
-  await status("refused", "every(-1): expected a number of ms, 0 or more");
-  await status("refused", "hold(5s): expected a number of ms, 0 or more");
+  await status("refused", 'sleep(NaN): expected a number of ms, 0 or more, or a text such as "5s" or "2min"');
+  await status("refused", 'every(-1): expected a number of ms, 0 or more, or a text such as "5s" or "2min"');
+  await status("refused", 'hold(5 seconds): expected a number of ms, 0 or more, or a text such as "5s" or "2min"');
 });
 
 test("hold turns off at its end, when on throws, and when stop comes", async () => {

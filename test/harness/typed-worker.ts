@@ -1,4 +1,4 @@
-import { BaseWorker, command, z } from "worker-host";
+import { BaseWorker, command, duration, z } from "worker-host";
 
 /** What an author writes. It is never run: the compiler, in `npm run check`, is its test. */
 export class Typed extends BaseWorker<z.infer<typeof Typed.config>> {
@@ -16,6 +16,12 @@ export class Typed extends BaseWorker<z.infer<typeof Typed.config>> {
   @command({ args: z.number().int().max(5000).default(500), mode: "single" })
   async do_fire(ms: number) {
     await this.sleep(ms);
+  }
+
+  @command({ args: duration().default("3min"), timeoutMs: "5min", cooldownMs: "1s" })
+  async do_glow(ms: number) {
+    await this.sleep(ms);
+    await this.sleep("2s");
   }
 
   // @ts-expect-error: the schema lets a number through

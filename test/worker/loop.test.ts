@@ -97,9 +97,9 @@ test("it ends with its scope, whose end is no error", async () => {
   expect([calls(), errors]).toEqual([1, []]);
 });
 
-test.each([-1, Number.NaN, Number.POSITIVE_INFINITY, "1s" as never])("%o is no interval", (ms) => {
-  expect(() => make(undefined, ms)).toThrow(/static loopIntervalMs: expected a number of ms/);
-  expect(() => make().loop.resumeIn(ms)).toThrow(/resumeLoopIn: expected a number of ms/);
+test.each([-1, Number.NaN, Number.POSITIVE_INFINITY, "1 sec" as never])("%o is no interval", (ms) => {
+  expect(() => make(undefined, ms)).toThrow(/static loopIntervalMs is .*: expected a number of ms/);
+  expect(() => make().loop.resumeIn(ms)).toThrow(/resumeLoopIn\(.*\): expected a number of ms/);
 });
 
 test("resumeIn holds when it is called in the call itself, or before the start", async () => {

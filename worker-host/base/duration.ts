@@ -1,25 +1,32 @@
 import { z } from "zod";
+import { msIn, msOf, SPAN_TEXT, type Span } from "./span.ts";
 
-const UNITS_MS: ReadonlyMap<string, number> = new Map([
-  ["ms", 1],
-  ["s", 1000],
-  ["min", 60_000],
-  ["h", 3_600_000],
-]);
+const error = 'expected ms, or a text such as "5s" or "2min"';
 
-const TEXT = /^(\d+(?:\.\d+)?)\s*(ms|s|min|h)$/;
+const read = () =>
+  z
+    .union([z.number().nonnegative({ error }), z.string().regex(SPAN_TEXT, { error })], { error })
+    .transform((span) => msIn(span))
+    // What it gives is a number, also for those who look at the schema alone.
+    .pipe(z.number({ error }));
+
+type Read = ReturnType<typeof read>;
+
+/** A schema for a time span, whose default may be written as it is in a config. */
+export type Duration = Read & { default(span: Span | (() => Span)): z.ZodDefault<Read> };
 
 /** A schema for a time span: `500`, `"5s"` or `"2min"` in a config or a command, and ms, a number, in the worker. */
-export function duration() {
-  const error = 'expected ms, or a text such as "5s" or "2min"';
-  return z
-    .union([z.number().nonnegative({ error }), z.string().regex(TEXT, { error })], { error })
-    .transform(toMs)
-    .refine(Number.isFinite, { error });
+export function duration(): Duration {
+  return withTextDefault(read());
 }
 
-function toMs(value: number | string): number {
-  if (typeof value === "number") return value;
-  const [, count, unit = ""] = TEXT.exec(value) ?? [];
-  return Number(count) * (UNITS_MS.get(unit) ?? Number.NaN);
+/** The same for what `describe`, `meta` and others make of it. */
+function withTextDefault(schema: Read): Duration {
+  const [toDefault, clone] = [schema.default.bind(schema), schema.clone.bind(schema)];
+  const msOfDefault = (span: Span) => msOf("duration().default(%)", span);
+  return Object.assign(schema, {
+    default: (span: Span | (() => Span)) =>
+      typeof span === "function" ? toDefault(() => msOfDefault(span())) : toDefault(msOfDefault(span)),
+    clone: (...how: Parameters<Read["clone"]>) => withTextDefault(clone(...how)),
+  });
 }

@@ -1,9 +1,9 @@
-import { assertDelay } from "./delay.ts";
 import type { Scope, Task } from "./scope.ts";
+import { msOf, type Span } from "./span.ts";
 
 /** Calls `fn` every `ms`, first after `ms`, never while its last call still runs; an error in it ends nothing. */
-export function every(scope: Scope, ms: number, fn: () => unknown, where = "every"): Task {
-  assertDelay("every", ms);
+export function every(scope: Scope, span: Span, fn: () => unknown, where = "every"): Task {
+  const ms = msOf("every(%)", span);
   const { clock } = scope;
   return scope.spawn(async (own) => {
     let due = clock.monotonic() + ms;

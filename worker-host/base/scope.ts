@@ -1,8 +1,8 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { AbortError } from "./abort-error.ts";
 import type { Clock } from "./clock.ts";
-import { assertDelay } from "./delay.ts";
 import type { ScopeOwner } from "./scope-owner.ts";
+import { msOf, type Span } from "./span.ts";
 
 /**
  * What a scope is. A `command` and a `run`, which is any other call of a handler, end with every stop. So does a `task`
@@ -184,8 +184,8 @@ export class Scope {
    * @throws AbortError when the scope ends. A scope that has ended rejects once; a later sleep in it never settles, so
    * that a loop which catches everything doesn't spin.
    */
-  sleep(ms: number): Promise<void> {
-    assertDelay("sleep", ms);
+  sleep(span: Span): Promise<void> {
+    const ms = msOf("sleep(%)", span);
     const reason = this.#ended();
     if (reason) return this.#refuse(reason);
     return new Promise((resolve, reject) => {
@@ -282,8 +282,8 @@ export class Scope {
    *
    * @throws AbortError when the scope ends before `ms` are over.
    */
-  async hold(ms: number, on: () => unknown, off: () => unknown): Promise<void> {
-    assertDelay("hold", ms);
+  async hold(span: Span, on: () => unknown, off: () => unknown): Promise<void> {
+    const ms = msOf("hold(%)", span);
     const reason = this.#ended();
     if (reason) return this.#refuse(reason);
     const standstill = this.inCommand || this.stopping ? undefined : this.owner.standstill;

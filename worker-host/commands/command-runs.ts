@@ -1,7 +1,7 @@
 import { AbortError } from "../base/abort-error.ts";
 import type { Scope } from "../base/scope.ts";
 import { timer } from "../base/timer.ts";
-import type { CommandSpec } from "./command-spec.ts";
+import type { CheckedSpec } from "./command-spec.ts";
 
 /** How many of one command run at once, where its spec says nothing. */
 const DEFAULT_MAX = 256;
@@ -22,7 +22,7 @@ export class CommandRuns {
 
   /** @param state gives the prop's own word for what it is doing */
   constructor(
-    private readonly spec: CommandSpec,
+    private readonly spec: CheckedSpec,
     private readonly parent: Scope,
     /** What runs, for people: `do_fire`. */
     private readonly where: string,

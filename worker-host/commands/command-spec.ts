@@ -1,3 +1,4 @@
+import type { Span } from "../base/span.ts";
 import type { Command } from "../contract/command.ts";
 import type { Widget } from "../contract/description.ts";
 import { WorkerHostError } from "../contract/errors.ts";
@@ -30,15 +31,15 @@ export interface CommandSpec<Args = unknown, Returns = unknown> {
    * given. With `restart` it doesn't count.
    */
   max?: number;
-  /** Aborts the command after so long, in ms. */
-  timeoutMs?: number;
-  /** It is refused for so long after the end of its last run, in ms, however that ended. */
-  cooldownMs?: number;
+  /** Aborts the command after so long: ms, or `"5s"`. */
+  timeoutMs?: Span;
+  /** It is refused for so long after the end of its last run, however that ended. */
+  cooldownMs?: Span;
   /**
-   * What it switches on is on for so long at most, in ms from the begin of its last run: then it is aborted, if it still
+   * What it switches on is on for so long at most, from the begin of its last run: then it is aborted, if it still
    * runs, and `onMaxOn` is run, unless that or `stop` has been run since.
    */
-  maxOnMs?: number;
+  maxOnMs?: Span;
   /** The command that switches off what this one switches on; `stop` if not given. */
   onMaxOn?: string;
   /** It is refused unless `this.state` is this, or one of these. */
@@ -49,6 +50,13 @@ export interface CommandSpec<Args = unknown, Returns = unknown> {
   safe?: boolean;
   /** How a page may show it. */
   widget?: Widget;
+}
+
+/** A spec with its time spans in ms. */
+export interface CheckedSpec extends Omit<CommandSpec, "timeoutMs" | "cooldownMs" | "maxOnMs"> {
+  timeoutMs?: number;
+  cooldownMs?: number;
+  maxOnMs?: number;
 }
 
 /** A method with the context's `do_` name, taking what the schema lets through. */

@@ -2,14 +2,15 @@ import { STOP } from "../contract/command.ts";
 import type { CommandDescription } from "../contract/description.ts";
 import { type ErrorCode, WorkerHostError } from "../contract/errors.ts";
 import type { JsonSchema } from "../contract/json-schema.ts";
-import type { CommandSpec, RunningCommand } from "./command-spec.ts";
+import type { CheckedSpec, CommandSpec, RunningCommand } from "./command-spec.ts";
 import { jsonSchemaOf, publicSchema, type Validated, validate } from "./schema.ts";
+import { assertDefaults } from "./schema-defaults.ts";
 import { checkSpec } from "./spec-check.ts";
 
 /** One command that a worker knows. */
 export interface CommandEntry {
   action: string;
-  spec: CommandSpec;
+  spec: CheckedSpec;
   /** Of the args, where there is a schema. */
   argsJson: JsonSchema | undefined;
   /** Of the result, where there is a schema. */
@@ -22,9 +23,10 @@ export interface CommandEntry {
 }
 
 /** @throws WorkerHostError `load_failed` where the spec says what none can, or a schema has no JSON Schema */
-export function entryOf(action: string, spec: CommandSpec, handler: CommandEntry["handler"]): CommandEntry {
-  checkSpec(action, spec);
+export function entryOf(action: string, given: CommandSpec, handler: CommandEntry["handler"]): CommandEntry {
+  const spec = checkSpec(action, given);
   const { args, returns } = spec;
+  assertDefaults(args, `the schema of the args of "${action}"`);
   const argsJson = args ? jsonSchemaOf(args, `the schema of the args of "${action}"`) : undefined;
   const returnsJson = returns ? jsonSchemaOf(returns, `the schema of what "${action}" returns`, "output") : undefined;
   return { action, spec, argsJson, returnsJson, handler };
@@ -56,7 +58,7 @@ export function describeEntry(entry: CommandEntry): CommandDescription {
 }
 
 /** The action that switches off what a command switches on. */
-export function endOf({ onMaxOn = STOP }: CommandSpec): string {
+export function endOf({ onMaxOn = STOP }: CheckedSpec): string {
   return onMaxOn;
 }
 

@@ -18,7 +18,7 @@ import type { Topics } from "../contract/topics.ts";
 import type { Message } from "../mqtt/wire.ts";
 import { Answers, type AnswersOptions } from "./answers.ts";
 import { CommandRuns, RefusedError } from "./command-runs.ts";
-import type { CommandSpec, RunningCommand } from "./command-spec.ts";
+import type { CheckedSpec, RunningCommand } from "./command-spec.ts";
 import { assertEnd, type CommandEntry, describeEntry, endOf } from "./command-table.ts";
 import { OnTimes } from "./on-times.ts";
 import { CommandInScope, type Outcome, type Request } from "./request.ts";
@@ -42,7 +42,7 @@ export interface CommandsOptions extends AnswersOptions {
   /** Where commands are counted. */
   counts?: Counts;
   /** Why a command may not run now, in words; never asked of an urgent one. */
-  barred?: (spec: CommandSpec) => string | undefined;
+  barred?: (spec: CheckedSpec) => string | undefined;
 }
 
 /** How a command is run, where it isn't as a message wants it. */

@@ -1,9 +1,10 @@
 import { z } from "zod";
+import { duration } from "../base/duration.ts";
 import { WorkerHostError } from "../contract/errors.ts";
-import type { CommandSpec } from "./command-spec.ts";
+import type { CheckedSpec, CommandSpec } from "./command-spec.ts";
 import { jsonSchemaOf, validate } from "./schema.ts";
 
-const ms = z.number().positive();
+const ms = duration().pipe(z.number().positive());
 const word = z.string().regex(/^\S+$/, { error: "expected one word" });
 
 const spec = z.strictObject({
@@ -11,7 +12,7 @@ const spec = z.strictObject({
   mode: z.enum(["parallel", "single", "restart", "queued"]).optional(),
   max: z.number().int().positive().optional(),
   timeoutMs: ms.optional(),
-  cooldownMs: z.number().nonnegative().optional(),
+  cooldownMs: duration().optional(),
   maxOnMs: ms.optional(),
   onMaxOn: word.optional(),
   requiresState: z
@@ -24,11 +25,20 @@ const spec = z.strictObject({
 
 const specJson = jsonSchemaOf(spec, "the spec of a command");
 
-/** @throws WorkerHostError `load_failed` where a spec says what none can, besides its schemas */
-export function checkSpec(action: string, { args: _, returns: __, ...given }: CommandSpec): void {
+/**
+ * A spec with its time spans in ms.
+ *
+ * @throws WorkerHostError `load_failed` where it says what none can, besides its schemas
+ */
+export function checkSpec(action: string, { args, returns, ...given }: CommandSpec): CheckedSpec {
   const checked = validate(spec, given, specJson);
-  // It has no asynchronous checks.
-  const faults = checked instanceof Promise ? [] : (checked.faults ?? []).map(({ text }) => text);
+  if (checked instanceof Promise) throw new TypeError("a check of a spec is asynchronous");
+  const faults = (checked.faults ?? []).map(({ text }) => text);
   if (given.onMaxOn !== undefined && given.maxOnMs === undefined) faults.push("onMaxOn is for maxOnMs: add that");
   if (faults.length > 0) throw new WorkerHostError("load_failed", `the command "${action}": ${faults.join("; ")}`);
+  return {
+    ...(checked.value as Omit<CheckedSpec, "args" | "returns">),
+    ...(args && { args }),
+    ...(returns && { returns }),
+  };
 }

@@ -2,6 +2,7 @@ import type { AbortError } from "../base/abort-error.ts";
 import { type Clock, within } from "../base/clock.ts";
 import { Scope } from "../base/scope.ts";
 import type { ScopeOwner } from "../base/scope-owner.ts";
+import { msIn } from "../base/span.ts";
 import { type Command, type HaltReason, quote } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 
@@ -24,9 +25,10 @@ const MAX_STOP_TIMEOUT_MS = 30_000;
  * @throws WorkerHostError `load_failed`
  */
 export function stopTimeoutOf(Class: { stopTimeoutMs?: unknown } | undefined): number {
-  const ms = Class?.stopTimeoutMs ?? STOP_TIMEOUT_MS;
-  if (typeof ms === "number" && ms > 0 && ms <= MAX_STOP_TIMEOUT_MS) return ms;
-  const text = `static stopTimeoutMs is ${quote(ms)}: expected a number of ms, above 0, ${MAX_STOP_TIMEOUT_MS} at most`;
+  const span = Class?.stopTimeoutMs ?? STOP_TIMEOUT_MS;
+  const ms = msIn(span) ?? 0;
+  if (ms > 0 && ms <= MAX_STOP_TIMEOUT_MS) return ms;
+  const text = `static stopTimeoutMs is ${quote(span)}: expected a number of ms, above 0, ${MAX_STOP_TIMEOUT_MS} at most`;
   throw new WorkerHostError("load_failed", text);
 }
 

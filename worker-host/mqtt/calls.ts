@@ -1,4 +1,5 @@
 import type { Clock } from "../base/clock.ts";
+import { msOf, type Span } from "../base/span.ts";
 import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
 import { parseReply } from "../contract/reply.ts";
 import type { Topics } from "../contract/topics.ts";
@@ -39,7 +40,7 @@ export interface CallRequest {
   /** Where the target takes it; where it takes most commands if not given. */
   topic?: string;
   /** What the target says of that command if not given, else 30 s. */
-  timeoutMs?: number;
+  timeoutMs?: Span;
 }
 
 const TIMEOUT_MS = 30_000;
@@ -98,7 +99,8 @@ export class Calls {
   }
 
   /** Calls `onTimeout` when it has taken too long; what the target says of that may come while it runs. */
-  #limit({ target, action, timeoutMs }: CallRequest, onTimeout: (ms: number) => void): () => void {
+  #limit({ target, action, timeoutMs: span }: CallRequest, onTimeout: (ms: number) => void): () => void {
+    const timeoutMs = span === undefined ? undefined : msOf("call: timeoutMs is %", span);
     const { clock, timeoutOf } = this.options;
     const since = clock.monotonic();
     const arm = (ms: number) => clock.after(Math.max(0, since + ms - clock.monotonic()), () => onTimeout(ms));

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../base/clock.ts";
 import { silentLog } from "../base/log.ts";
+import { msOf, type Span } from "../base/span.ts";
 import { SeenIds } from "../commands/seen-ids.ts";
 import { parseCommand } from "../contract/command.ts";
 import type { WorkerDescription } from "../contract/description.ts";
@@ -180,7 +181,7 @@ export class TestWorker<W extends AnyWorker> {
    *
    * @throws CallError
    */
-  call(action: string, args?: unknown, options: { timeoutMs?: number } = {}): Promise<unknown> {
+  call(action: string, args?: unknown, options: { timeoutMs?: Span } = {}): Promise<unknown> {
     return this.#calls.call({ target: this.#life.id, action, args, ...options });
   }
 
@@ -210,9 +211,9 @@ export class TestWorker<W extends AnyWorker> {
     return this.#inbox.next(this.#topics.state(this.#life.id));
   }
 
-  /** Puts its time forward by `ms`: what it sleeps in, holds and repeats happens now, in its order. */
-  async advance(ms: number): Promise<void> {
-    await this.#clock.advance(ms);
+  /** Puts its time forward by so many ms, or `"2s"`: what it sleeps in, holds and repeats happens now, in its order. */
+  async advance(span: Span): Promise<void> {
+    await this.#clock.advance(msOf("advance(%)", span, Number.MAX_VALUE));
   }
 
   /** Sets its clock on the wall forward by `ms`, or back, as a time server does: no time passes. */

@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { AbortError } from "../base/abort-error.ts";
 import { every } from "../base/every.ts";
 import type { Task } from "../base/scope.ts";
+import type { Span } from "../base/span.ts";
 import { unlessEnded } from "../base/unless-ended.ts";
 import type { CommandSpec, RunningCommand } from "../commands/command-spec.ts";
 import { assertAction, entryOf } from "../commands/command-table.ts";
@@ -93,9 +94,9 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
     this.#context.loop.resume();
   }
 
-  /** Pauses the loop, and resumes it in `ms`. */
-  resumeLoopIn(ms: number): void {
-    this.#context.loop.resumeIn(ms);
+  /** Pauses the loop, and resumes it in so many ms, or `"2s"`. */
+  resumeLoopIn(span: Span): void {
+    this.#context.loop.resumeIn(span);
   }
 
   /**
@@ -116,27 +117,27 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
   }
 
   /**
-   * Waits `ms`.
+   * Waits so many ms, or `"2s"`.
    *
    * @throws AbortError when the worker stops, or the command that it is called in is aborted.
    */
-  sleep(ms: number): Promise<void> {
-    return this.currentScope.sleep(ms);
+  sleep(span: Span): Promise<void> {
+    return this.currentScope.sleep(span);
   }
 
-  /** Calls `fn` every `ms`, first after `ms`, never while its last call still runs. An error in it ends nothing. */
-  every(ms: number, fn: (this: this) => unknown): Task {
-    return every(this.currentScope, ms, () => fn.call(this), fn.name || "every");
+  /** Calls `fn` every `span`, first after that, never while its last call still runs. An error in it ends nothing. */
+  every(span: Span, fn: (this: this) => unknown): Task {
+    return every(this.currentScope, span, () => fn.call(this), fn.name || "every");
   }
 
   /**
-   * Calls `on`, waits `ms`, calls `off`; `off` is called at once when the worker stops, or what it is called in is
+   * Calls `on`, waits `span`, calls `off`; `off` is called at once when the worker stops, or what it is called in is
    * stopped, so that what was switched on goes off. `hold(Infinity, on, off)`: until it is stopped.
    *
    * @throws AbortError when it ended early.
    */
-  hold(ms: number, on: () => unknown, off: () => unknown): Promise<void> {
-    return this.currentScope.hold(ms, on, off);
+  hold(span: Span, on: () => unknown, off: () => unknown): Promise<void> {
+    return this.currentScope.hold(span, on, off);
   }
 
   /**
@@ -174,7 +175,7 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
     target: string,
     action: string,
     args?: unknown,
-    { safe, ...options }: { timeoutMs?: number } & SafeOptions = {},
+    { safe, ...options }: { timeoutMs?: Span } & SafeOptions = {},
   ): Promise<unknown> {
     assertCommand(target, action);
     const { sends, calls } = this.#context;

@@ -3,6 +3,7 @@ import { closestMatch } from "leven";
 import { type Clock, within } from "../base/clock.ts";
 import { Secrets } from "../base/secrets.ts";
 import { isMarked, isSchema, jsonSchemaOf, secretTexts, showKeys, unknownKeys, validate } from "../commands/schema.ts";
+import { assertDefaults } from "../commands/schema-defaults.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { JsonSchema } from "../contract/json-schema.ts";
 import type { BaseWorker } from "./base-worker.ts";
@@ -39,6 +40,7 @@ export async function checkConfig(
       `${file}: "static config" is no schema: write z.object({ … }) with "z" from "worker-host"`,
     );
   }
+  assertDefaults(schema, `${file}: "static config"`);
   const json = jsonSchemaOf(schema, `${file}: "static config"`);
   if (before) assertAuthorsOwn(json, before, config);
   const warnings = unknownKeys(config.values, json).map(({ keys, known }) => {

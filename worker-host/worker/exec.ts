@@ -5,6 +5,7 @@ import { StringDecoder } from "node:string_decoder";
 import { AbortError } from "../base/abort-error.ts";
 import { killGroup } from "../base/kill-group.ts";
 import type { Scope } from "../base/scope.ts";
+import { msOf, type Span } from "../base/span.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 
 export interface ExecOptions {
@@ -13,7 +14,7 @@ export interface ExecOptions {
   /** Written to its standard input, which is empty if not given. */
   input?: string;
   /** It is killed after so long, in ms. */
-  timeoutMs?: number;
+  timeoutMs?: Span;
   /** It moves nothing: it is run also while all-stop or a lock-out holds. */
   safe?: boolean;
 }
@@ -70,11 +71,11 @@ export async function execIn(
   context: ExecContext,
 ): Promise<ExecResult> {
   const words = wordsOf(file, args);
-  assertOptions(file, options);
+  const { cwd = context.dir, input } = options;
+  const timeoutMs = timeoutOf(file, options);
   // In a scope that has ended this rejects, or waits for ever, as every helper does.
   if (scope.ended) await scope.sleep(0);
   scope.move("exec");
-  const { cwd = context.dir, input, timeoutMs } = options;
   if (!existsSync(cwd)) throw new WorkerHostError("invalid_value", `exec ${file}: there is no folder ${cwd}`);
   return scope.track(async () => {
     const child = launch(file, words, cwd);
@@ -181,12 +182,10 @@ function errorOf(file: string, ended: Ended, { stderr }: ExecResult, timeoutMs?:
   return new ExecError("failed", `${file} ended ${how}${last ? `: ${last}` : ""}`, exitCode, signal);
 }
 
-function assertOptions(file: string, { input, timeoutMs }: ExecOptions): void {
+function timeoutOf(file: string, { input, timeoutMs }: ExecOptions): number | undefined {
   if (input !== undefined && typeof input !== "string")
     throw new WorkerHostError("invalid_value", `exec ${file}: expected a text as input, got ${typeof input}`);
-  if (timeoutMs === undefined || (Number.isFinite(timeoutMs) && timeoutMs >= 0)) return;
-  const text = `exec ${file}: expected timeoutMs to be a number of ms, 0 or more, got ${String(timeoutMs)}`;
-  throw new WorkerHostError("invalid_value", text);
+  return timeoutMs === undefined ? undefined : msOf(`exec ${file}: timeoutMs is %`, timeoutMs, Number.MAX_VALUE);
 }
 
 function wordsOf(file: string, args: readonly (string | number)[]): string[] {

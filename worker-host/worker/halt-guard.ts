@@ -1,5 +1,5 @@
 import type { Standstill } from "../base/scope-owner.ts";
-import type { CommandSpec } from "../commands/command-spec.ts";
+import type { CheckedSpec } from "../commands/command-spec.ts";
 import type { HaltReason } from "../contract/command.ts";
 import type { Latch } from "./latch.ts";
 import type { WorkerSpec } from "./messages.ts";
@@ -34,7 +34,7 @@ export class HaltGuard implements Standstill {
   }
 
   /** Why a command may not run now, in words. */
-  barred({ safe }: CommandSpec): string | undefined {
+  barred({ safe }: CheckedSpec): string | undefined {
     const { spec, latch } = this.options;
     if (spec.lockedOut !== undefined)
       return `it is locked out (${spec.lockedOut}), until the host is told "release ${spec.id}"`;

@@ -4,6 +4,7 @@ import { AbortError } from "../base/abort-error.ts";
 import { within } from "../base/clock.ts";
 import { Scope } from "../base/scope.ts";
 import type { ScopeOwner } from "../base/scope-owner.ts";
+import type { Span } from "../base/span.ts";
 import { Commands } from "../commands/commands.ts";
 import {
   type EndReason,
@@ -317,7 +318,7 @@ export class Life implements ScopeOwner {
     this.#describe(checked, this.spec.config, this.spec.about);
     const loop = new Loop({
       scope: this.#scope,
-      intervalMs: (Class.loopIntervalMs as number | undefined) ?? LOOP_INTERVAL_MS,
+      intervalMs: (Class.loopIntervalMs as Span | undefined) ?? LOOP_INTERVAL_MS,
       call: () => this.#worker?.loop?.(),
       report: (error) => this.report(error, "loop"),
     });

@@ -1,10 +1,10 @@
 import { isAbort, type Scope } from "../base/scope.ts";
-import { WorkerHostError } from "../contract/errors.ts";
+import { msOf, type Span } from "../base/span.ts";
 
 export interface LoopOptions {
   scope: Scope;
   /** How long it pauses after each call, in ms. */
-  intervalMs: number;
+  intervalMs: Span;
   call: () => unknown;
   report: (error: unknown) => void;
 }
@@ -19,10 +19,11 @@ export class Loop {
   #calling = false;
   #failures = 0;
   #cancel = () => {};
+  readonly #intervalMs: number;
 
   /** @throws WorkerHostError `invalid_value` */
   constructor(private readonly options: LoopOptions) {
-    assertMs("static loopIntervalMs", options.intervalMs);
+    this.#intervalMs = msOf("static loopIntervalMs is %", options.intervalMs, Number.MAX_VALUE);
     options.scope.whenEnded(() => this.#cancel());
   }
 
@@ -51,8 +52,8 @@ export class Loop {
    *
    * @throws WorkerHostError `invalid_value`
    */
-  resumeIn(ms: number): void {
-    assertMs("resumeLoopIn", ms);
+  resumeIn(span: Span): void {
+    const ms = msOf("resumeLoopIn(%)", span, Number.MAX_VALUE);
     this.pause();
     this.#cancel = this.options.scope.clock.after(ms, () => this.resume());
   }
@@ -66,7 +67,7 @@ export class Loop {
   }
 
   async #call(): Promise<void> {
-    const { scope, intervalMs } = this.options;
+    const { scope } = this.options;
     this.#calling = true;
     let failed = false;
     await scope.spawn(
@@ -78,9 +79,9 @@ export class Loop {
     ).done;
     this.#calling = false;
     this.#failures = failed ? this.#failures + 1 : 0;
-    const doubled = Math.max(BACKOFF_MIN_MS, intervalMs) * 2 ** this.#failures;
-    const backoff = Math.max(intervalMs, Math.min(BACKOFF_MAX_MS, doubled));
-    this.#callIn(failed ? backoff : intervalMs);
+    const doubled = Math.max(BACKOFF_MIN_MS, this.#intervalMs) * 2 ** this.#failures;
+    const backoff = Math.max(this.#intervalMs, Math.min(BACKOFF_MAX_MS, doubled));
+    this.#callIn(failed ? backoff : this.#intervalMs);
   }
 
   async #succeeds(scope: Scope): Promise<boolean> {
@@ -93,9 +94,4 @@ export class Loop {
       return false;
     }
   }
-}
-
-function assertMs(name: string, ms: number): void {
-  if (typeof ms === "number" && ms >= 0 && Number.isFinite(ms)) return;
-  throw new WorkerHostError("invalid_value", `${name}: expected a number of ms, 0 or more, got ${String(ms)}`);
 }
