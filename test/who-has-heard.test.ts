@@ -30,6 +30,7 @@ const OBEYS: Shown = {
   stops: true,
   isHost: false,
   chip: "esp32",
+  page: undefined,
   told: true,
 };
 
