@@ -254,9 +254,11 @@ export class Host {
   }
 
   #createHostConnection(broker: BrokerOptions, supervisor: Supervisor): HostConnection {
+    const embedded = this.#embedded;
     return new HostConnection({
       ...this.options,
       broker,
+      ...(embedded ? { openStream: () => embedded.open() } : {}),
       topics: this.#topics,
       gate: this.#gate,
       counts: this.#counts.own,

@@ -1,5 +1,6 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { type Duplex, duplexPair } from "node:stream";
 import { Aedes, type Client } from "aedes";
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
@@ -134,6 +135,19 @@ export class EmbeddedBroker {
   /** How the host and its workers reach it: there is always a place for them. */
   get ownOptions(): BrokerOptions {
     return { ...this.options, ...this.own };
+  }
+
+  /**
+   * Opens a connection within this process, for the host's own commands: what a flood puts into the buffers of a socket, some
+   * MB, would come before an all-stop.
+   */
+  open(): Duplex {
+    const [ours, theirs] = duplexPair();
+    ours.once("close", () => theirs.destroy());
+    theirs.once("close", () => ours.destroy());
+    const socket = Object.assign(theirs, { remoteAddress: "127.0.0.1" }) as Duplex as Socket;
+    if (this.connections.admit(socket)) this.aedes.handle(socket);
+    return ours;
   }
 
   async stop(): Promise<void> {

@@ -7,7 +7,7 @@ const DROP_FROM_BYTES = 256 * 1024;
  * A publisher that has more than this waiting for one client, at QoS 1 and 2, isn't read from until the client has caught
  * up: a flood from a few publishers is slowed down, not answered by disconnecting the host or a worker that it is for.
  */
-const MAX_AHEAD_BYTES = 256 * 1024;
+const MAX_AHEAD_BYTES = 32 * 1024;
 /** A client that has more than this unsent is disconnected. Four messages of the largest size fit. */
 const MAX_UNSENT_BYTES = 4 * 1024 * 1024;
 

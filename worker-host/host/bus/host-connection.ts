@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream";
 import type { Logger } from "pino";
 import { type Clock, delay } from "../../base/clock.ts";
 import type { Counts } from "../../base/counts.ts";
@@ -15,6 +16,8 @@ import { RollCall } from "./roll-call.ts";
 
 export interface HostConnectionOptions {
   broker: BrokerOptions;
+  /** Instead of a socket to the broker's address. */
+  openStream?: () => Duplex;
   topics: Topics;
   version: string;
   log: Logger;
@@ -55,7 +58,7 @@ export class HostConnection {
   #clearing = false;
 
   constructor(private readonly options: HostConnectionOptions) {
-    const { broker, topics, clock, random, gate, log, counts } = options;
+    const { broker, openStream, topics, clock, random, gate, log, counts } = options;
     this.#startedAt = clock.monotonic();
     this.#warnings = new RateLimiter(clock, (text) => {
       log.warn(text);
@@ -70,6 +73,7 @@ export class HostConnection {
     });
     this.#connection = new Connection({
       broker,
+      ...(openStream ? { openStream } : {}),
       clientId: `${topics.prefix.replaceAll("/", "-")}-${topics.hostName}`,
       will: { topic: topics.availability(topics.hostName), payload: "offline" },
       log,
