@@ -335,9 +335,9 @@ test("a worker without static arming has neither", async () => {
 test.each<[spec: Record<string, unknown>, says: RegExp]>([
   [{ max: 0 }, /the command "fire": max: .*>0, got 0/],
   [{ max: 1.5 }, /max: expected int.*got 1\.5/],
-  [{ timeoutMs: "5s" }, /timeoutMs: expected number, got "5s"/],
-  [{ cooldownMs: -1 }, /cooldownMs: .*>=0, got -1/],
-  [{ cooldownMs: Number.POSITIVE_INFINITY }, /cooldownMs: expected number/],
+  [{ timeoutMs: "5 parsecs" }, /timeoutMs: expected ms, or a text such as "5s" or "2min", got "5 parsecs"/],
+  [{ cooldownMs: -1 }, /cooldownMs: expected ms, .*, got -1/],
+  [{ cooldownMs: Number.POSITIVE_INFINITY }, /cooldownMs: expected ms/],
   [{ maxOnMs: 0, mode: "twice" }, /mode: .*"single".*got "twice"; maxOnMs: .*>0, got 0/],
   [{ maxOnMs: 5, onMaxOn: "go off" }, /onMaxOn: expected one word, got "go off"/],
   [{ onMaxOn: "off" }, /onMaxOn is for maxOnMs: add that/],

@@ -25,7 +25,8 @@ function shipped(): Shipped[] {
       config: configIn(join(ROOT, "props", name, "backend"), /^config\.(yaml|json)$/),
     }));
   const builtins = readdirSync(join(ROOT, "builtin-workers"))
-    .filter((name) => /^[a-z_]+\.ts$/.test(name))
+    // The console's commands are the page's: test/console.test.ts.
+    .filter((name) => /^[a-z_]+\.ts$/.test(name) && name !== "console.ts")
     .map((name) => ({
       id: name.replace(".ts", ""),
       file: join(ROOT, "builtin-workers", name),

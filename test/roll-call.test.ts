@@ -425,7 +425,8 @@ test("at most 1,000 are suspected at once", async () => {
   const ids = Array.from({ length: 1_010 }, (_, i) => `ghost${i}_hw`);
   await leaveOnline(broker.url, ...ids);
   const run = await RollCallRun.start(broker.url);
-  await run.log.find((line) => line.startsWith("more than 1000 ids are shown online"), "the limit");
+  const isLimit = (line: string) => line.startsWith("more than 1000 ids are shown online");
+  await run.log.find(isLimit, "the limit", 45_000);
   await run.barrier();
   await passMinute(run);
   expect(await setOffline(run)).toHaveLength(1_000);

@@ -20,6 +20,8 @@ export interface ScopeOwner {
   readonly stops?: { readonly count: number; readonly reason: AbortError };
   /** Something began that a stop ends: a command, a call of another handler or a task, or what moves something. */
   began?(what: "command" | "run" | "move"): void;
+  /** What is said to code that moves something (`hold`) where no stop could end it. */
+  outside?(what: string): Error;
   /** `where` says what was running: `ticker`, `do_fire`. */
   report(error: unknown, where: string): void;
   /** Code of its own is entered now; `where` says which, as far as it has a name. */

@@ -6,10 +6,10 @@ import { msOf, type Span } from "./span.ts";
 
 /**
  * What a scope is. A `command` and a `run`, which is any other call of a handler, end with every stop. So does a `task`
- * that has moved something; one that only spoke goes on. What belongs to a `stopping` ends with no stop. In a `switching`
- * runs what a `hold` switches on with.
+ * that has moved something, and the `start` of a worker; a task that only spoke goes on. What belongs to a `stopping` ends
+ * with no stop. In a `switching` runs what a `hold` switches on with.
  */
-export type ScopeKind = "command" | "run" | "task" | "stopping" | "switching";
+export type ScopeKind = "command" | "run" | "task" | "start" | "stopping" | "switching";
 
 /** Something running in a scope. */
 export interface Task {
@@ -18,6 +18,9 @@ export interface Task {
   /** Fulfils when it is over, however it ended. */
   readonly done: Promise<void>;
 }
+
+/** For so long what a hold's `off` has begun may go on after its end. */
+const AFTER_OFF_MS = 5_000;
 
 const current = new AsyncLocalStorage<Scope>();
 
@@ -31,15 +34,24 @@ export class Scope {
     return current.getStore();
   }
 
-  /** The scope that the running code was started in, where that is of the same owner; else this one. */
+  /** The scope that the running code was started in, where that is of the same owner and not left; else this one. */
   get ofCaller(): Scope {
     const running = current.getStore();
-    return running?.owner === this.owner ? running : this;
+    return running?.owner === this.owner && running.clock.monotonic() < running.#leftFrom ? running : this;
+  }
+
+  /** Where a task belongs that is begun in here: what `start()` begins goes on after it. */
+  get ofTasks(): Scope {
+    return this.kind === "start" && this.parent ? this.parent : this;
   }
 
   #endedWith: AbortError | undefined;
   #controller: AbortController | undefined;
   #rejectedOnce = false;
+  /** From when on a callback that its code left behind is outside of it. */
+  #leftFrom = Number.POSITIVE_INFINITY;
+  /** It is a run that began while all-stop or a lock-out held. */
+  readonly #inStandstill: boolean;
   // Every command has a scope, and few have any of these: they are made on first use.
   #atEnd: Set<() => void> | undefined;
   #children: Set<Scope> | undefined;
@@ -70,6 +82,7 @@ export class Scope {
   ) {
     this.inCommand = kind === "command" || parent?.inCommand === true;
     this.stopping = kind === "stopping" || parent?.stopping === true;
+    this.#inStandstill = kind === "run" && !this.stopping && owner.standstill?.holding !== undefined;
     if (kind === "command" || kind === "run") this.#endsWithStop();
   }
 
@@ -90,7 +103,10 @@ export class Scope {
   }
 
   #ended(): AbortError | undefined {
-    return this.#endedWith ?? this.#stopped() ?? (this.parent ? this.parent.#ended() : undefined);
+    const ended = this.#endedWith ?? this.#stopped() ?? (this.parent ? this.parent.#ended() : undefined);
+    if (ended || !this.#inStandstill || this.owner.standstill?.holding) return ended;
+    // What began meanwhile moves nothing once people have said that all is clear.
+    return new AbortError("it began while all-stop or a lock-out held");
   }
 
   /** A stop reaches also what nothing was waiting in: code that goes on after a promise that isn't ours. */
@@ -100,13 +116,28 @@ export class Scope {
     return stops.reason;
   }
 
-  /** Says that something begins in here that moves, or may: from now on the next stop ends the task that it is in. */
+  /** Which stops were before it, by their count, where a stop ends it. */
+  get stopsBefore(): number | undefined {
+    return this.#stopsBefore ?? this.parent?.stopsBefore;
+  }
+
+  /** Whether it is a worker's own: no command, handler or task, which a stop could end. */
+  get outside(): boolean {
+    return this.parent === undefined && this.kind === undefined;
+  }
+
+  /**
+   * Says that something begins in here that moves, or may: from now on the next stop ends the task that it is in.
+   *
+   * @throws what the owner says to that outside of all that a stop could end
+   */
   move(what: string): void {
     if (this.stopping) return;
+    if (this.outside && this.owner.outside) throw this.owner.outside(what);
     this.owner.began?.("move");
     for (let scope: Scope | undefined = this; scope; scope = scope.parent) {
       if (scope.#stopsBefore !== undefined) return;
-      if (scope.kind !== "task") continue;
+      if (scope.kind !== "task" && scope.kind !== "start") continue;
       scope.#moved = what;
       scope.#endsWithStop();
       return;
@@ -145,6 +176,11 @@ export class Scope {
   /** A scope inside this one. */
   child(where = this.where, kind?: ScopeKind): Scope {
     return new Scope(this.owner, this.clock, this, where, kind);
+  }
+
+  /** Its code has come to its end: in so many ms, callbacks that it left behind with others don't belong to it any more. */
+  leave(inMs = 0): void {
+    this.#leftFrom = this.clock.monotonic() + inMs;
   }
 
   /** Ends this scope and all inside it: their `hold`s turn off, their sleeps reject, their signals abort. */
@@ -186,8 +222,7 @@ export class Scope {
    */
   sleep(span: Span): Promise<void> {
     const ms = msOf("sleep(%)", span);
-    const reason = this.#ended();
-    if (reason) return this.#refuse(reason);
+    if (this.ended) return this.refuse();
     return new Promise((resolve, reject) => {
       const cancel = after(this.clock, ms, () => {
         forget();
@@ -202,13 +237,14 @@ export class Scope {
     });
   }
 
-  #refuse(reason: AbortError): Promise<never> {
+  /** What a call in here is given once it has ended: a promise that rejects with `AbortError`, and later ones that never settle. */
+  refuse(): Promise<never> {
     if (this.#rejectedOnce) {
       this.#abandon();
       return new Promise(() => {});
     }
     this.#rejectedOnce = true;
-    return Promise.reject(reason);
+    return Promise.reject(this.#ended());
   }
 
   #abandon(): void {
@@ -284,8 +320,7 @@ export class Scope {
    */
   async hold(span: Span, on: () => unknown, off: () => unknown): Promise<void> {
     const ms = msOf("hold(%)", span);
-    const reason = this.#ended();
-    if (reason) return this.#refuse(reason);
+    if (this.ended) return this.refuse();
     const standstill = this.inCommand || this.stopping ? undefined : this.owner.standstill;
     if (standstill?.holding) return this.sleep(ms);
     this.move("hold");
@@ -325,9 +360,12 @@ export class Scope {
   async #turnOff(off: () => unknown): Promise<void> {
     this.#turningOff++;
     this.#update();
+    const scope = new Scope(this.owner, this.clock, undefined, this.where, "stopping");
     try {
-      await new Scope(this.owner, this.clock, undefined, this.where, "stopping").run(off);
+      await scope.run(off);
     } finally {
+      // What it doesn't wait for may go on for a while.
+      scope.leave(AFTER_OFF_MS);
       this.#turningOff--;
       this.#update();
     }

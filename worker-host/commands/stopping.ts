@@ -1,6 +1,6 @@
-import type { AbortError } from "../base/abort-error.ts";
+import { AbortError } from "../base/abort-error.ts";
 import { type Clock, within } from "../base/clock.ts";
-import { Scope } from "../base/scope.ts";
+import { isAbort, Scope } from "../base/scope.ts";
 import type { ScopeOwner } from "../base/scope-owner.ts";
 import { msIn } from "../base/span.ts";
 import { type Command, type HaltReason, quote } from "../contract/command.ts";
@@ -113,14 +113,13 @@ export class Stopping {
     const round = this.#round;
     if (!round) return this.#enter(why, command);
     const graver = gravityOf(why) > gravityOf(round.next?.reason ?? round.reason);
-    const told = graver && why === "all_stop";
-    if (told) this.#tellOfAllStop();
+    if (graver) this.#tellOfAllStop();
     if (round.next) {
-      if (graver) Object.assign(round.next, { reason: why, told });
+      if (graver) Object.assign(round.next, { reason: why, told: true });
       return round.next.done;
     }
     if (!graver && this.options.begun() === round.begun) return round.done;
-    const next = { reason: why, told, done: Promise.resolve<unknown>(undefined) };
+    const next = { reason: why, told: graver, done: Promise.resolve<unknown>(undefined) };
     next.done = round.done.catch(ignore).then(() => this.#enter(next.reason, command, next.told));
     next.done.catch(ignore);
     round.next = next;
@@ -132,9 +131,11 @@ export class Stopping {
     const { owner, begun, switchOff } = this.options;
     const scope = this.scope.child("do_stop");
     const work = scope.track(() => switchOff(scope, reason, command));
-    work.catch((error: unknown) => owner.report(error, "do_stop"));
+    work.catch((error: unknown) => {
+      if (!isAbort(error, scope)) owner.report(error, "do_stop");
+    });
     if (reason === "all_stop" && !told) this.#tellOfAllStop();
-    const round: Round = { reason, begun: begun(), done: this.#bounded(work) };
+    const round: Round = { reason, begun: begun(), done: this.#bounded(scope, work) };
     this.#round = round;
     const over = () => {
       if (this.#round === round) this.#round = undefined;
@@ -147,16 +148,37 @@ export class Stopping {
     const { owner, onAllStop } = this.options;
     const scope = this.scope.child("onAllStop()");
     scope.track(onAllStop).catch((error: unknown) => owner.report(error, "onAllStop()"));
+    this.#leaveLater(scope);
   }
 
-  async #bounded(work: Promise<unknown>): Promise<unknown> {
+  async #bounded(scope: Scope, work: Promise<unknown>): Promise<unknown> {
     const { clock, timeoutMs, warn } = this.options;
     const ms = timeoutMs();
+    this.#leaveLater(scope);
     const ended = await within(clock, ms, work);
     if (ended) return ended.value;
     const text = `do_stop has not ended in ${ms / 1000} s: left behind`;
     warn(text);
     throw new Error(text);
+  }
+
+  /** What a stop begins, and doesn't wait for, has its time too; a later step would come when nobody expects it. */
+  #leaveLater(scope: Scope): void {
+    const { clock, timeoutMs } = this.options;
+    const cancel = clock.after(timeoutMs(), () => {
+      forget();
+      scope.leave();
+      scope.end(new AbortError("the time of this stop is over"));
+    });
+    const forget = this.scope.whenEnded(cancel);
+  }
+
+  /** Fulfils when no `do_stop` runs any more. */
+  async over(): Promise<void> {
+    for (let round = this.#round; round; round = this.#round) {
+      await round.done.catch(ignore);
+      await round.next?.done.catch(ignore);
+    }
   }
 
   /** The worker is gone: what a stop left behind ends too. */

@@ -10,6 +10,7 @@ export type ErrorCode =
   | "not_built"
   | "not_written"
   | "not_allowed"
+  | "outside"
   | "port_in_use"
   | "port_refused"
   | "name_held"

@@ -104,7 +104,7 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
    * `fetch` and others that take a signal.
    */
   get signal(): AbortSignal {
-    return this.currentScope.signal;
+    return this.currentScope.ofTasks.signal;
   }
 
   /**
@@ -112,8 +112,11 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
    * error in it is logged and goes to `status/error`, and the worker goes on.
    */
   spawn(task: ((this: this) => unknown) | Promise<unknown>): Task {
-    if (typeof task !== "function") return this.currentScope.spawn(task);
-    return this.currentScope.spawn(() => task.call(this), task.name || "a spawned task");
+    const scope = this.currentScope;
+    // What begins because of something, in a callback of somebody else's code, is a run.
+    const kind = scope.outside ? "run" : "task";
+    if (typeof task !== "function") return scope.ofTasks.spawn(task, undefined, kind);
+    return scope.ofTasks.spawn(() => task.call(this), task.name || "a spawned task", kind);
   }
 
   /**
@@ -127,7 +130,9 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
 
   /** Calls `fn` every `span`, first after that, never while its last call still runs. An error in it ends nothing. */
   every(span: Span, fn: (this: this) => unknown): Task {
-    return every(this.currentScope, span, () => fn.call(this), fn.name || "every");
+    const scope = this.currentScope;
+    // What a stop begins again and again moves as all else does.
+    return every(scope.stopping ? this.#context.scope : scope.ofTasks, span, () => fn.call(this), fn.name || "every");
   }
 
   /**
@@ -211,7 +216,11 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
   shield<T>(fn: (this: this) => T): Promise<Awaited<T>> {
     const scope = this.currentScope;
     if (scope.ended) return scope.sleep(0).then(() => this.shield(fn));
-    scope.move("shield");
+    try {
+      scope.move("shield");
+    } catch (error) {
+      return Promise.reject(error);
+    }
     // A stopping is cut by nothing anyway, and what it sends always goes out.
     const shielded = scope.stopping ? scope : this.#context.shielded.child(`${scope.where}, shielded`);
     return shielded.track(() => fn.call(this));

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import { AbortError } from "../base/abort-error.ts";
 import { within } from "../base/clock.ts";
-import { Scope } from "../base/scope.ts";
+import { isAbort, Scope } from "../base/scope.ts";
 import type { ScopeOwner } from "../base/scope-owner.ts";
 import type { Span } from "../base/span.ts";
 import { Commands } from "../commands/commands.ts";
@@ -15,7 +15,7 @@ import {
   stopTimeoutOf,
 } from "../commands/stopping.ts";
 import type { HaltReason } from "../contract/command.ts";
-import { WorkerHostError } from "../contract/errors.ts";
+import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { CallError } from "../mqtt/calls.ts";
 import type { MessageHandler } from "../mqtt/wire.ts";
 import { beginDisarmed } from "./arming.ts";
@@ -68,6 +68,8 @@ export class Life implements ScopeOwner {
   #store: Store | undefined;
   #worker: BaseWorker | undefined;
   #running = false;
+  /** Where its `start()` runs. */
+  #starting: Scope | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor(
@@ -143,6 +145,14 @@ export class Life implements ScopeOwner {
     if (what !== "run") this.#moved++;
   }
 
+  outside(what: string): Error {
+    const place = locate(new Error(what), this.spec.file, this.spec.dir);
+    return new WorkerHostError(
+      "outside",
+      `${what} is outside of every command, handler and task, where no stop would end it (${place}): write this.spawn(() => …) around what your callback does`,
+    );
+  }
+
   /** Ends commands, calls of other handlers, and tasks that have moved something. */
   #endRuns(reason: StopReason): void {
     const words = STOPPED_BY[reason];
@@ -160,7 +170,8 @@ export class Life implements ScopeOwner {
 
   /** All-stop or a lock-out has begun, or all-stop is engaged once more: it switches off, and stays up. */
   #halt(why: HaltReason): void {
-    if (!this.#worker || this.#stopping) return;
+    // Also while it ends: a lid that closes over hands must not close on.
+    if (!this.#worker || this.#switching.scope.ended) return;
     // What came of it the worker has been told.
     this.#switching.stop(why, "host").catch(() => undefined);
   }
@@ -207,7 +218,8 @@ export class Life implements ScopeOwner {
       const checked = await inTime(this.options.clock, CHECK, live.check(config));
       if (!isDeepStrictEqual(checked.value, live.value)) {
         if (!worker.onConfig) return "restart";
-        await this.#scope.track(() => live.change(worker, checked, this.options.clock));
+        const run = this.#scope.child("onConfig()", "run");
+        await run.track(() => live.change(worker, checked, this.options.clock));
       }
       for (const warning of checked.warnings) this.#reporter.warn(warning);
       this.#describe(checked, config, about);
@@ -245,8 +257,8 @@ export class Life implements ScopeOwner {
   }
 
   async #reclaim(reason: EndReason): Promise<void> {
-    this.standstill.release();
     await reclaim(this.#worker, this.#store, { reason, stopTimeoutMs: this.#stopTimeoutMs }, this.#parts);
+    this.standstill.release();
   }
 
   /** It takes no command but `stop` until it is released; `undefined` releases it. */
@@ -342,7 +354,7 @@ export class Life implements ScopeOwner {
     const worker = this.#scope.run(() => new Class(context), "its constructor");
     const entries = [...collectCommands(worker).values()];
     this.#commands.add(...entries);
-    takeOwnCalls(worker, entries, { ...context, starting: () => !this.#running });
+    takeOwnCalls(worker, entries, { ...context, starting: () => this.#starting });
     return worker;
   }
 
@@ -361,8 +373,20 @@ export class Life implements ScopeOwner {
   }
 
   async #startWorker(worker: BaseWorker): Promise<void> {
-    const starting = this.#scope.track(() => worker.start(), "start()");
-    if (await within(this.options.clock, START_MS, starting)) return;
+    const scope = this.#scope.child("start()", "start");
+    this.#starting = scope;
+    try {
+      const starting = scope.track(() => worker.start(), "start()");
+      if (await within(this.options.clock, START_MS, starting)) return;
+    } catch (error) {
+      // A stop came meanwhile: it comes up idle.
+      if (this.#stopping || !scope.ended || !isAbort(error, scope)) throw error;
+      this.#reporter.warn(`start() was ended by a stop: ${describeError(error)}`);
+      return;
+    } finally {
+      scope.leave();
+      this.#starting = undefined;
+    }
     throw new WorkerHostError(
       "timeout",
       `start() has not ended in ${START_MS / 1000} s: give what goes on for ever to this.spawn()`,

@@ -116,7 +116,8 @@ export class Messenger {
     const { safe, ...how } = options;
     const scope = this.currentScope;
     const free = sends.isFree(target, action, safe);
-    sends.enterCommand(scope, target, action, free);
+    const refusal = sends.commandRefusal(scope, target, action, free);
+    if (refusal) return refusal;
     const send = () => {
       const topic = sends.topicOf(scope, target, action);
       if (typeof topic === "string") return this.#command(topic, target, action, args, how);
@@ -230,7 +231,8 @@ export class Messenger {
     const { sends, topics } = this.#context;
     const scope = this.currentScope;
     const free = safe || (topics.idOf(topic) === this.id && topics.isOwnWord(topic));
-    sends.enter(scope, `publish to ${topic}`, free);
+    const refusal = sends.refusal(scope, `the publish to ${topic}`, free);
+    if (refusal) return refusal;
     const why = free ? undefined : sends.held(scope);
     if (why === undefined) return this.#publish(topic, payload, options).then((result) => result !== "dropped");
     sends.tell(`nothing was published to ${topic}: ${why}`);

@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { types } from "node:util";
 import { andThen } from "../base/and-then.ts";
-import { Scope } from "../base/scope.ts";
+import type { Scope } from "../base/scope.ts";
 import type { CommandEntry } from "../commands/command-table.ts";
 import { CommandInScope } from "../commands/request.ts";
 import { WorkerHostError } from "../contract/errors.ts";
@@ -10,8 +10,8 @@ import type { BaseWorker } from "./base-worker.ts";
 import type { WorkerContext } from "./context.ts";
 
 export interface OwnCallsOptions extends Pick<WorkerContext, "commands" | "sends" | "scope"> {
-  /** Whether the worker's `start()` still runs. */
-  starting: () => boolean;
+  /** Where the worker's `start()` runs, while it does. */
+  starting: () => Scope | undefined;
 }
 
 /**
@@ -45,15 +45,16 @@ function execute(
   { action, spec }: CommandEntry,
   [args, more]: unknown[],
   scope: Scope,
-  { commands, sends, scope: whole, starting }: OwnCallsOptions,
+  { commands, sends, starting }: OwnCallsOptions,
 ): unknown {
   // A method may hand on the command that it got.
   if (more !== undefined && !(more instanceof CommandInScope)) {
     const text = `do_${action} is a command, which has one argument: put more into an object, or give the method another name`;
     throw new WorkerHostError("invalid_value", text);
   }
-  sends.enter(scope, `do_${action}`, sends.isFree(id, action, spec.safe));
-  const inStart = Scope.current() === whole && starting();
+  // It is a command, and ends as one, from wherever it is called.
+  if (!scope.outside || scope.ended) sends.enter(scope, `do_${action}`, sends.isFree(id, action, spec.safe));
+  const inStart = scope === starting();
   return andThen(commands.execute({ action, args: args ?? undefined }, { from: scope }), (outcome) => {
     if (outcome.status === "done") return outcome.result;
     // No start() fails for an all-stop or a lock-out.

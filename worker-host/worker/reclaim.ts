@@ -54,10 +54,16 @@ async function stopWorker(
   parts: LifeParts,
 ): Promise<void> {
   const { clock, stopping, shielded } = parts;
-  await finish("what it shields", SETTLE_MS, shielded.idle(), parts);
+  await finish("what it shields", stopTimeoutMs, shielded.idle(), parts);
   const began = clock.monotonic();
   // What came of it the worker has been told: its own bound comes before this one.
-  await within(clock, stopTimeoutMs, Promise.allSettled([stopping.stop(reason, "command")]));
+  const stop = () => stopping.stop(reason, "command").catch(() => undefined);
+  // An all-stop that comes meanwhile has it run once more.
+  await within(
+    clock,
+    stopTimeoutMs,
+    stop().then(() => stopping.over()),
+  );
   const leftMs = Math.max(0, stopTimeoutMs - (clock.monotonic() - began));
   const stopped = stopping.scope.child("stop()").track(() => worker.stop(), "stop()");
   await finish("stop()", leftMs, stopped, parts, stopTimeoutMs);

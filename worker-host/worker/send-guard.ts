@@ -47,7 +47,31 @@ export class SendGuard {
    * @throws AbortError where the scope has ended
    */
   enterCommand(scope: Scope, target: string, action: string, free: boolean): void {
-    this.enter(scope, action, free || (target === this.options.hostName && !scope.ended));
+    this.enter(scope, `the command "${action}" to ${target}`, free || this.#isWord(scope, target));
+  }
+
+  /** As `refusal`, for a command to a prop. */
+  commandRefusal(scope: Scope, target: string, action: string, free: boolean): Promise<never> | undefined {
+    return this.refusal(scope, `the command "${action}" to ${target}`, free || this.#isWord(scope, target));
+  }
+
+  #isWord(scope: Scope, target: string): boolean {
+    return target === this.options.hostName && !scope.ended;
+  }
+
+  /** As `enter`; what would be thrown is what a promise rejects with, as that of a `sleep` in `scope`. */
+  refusal(scope: Scope, what: string, free: boolean): Promise<never> | undefined {
+    if (free) return undefined;
+    if (scope.ended) {
+      this.#tellOfEnded(scope);
+      return scope.refuse();
+    }
+    try {
+      scope.move(what);
+      return undefined;
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /**
@@ -109,9 +133,8 @@ export class SendGuard {
 
   /** Whether a new state counts: not out of an ended scope, once what belongs to the stop has set one. */
   takesState(scope: Scope): boolean {
-    const { count } = this.options.stops;
-    if (scope.stopping) this.#stateSetAt = count;
-    else if (scope.ended && this.#stateSetAt === count) {
+    if (scope.stopping) this.#stateSetAt = this.options.stops.count;
+    else if (scope.ended && (this.#stateSetAt ?? 0) > (scope.stopsBefore ?? Number.POSITIVE_INFINITY)) {
       this.#tellOfEnded(scope);
       return false;
     }
