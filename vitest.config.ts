@@ -28,7 +28,15 @@ const decorators: Plugin = {
  */
 export const ON_EACH_BROKER = [
   ...["access", "admin-verbs", "all-stop", "at-most-once", "board", "board-rename", "claim", "commands", "connections"],
-  ...["description", "doctor-broker", "home-assistant", "hostile-commands", "mosquitto-conf", "node-red-flow"],
+  ...[
+    "description",
+    "doctor-broker",
+    "home-assistant",
+    "hostile-commands",
+    "mosquitto-conf",
+    "node-red-flow",
+    "nobody-there",
+  ],
   ...["packet-limit", "readme", "reconnect", "reload", "roll-call", "show-night", "stopped-in-the-field"],
   ...["subscriptions", "worker", "worker/store"],
 ].map((name) => `test/${name}.test.ts`);

@@ -206,6 +206,7 @@ describe("send", () => {
   test("takes arguments for JSON where they are that, and for text elsewhere", async () => {
     const broker = await startBroker();
     const client = await TestClient.connect(broker.url, ["halloween/fogger/cmd"]);
+    await client.publish("halloween/fogger/status/availability", "online", { retain: true });
     const settings = resolveSettings({
       flags: new Map([["mqtt_url", broker.url]]),
       env: {},
@@ -226,6 +227,7 @@ describe("send", () => {
   test("publishes one command, with an id of its own, and shows it", async () => {
     const broker = await startBroker();
     const client = await TestClient.connect(broker.url, ["halloween/+/cmd"]);
+    await client.publish("halloween/fogger/status/availability", "online", { retain: true });
     const cases: [string[], object][] = [
       [["fogger", "ping", "hello", "world"], { action: "ping", args: "hello world" }],
       [["fogger", "fire", "-5.5"], { action: "fire", args: -5.5 }],
@@ -275,6 +277,7 @@ describe("send", () => {
       /^not sent: mqtt:.* refuses user "haunt": wrong or missing credentials; set MQTT_USER/,
     );
     const client = await TestClient.connect(broker.url, ["#"], { username: "haunt", password: "boo" });
+    await client.publish("halloween/fogger/status/availability", "online", { retain: true });
     expect((await runCli(args, { env: { MQTT_PASSWORD: "boo" } })).code).toBe(0);
     await client.expect("halloween/fogger/cmd");
   });

@@ -1,13 +1,16 @@
+import type { Clock } from "../base/clock.ts";
 import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
+import { parseRunstate } from "../contract/description.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { jsonIn } from "../contract/payload.ts";
+import { printable } from "../contract/printable.ts";
 import { assertTarget, Topics } from "../contract/topics.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import { CallError, type CallRequest, Calls } from "../mqtt/calls.ts";
 import type { Connection } from "../mqtt/connection.ts";
 import { Peers } from "../mqtt/peers.ts";
 import type { Wire } from "../mqtt/wire.ts";
-import { type ClientDependencies, connect, RETAINED_MS } from "./client.ts";
+import { type ClientDependencies, connect, RETAINED_MS, retained } from "./client.ts";
 import { asUsage } from "./options.ts";
 
 export interface SendOptions extends ClientDependencies {
@@ -40,12 +43,35 @@ export async function send(settings: Settings, options: SendOptions): Promise<Ou
   const topics = new Topics(settings.prefix, settings.name);
   const peers = new Peers({ topics, wire: connection, clock: options.clock, patienceMs: RETAINED_MS });
   try {
+    const absence = whyAbsent(connection, topics, peers, command.target, options.clock);
     const topic = await peers.topicOf(command.target, command.action);
-    if (timeoutMs === undefined) return await publish(connection, topic, command, options.newId());
-    return await call(connection, topics, { ...command, topic, timeoutMs }, options);
+    if (timeoutMs === undefined) return await publish(connection, topic, command, options.newId(), absence);
+    return await call(connection, topics, { ...command, topic, timeoutMs }, options, absence);
   } finally {
     await connection.stop();
   }
+}
+
+/** Why nothing runs a command to this target, in words; `undefined` where something does. */
+async function whyAbsent(
+  connection: Connection,
+  topics: Topics,
+  peers: Peers,
+  target: string,
+  clock: Clock,
+): Promise<string | undefined> {
+  if (topics.command(target) === topics.broadcast) return undefined;
+  const kept = retained(connection, clock, topics.runstate(target));
+  const presence = await peers.presence(target);
+  if (presence === "online") return undefined;
+  const payload = await kept;
+  const runstate = payload && parseRunstate(payload);
+  if (runstate?.state === "starting") return undefined;
+  if (presence === "offline") {
+    const { state = "offline", detail = "" } = runstate ?? {};
+    return `${target} is ${state}${detail && `: ${printable(detail)}`}`;
+  }
+  return `nothing has the id "${target}": "worker-host list" says what runs`;
 }
 
 async function publish(
@@ -53,19 +79,33 @@ async function publish(
   topic: string,
   { action, args }: CallRequest,
   id: string,
+  absence: Promise<string | undefined>,
 ): Promise<Outcome> {
   const payload = formatCommand(action, args, id);
   const result = await connection.publish(topic, payload, { qos: 1, expiryS: COMMAND_EXPIRY_S });
-  if (result === "sent") return { code: 0, text: `${topic} ${payload}` };
   if (result === "dropped") return { code: 1, text: "not sent: the broker did not take it" };
+  const why = await absence;
+  if (why !== undefined) return { code: 1, text: why };
+  if (result === "sent") return { code: 0, text: `${topic} ${payload}` };
   return { code: 1, text: `nobody is subscribed to ${topic}: "worker-host list" says what runs` };
 }
 
 /** Sends it, and prints what its handler returned, as JSON where it is no text. */
-async function call(wire: Wire, topics: Topics, request: CallRequest, options: SendOptions): Promise<Outcome> {
+async function call(
+  wire: Wire,
+  topics: Topics,
+  request: CallRequest,
+  options: SendOptions,
+  absence: Promise<string | undefined>,
+): Promise<Outcome> {
   const { clock, newId } = options;
+  const absent = absence.then((why) => {
+    if (why !== undefined) throw new CallError("nobody", why);
+    return new Promise<never>(() => {});
+  });
   try {
-    const result = await new Calls({ id: "cli", topics, wire, clock, newId }).call(request);
+    const called = new Calls({ id: "cli", topics, wire, clock, newId }).call(request);
+    const result = await Promise.race([called, absent]);
     return { code: 0, text: typeof result === "string" ? result : (JSON.stringify(result) ?? "ok") };
   } catch (error) {
     if (error instanceof CallError) return { code: error.code === "timeout" ? 3 : 1, text: error.message };

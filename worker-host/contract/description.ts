@@ -19,11 +19,11 @@ const LONGEST_RUNSTATE = 8_192;
 const RUNSTATES: ReadonlySet<unknown> = new Set<Runstate>(["starting", "running", "stopping", "stopped", "failed"]);
 
 /** Reads what matters of a runstate; `undefined` where a payload is none. */
-export function parseRunstate(payload: Uint8Array): Omit<RunstatePayload, "detail"> | undefined {
+export function parseRunstate(payload: Uint8Array): RunstatePayload | undefined {
   if (payload.length > LONGEST_RUNSTATE) return undefined;
-  const { state, since, host } = (jsonOf(payload) ?? {}) as Partial<Record<string, unknown>>;
+  const { state, since, host, detail } = (jsonOf(payload) ?? {}) as Partial<Record<string, unknown>>;
   if (!RUNSTATES.has(state) || typeof since !== "string" || typeof host !== "string") return undefined;
-  return { state: state as Runstate, since, host };
+  return { state: state as Runstate, since, host, ...(typeof detail === "string" ? { detail } : {}) };
 }
 
 /** A longer description is not read. */

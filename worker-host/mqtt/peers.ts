@@ -11,9 +11,13 @@ export interface PeersOptions {
   clock: Clock;
   /** How long the broker has to send what it retains, in ms; 200 if not given. */
   patienceMs?: number;
+  /** A prop that says nothing of itself is taken to be there: a test plays it. */
+  unknownAreThere?: boolean;
 }
 
 const DESCRIPTION_MS = 200;
+/** How long it has where nothing waits for that. */
+const AVAILABILITY_MS = 1_000;
 const WARN_EVERY_MS = 5_000;
 const MAX_DESCRIPTION_BYTES = 1_048_576;
 
@@ -22,7 +26,12 @@ interface Retained {
   value: string | undefined;
   /** Fulfils with the first value. */
   first: Promise<void>;
+  /** Called with the next value. */
+  next: Set<() => void>;
 }
+
+/** What the broker shows of a target: nothing, where nothing has that id. */
+export type Presence = "online" | "offline" | "unknown";
 
 /** What other props say of themselves. */
 export class Peers {
@@ -68,23 +77,47 @@ export class Peers {
     return commandIn(said, action)?.safe === true;
   }
 
-  /** Warns where a command went to a prop that is known to be absent, at most every 5 s for each prop. */
+  /** Whether a target is there: a worker, a board, or a host; waits for what the broker retains. */
+  async presence(target: string): Promise<Presence> {
+    const availability = this.#availability(target);
+    await within(this.options.clock, AVAILABILITY_MS, availability.first);
+    return this.#presenceIn(availability);
+  }
+
+  /** Fulfils when a target is online. */
+  async online(target: string): Promise<void> {
+    const availability = this.#availability(target);
+    if (this.options.unknownAreThere) await within(this.options.clock, DESCRIPTION_MS, availability.first);
+    while (this.#presenceIn(availability) !== "online")
+      await new Promise<void>((resolve) => availability.next.add(resolve));
+  }
+
+  #availability(target: string): Retained {
+    return this.#watch(this.options.topics.availability(target));
+  }
+
+  #presenceIn({ value }: Retained): Presence {
+    if (value === "online" || value === "offline") return value;
+    return this.options.unknownAreThere ? "online" : "unknown";
+  }
+
+  /** Warns where a command went to a prop that isn't there, at most every 5 s for each prop. */
   async warnIfAbsent(
     target: string,
     action: string,
     sent: Promise<PublishResult>,
     warn: (text: string) => void,
   ): Promise<void> {
-    const { topics, clock, patienceMs = DESCRIPTION_MS } = this.options;
-    const availability = this.#watch(topics.availability(target));
+    const presence = this.presence(target);
     const result = await sent;
     if (result === "dropped") return;
-    if (result === "sent") await within(clock, patienceMs, availability.first);
-    if (result === "sent" && availability.value !== "offline") return;
-    const now = clock.monotonic();
+    const shown = await presence;
+    if (result === "sent" && shown === "online") return;
+    const now = this.options.clock.monotonic();
     if (now - (this.#warnedAt.get(target) ?? Number.NEGATIVE_INFINITY) < WARN_EVERY_MS) return;
     this.#warnedAt.set(target, now);
-    warn(`"${action}" went to ${target}, which is not there: nobody runs it, or its board is off`);
+    const why = shown === "unknown" ? "nothing has that id" : "nobody runs it, or its board is off";
+    warn(`"${action}" went to ${target}, which is not there: ${why}`);
   }
 
   #watch(topic: string): Retained {
@@ -96,11 +129,15 @@ export class Peers {
       first: new Promise((resolve) => {
         arrive = resolve;
       }),
+      next: new Set(),
     };
     this.#retained.set(topic, retained);
     void this.options.wire.subscribe(topic, ({ payload }) => {
       retained.value = payload.byteLength > MAX_DESCRIPTION_BYTES ? undefined : decodeText(payload);
       arrive();
+      const waiting = [...retained.next];
+      retained.next.clear();
+      for (const go of waiting) go();
     });
     return retained;
   }

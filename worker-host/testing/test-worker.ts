@@ -137,6 +137,7 @@ export class TestWorker<W extends AnyWorker> {
           if (state === "failed") this.#failure = detail ?? "it failed";
         },
         onGroup: () => {},
+        unknownAreThere: true,
       },
     );
   }

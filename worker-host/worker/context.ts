@@ -48,16 +48,18 @@ export interface ContextParts
   extends Omit<WorkerContext, "id" | "config" | "dir" | "dataDir" | "calls" | "peers" | "sends">,
     Omit<SendGuardOptions, "hostName" | "peers"> {
   clock: Clock;
+  /** A prop that says nothing of itself is taken to be there. */
+  unknownAreThere?: boolean;
   /** What its config is now. */
   live: { readonly value: unknown };
 }
 
 export function createContext(
   { id, dir, dataDir }: WorkerSpec,
-  { live, clock, ...parts }: ContextParts,
+  { live, clock, unknownAreThere = false, ...parts }: ContextParts,
 ): WorkerContext {
   const { topics, wire, newId } = parts;
-  const peers = new Peers({ topics, wire, clock });
+  const peers = new Peers({ topics, wire, clock, unknownAreThere });
   const timeoutOf = (target: string, action: string) => peers.timeoutOf(target, action);
   const calls = new Calls({ id, topics, wire, clock, newId, timeoutOf });
   const sends = new SendGuard({ ...parts, hostName: topics.hostName, peers });

@@ -36,6 +36,8 @@ export interface LifeOptions {
   onGroup: (pid: number, alive: boolean) => void;
   /** Where what it does is counted, over its restarts. */
   counts?: Counts;
+  /** A prop that says nothing of itself is taken to be there: a test plays it. */
+  unknownAreThere?: boolean;
   /** Instead of a socket to the broker's address. */
   openStream?: () => Duplex;
 }

@@ -1,4 +1,5 @@
 import type { Scope } from "../base/scope.ts";
+import { unlessEnded } from "../base/unless-ended.ts";
 import { assertAction } from "../commands/command-table.ts";
 import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
@@ -104,7 +105,7 @@ export class Messenger {
 
   /**
    * Sends a command to another prop. Gives whether the broker took it; it is never queued, and never sent again. Where
-   * the prop is known to be absent, `status/warn` says so. While all-stop or a lock-out holds, only `stop`, what goes to a
+   * the prop isn't online, `status/warn` says so: `whenOnline` waits for it. While all-stop or a lock-out holds, only `stop`, what goes to a
    * host, and what the target's description marks `safe` is sent; else it gives `false`.
    *
    * @throws WorkerHostError `invalid_id`, `invalid_value`
@@ -206,6 +207,19 @@ export class Messenger {
     return this.subscribe(topics.availability(id), ({ topic, text }) =>
       handler.call(this, text === "online", topics.idOf(topic) ?? ""),
     );
+  }
+
+  /**
+   * Fulfils when a prop, or all of these, are online, for what `start()` has to tell them: all workers start side by side.
+   *
+   * @throws WorkerHostError `invalid_id`
+   * @throws AbortError when the worker stops, or the command that it is called in is aborted
+   */
+  async whenOnline(...ids: string[]): Promise<void> {
+    for (const id of ids) assertTarget(id);
+    const { peers } = this.#context;
+    const online = Promise.all(ids.map((id) => peers.online(id)));
+    await unlessEnded(this.currentScope, () => online);
   }
 
   /**
