@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { expect, test } from "vitest";
+import { parseJson } from "../../worker-host/contract/payload.ts";
 import { bytesOf, VECTORS, wellFormed } from "../harness/command-vectors.ts";
 import { program } from "../harness/sketch.ts";
 
@@ -38,7 +39,7 @@ test("the firmware reads each command as the server's side does", () => {
     );
     expect(kind, why).toBe(vector.rest !== undefined ? "text" : vector.args !== undefined ? "json" : "none");
     if (kind === "text") expect(textOf(args), why).toBe(vector.rest);
-    if (kind === "json") expect(wellFormed(JSON.parse(textOf(args))), why).toEqual(wellFormed(vector.args));
+    if (kind === "json") expect(wellFormed(parseJson(textOf(args))), why).toEqual(wellFormed(vector.args));
   }
 });
 

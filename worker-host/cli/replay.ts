@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { delay } from "../base/clock.ts";
+import { numberIn } from "../contract/coerce.ts";
 import { COMMAND_EXPIRY_S, formatCommand, parseCommand } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
@@ -82,8 +83,8 @@ async function replay(file: string, flags: Flags, edges: Edges): Promise<void> {
 }
 
 function speedOf(speed: string | boolean | undefined = "1"): number {
-  const factor = Number(speed);
-  if (typeof speed === "string" && speed.trim() !== "" && factor > 0 && Number.isFinite(factor)) return factor;
+  const factor = typeof speed === "string" ? (numberIn(speed) ?? 0) : 0;
+  if (factor > 0) return factor;
   throw new WorkerHostError("invalid_settings", `--speed ${speed}: expected a number greater than 0, such as 2 or 0.5`);
 }
 

@@ -1,8 +1,9 @@
 import type { Clock } from "../base/clock.ts";
+import { numberIn } from "../contract/coerce.ts";
 import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
 import { parseRunstate } from "../contract/description.ts";
 import { WorkerHostError } from "../contract/errors.ts";
-import { jsonIn } from "../contract/payload.ts";
+import { jsonIn, parseJson } from "../contract/payload.ts";
 import { printable } from "../contract/printable.ts";
 import { assertTarget, Topics } from "../contract/topics.ts";
 import type { Settings } from "../host/settings/settings.ts";
@@ -115,8 +116,8 @@ async function call(
 
 function waitOf(wait: string | boolean | undefined): number | undefined {
   if (wait === undefined || wait === false) return undefined;
-  const seconds = wait === true ? WAIT_S : Number(wait);
-  if (seconds > 0 && Number.isFinite(seconds)) return seconds * 1000;
+  const seconds = wait === true ? WAIT_S : (numberIn(wait) ?? 0);
+  if (seconds > 0) return seconds * 1000;
   throw new WorkerHostError("invalid_settings", `--wait ${wait}: expected seconds, such as 5`);
 }
 
@@ -132,7 +133,7 @@ function argsOf({ args, json }: SendOptions): unknown {
   if (json !== undefined) {
     if (args.length > 0) throw new WorkerHostError("invalid_settings", "either arguments or --json, not both");
     try {
-      return JSON.parse(json);
+      return parseJson(json);
     } catch (error) {
       throw new WorkerHostError(
         "invalid_settings",
@@ -142,8 +143,5 @@ function argsOf({ args, json }: SendOptions): unknown {
   }
   if (args.length === 0) return undefined;
   const text = args.join(" ");
-  const value = jsonIn(text);
-  // The digits of a tag or a phone are no number that survives.
-  const survives = typeof value !== "number" || Math.abs(value) <= Number.MAX_SAFE_INTEGER;
-  return value !== undefined && survives ? value : text;
+  return jsonIn(text) ?? (text === "null" ? null : text);
 }

@@ -1,5 +1,5 @@
 import { alternatives, type JsonSchema } from "./json-schema.ts";
-import { isDeeperThan, MOST_LEVELS } from "./payload.ts";
+import { isDeeperThan, isExact, MOST_LEVELS, parseJson as parseWhole } from "./payload.ts";
 
 /** What a text means under a schema, or why it means nothing, in words for its sender. */
 export type Coerced = { value: unknown; refusal?: never } | { value?: never; refusal: string };
@@ -51,15 +51,14 @@ export function coerceText(text: string, schema: JsonSchema, root: JsonSchema = 
   return array ? parseItems(words, array, root, level + 1) : { value: text };
 }
 
-/** `undefined` also where it is too large for a number. */
-function numberIn(text: string): number | undefined {
-  const number = NUMBER.test(text) ? Number(text) : Number.NaN;
-  return Number.isFinite(number) ? number : undefined;
+/** The number that a person wrote; `undefined` also where JavaScript would make another one of it. */
+export function numberIn(text: string): number | undefined {
+  return NUMBER.test(text) && isExact(text) ? Number(text) : undefined;
 }
 
 function parseJson(text: string): Coerced {
   try {
-    const value: unknown = JSON.parse(text);
+    const value = parseWhole(text);
     if (!isDeeperThan(value, MOST_LEVELS)) return { value };
     return { refusal: `the arguments are nested more than ${MOST_LEVELS} levels deep` };
   } catch (error) {

@@ -1,5 +1,5 @@
 import { textOf } from "./errors.ts";
-import { decodeText, encodePayload, isDeeperThan, MOST_LEVELS } from "./payload.ts";
+import { decodeText, encodePayload, isDeeperThan, MOST_LEVELS, parseJson as parseExactly } from "./payload.ts";
 
 /** A longer command is refused. */
 export const MAX_COMMAND_BYTES = 65_536;
@@ -81,7 +81,8 @@ function parseJson(text: string): ParsedCommand {
   if (isDeeperThan(fields, MOST_LEVELS)) {
     return { refusal: `command refused: it is nested more than ${MOST_LEVELS} levels deep` };
   }
-  const { action, args, id, reply_to: replyTo, expires_at: expiresAt, reason } = fields;
+  const { args } = parseExactly(text, fields) as Record<string, unknown>;
+  const { action, id, reply_to: replyTo, expires_at: expiresAt, reason } = fields;
   if (action === undefined) return { refusal: 'command refused: no "action" in it; write {"action": "ping"}' };
   if (typeof action !== "string" || !/^\S+$/.test(action.trim())) {
     return {

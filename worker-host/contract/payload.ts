@@ -75,10 +75,33 @@ export function jsonOf(payload: Uint8Array): unknown {
   return text === undefined ? undefined : jsonIn(text);
 }
 
-/** What a text means as JSON; `undefined` where it is none. */
+/** What may hold a number that JavaScript can't. */
+const SUSPECT = /\d{16}|\d[eE][-+]?\d{3}/;
+/** A text of JSON, to its end where it has none, or a number. */
+const TEXT_OR_NUMBER = /"(?:[^"\\]|\\[\s\S])*"?|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?/g;
+
+/** Whether JavaScript's number says what these digits say: not those of a long tag, nor what is too large or too small. */
+export function isExact(digits: string): boolean {
+  const number = Number(digits);
+  if (/^[-+]?\d{16}/.test(digits) && String(number) !== digits) return false;
+  return Number.isFinite(number) && (number !== 0 || !/[1-9]/.test(digits.replace(/e.*/i, "")));
+}
+
+/**
+ * As `JSON.parse`, but a number that JavaScript would make another one of, such as the digits of a tag, is their text.
+ *
+ * @param plain what `JSON.parse` gives
+ * @throws SyntaxError
+ */
+export function parseJson(text: string, plain: unknown = JSON.parse(text)): unknown {
+  if (!SUSPECT.test(text)) return plain;
+  return JSON.parse(text.replace(TEXT_OR_NUMBER, (each) => (each[0] === '"' || isExact(each) ? each : `"${each}"`)));
+}
+
+/** What a text means as JSON; `undefined` where it is none. Of numbers as `parseJson`. */
 export function jsonIn(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
     throw error;

@@ -43,6 +43,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     this.state = "off";
     await Promise.all([
       this.subscribe(`${this.config.topic}/g`, ({ text }) => {
+        if (!/^\d+$/.test(text)) return;
         const brightness = Number(text);
         this.telemetry("brightness", brightness);
         this.state = brightness > 0 ? "on" : "off";

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type TransformFailure, transformSync } from "esbuild";
 import { isCollection, isMap, isScalar, isSeq, type Node, type Scalar, visit } from "yaml";
-import { isDeeperThan, MOST_LEVELS } from "../../contract/payload.ts";
+import { isDeeperThan, MOST_LEVELS, parseJson } from "../../contract/payload.ts";
 import type { KeyLines } from "../../worker/messages.ts";
 import { readRegularFile } from "../paths.ts";
 import { type ReadYaml, readYaml, TOO_DEEP } from "./config-yaml.ts";
@@ -120,7 +120,7 @@ export function parseConfigText(name: string, text: string, env: Environment): P
   const source = text.replace(/^\uFEFF/, "");
   const json = name.endsWith(".json");
   const yaml = readYaml(source, json);
-  const parsed = yaml.document && json ? parseJson(name, source) : composedValue(name, yaml);
+  const parsed = yaml.document && json ? parseJsonFile(name, source) : composedValue(name, yaml);
   const { value = {}, fault, warnings = [] } = parsed;
   if (fault !== undefined) return without(fault, warnings);
   if (!isValues(value)) {
@@ -156,10 +156,10 @@ interface Parsed {
   warnings?: string[];
 }
 
-function parseJson(name: string, text: string): Parsed {
+function parseJsonFile(name: string, text: string): Parsed {
   if (text.trim() === "") return {};
   try {
-    return { value: JSON.parse(text) ?? undefined };
+    return { value: parseJson(text) ?? undefined };
   } catch (error) {
     return { fault: `${name}:${explainJson(text) ?? `1:1: not JSON (${(error as Error).message})`}` };
   }

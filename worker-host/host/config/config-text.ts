@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { type Document, isCollection, isMap, isNode, isPair, isScalar, isSeq, type Pair, visit } from "yaml";
+import { parseJson } from "../../contract/payload.ts";
 import type { Values } from "./config-file.ts";
 import { keyOf, reshape } from "./config-reshape.ts";
 import { type ReadYaml, readYaml } from "./config-yaml.ts";
@@ -35,7 +36,7 @@ export function rewriteText(text: string, json: boolean, next: Values): Meant {
 export function meaningOf(text: string, json: boolean): unknown {
   if (text.trim() === "") return {};
   try {
-    if (json) return JSON.parse(text) ?? {};
+    if (json) return parseJson(text) ?? {};
     const { document, fault } = read(text, json);
     return fault === undefined ? (document?.toJS() ?? {}) : undefined;
   } catch {

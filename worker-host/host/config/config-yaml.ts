@@ -7,10 +7,12 @@ import {
   LineCounter,
   type ParseOptions,
   Parser,
+  type ScalarTag,
   type SchemaOptions,
+  type Tags,
   visit,
 } from "yaml";
-import { MOST_LEVELS } from "../../contract/payload.ts";
+import { isExact, MOST_LEVELS } from "../../contract/payload.ts";
 
 export const TOO_DEEP = `nested more than ${MOST_LEVELS} levels deep`;
 
@@ -27,7 +29,33 @@ export interface ReadYaml {
 }
 
 /** Values are those of JSON, whatever tags and directives a file has: no sets, dates or bytes. */
-const PLAIN = { schema: "core", resolveKnownTags: false, logLevel: "error", prettyErrors: false } as const;
+const PLAIN = {
+  schema: "core",
+  resolveKnownTags: false,
+  logLevel: "error",
+  prettyErrors: false,
+  customTags: (tags: Tags) => tags.map(asWritten),
+} as const;
+
+const NUMBERS: ReadonlySet<string> = new Set(["tag:yaml.org,2002:int", "tag:yaml.org,2002:float"]);
+
+/** A number that would come to be another one, such as the digits of a tag or of a phone, is their text. */
+function asWritten(tag: Tags[number]): Tags[number] {
+  if (typeof tag !== "object" || tag.collection || !NUMBERS.has(tag.tag)) return tag;
+  const { resolve } = tag as ScalarTag;
+  return {
+    ...(tag as ScalarTag),
+    resolve: (text: string, ...how: [(message: string) => void, ParseOptions & SchemaOptions]) => {
+      const isDecimal = /^[-+]?[\d.]+(e[-+]?\d+)?$/i.test(text);
+      const isLost = isDecimal ? !isExact(text) || /^[-+]?0\d/.test(text) : /^0[xo]/.test(text) && !isSafe(text);
+      return isLost ? text : resolve(text, ...how);
+    },
+  };
+}
+
+function isSafe(text: string): boolean {
+  return Number.isSafeInteger(Number(text));
+}
 
 /**
  * Parses YAML or JSON. The time grows as the length does.

@@ -409,7 +409,9 @@ void HalloweenProp::report() {
 
 void HalloweenProp::telemetry(const char* key, double value) {
   char text[32];
-  snprintf(text, sizeof text, "%.10g", value);
+  // What was counted is told whole.
+  const bool whole = value == floor(value) && fabs(value) < 9007199254740992.0;
+  snprintf(text, sizeof text, whole ? "%.0f" : "%.10g", value);
   telemetry(key, text);
 }
 
