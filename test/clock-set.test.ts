@@ -3,6 +3,8 @@ import { BaseWorker, command, z } from "worker-host";
 import { startWorker } from "worker-host/testing";
 import { RateLimiter } from "../worker-host/base/rate-limiter.ts";
 import { TestClock } from "../worker-host/testing/test-clock.ts";
+import { TestClient } from "./harness/client.ts";
+import { startHost } from "./harness/host.ts";
 
 const HOUR_MS = 3_600_000;
 
@@ -54,3 +56,11 @@ for (const ms of [-HOUR_MS, HOUR_MS]) {
     expect(told).toEqual(["1", "2", "left out", "3"]);
   });
 }
+
+test("a host tells since when it runs as a moment, and how long as a span", async () => {
+  const host = await startHost({ props: {} });
+  const client = await TestClient.connect(await host.url(), ["halloween/worker_host/#"]);
+  const { since } = JSON.parse(await client.expect("halloween/worker_host/status/runstate", /running/));
+  expect(Math.abs(Date.parse(since) - Date.now())).toBeLessThan(600_000);
+  expect(Number(await client.expect("halloween/worker_host/uptime"))).toBeLessThan(600);
+});

@@ -46,6 +46,7 @@ export class HostConnection {
   readonly #connection: Connection;
   readonly #rollCall: RollCall;
   readonly #startedAt: number;
+  readonly #upSince: number;
   readonly #warnings: RateLimiter;
   readonly #errors: RateLimiter;
   readonly #gone = new Set<string>();
@@ -59,7 +60,8 @@ export class HostConnection {
 
   constructor(private readonly options: HostConnectionOptions) {
     const { broker, openStream, topics, clock, random, gate, log, counts } = options;
-    this.#startedAt = clock.monotonic();
+    this.#startedAt = clock.now();
+    this.#upSince = clock.monotonic();
     this.#warnings = new RateLimiter(clock, (text) => {
       log.warn(text);
       this.say(topics.hostName, "warn", text);
@@ -219,7 +221,7 @@ export class HostConnection {
 
   #beat(): void {
     const { topics, clock } = this.options;
-    const seconds = Math.floor((clock.monotonic() - this.#startedAt) / 1000);
+    const seconds = Math.floor((clock.monotonic() - this.#upSince) / 1000);
     void this.#connection.publish(topics.uptime, String(seconds));
     this.#stopUptime = clock.after(UPTIME_EVERY_MS, () => this.#beat());
   }
