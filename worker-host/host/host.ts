@@ -254,11 +254,11 @@ export class Host {
   }
 
   #createHostConnection(broker: BrokerOptions, supervisor: Supervisor): HostConnection {
-    const embedded = this.#embedded;
+    const open = this.#embedded?.open;
     return new HostConnection({
       ...this.options,
       broker,
-      ...(embedded ? { openStream: () => embedded.open() } : {}),
+      ...(open ? { openStream: open } : {}),
       topics: this.#topics,
       gate: this.#gate,
       counts: this.#counts.own,

@@ -10,7 +10,7 @@ import { assertAction, entryOf } from "../commands/command-table.ts";
 import type { InferOutput, Schema } from "../commands/schema.ts";
 import { CallError } from "../mqtt/calls.ts";
 import type { SafeOptions } from "../mqtt/wire.ts";
-import type { WorkerContext } from "./context.ts";
+import { coverMethods, type WorkerContext } from "./context.ts";
 import type { Facts } from "./description.ts";
 import { type ExecOptions, type ExecResult, execIn } from "./exec.ts";
 import { assertCommand, Messenger } from "./messenger.ts";
@@ -35,6 +35,7 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
   /** Called by the host. A subclass that has a constructor passes `context` on. */
   constructor(context: WorkerContext) {
     super(context);
+    coverMethods(this, BaseWorker.prototype, context.ownCalls);
     this.#context = context;
     this.log = context.log;
     this.dir = context.dir;
@@ -68,7 +69,7 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
 
   /**
    * Called when all-stop is engaged, and at the start of a worker while it is: besides `do_stop`, for what it does on
-   * its own. Commands are aborted already, and `hold`s are off.
+   * its own; also for a lock-out that comes while `do_stop` runs. Commands are aborted already, and `hold`s are off.
    */
   onAllStop?(): unknown;
 
@@ -208,8 +209,8 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
   }
 
   /**
-   * Calls `fn`, and lets no stop cut it: for a step that must be done whole once it has begun, and is short. The worker's
-   * end waits for it, in the time that `stop()` has too.
+   * Calls `fn`, and lets no stop cut it: for a step that must be done whole once it has begun, and is short. After a stop it
+   * has `static stopTimeoutMs`, 5 s if not given; the worker's end waits for it.
    *
    * @throws AbortError where what it is called in was stopped before; whatever `fn` throws
    */
@@ -222,8 +223,25 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
       return Promise.reject(error);
     }
     // A stopping is cut by nothing anyway, and what it sends always goes out.
-    const shielded = scope.stopping ? scope : this.#context.shielded.child(`${scope.where}, shielded`);
-    return shielded.track(() => fn.call(this));
+    if (scope.stopping) return scope.track(() => fn.call(this));
+    const { shielded: all, stopTimeoutMs } = this.#context;
+    const shielded = all.child(`${scope.where}, shielded`);
+    let cancel = () => {};
+    const forget = scope.whenEnded(() => {
+      const ms = stopTimeoutMs();
+      cancel = scope.clock.after(ms, () => {
+        const text = `what ${scope.where} shields went on for ${ms / 1000} s after a stop: it was ended`;
+        this.log.warn(text);
+        this.status("warn", text);
+        shielded.end(new AbortError(text));
+      });
+    });
+    return shielded
+      .track(() => fn.call(this))
+      .finally(() => {
+        forget();
+        cancel();
+      });
   }
 
   /** A small map that outlives the worker, its host and a power cut, in `store.json` in `dataDir`. */

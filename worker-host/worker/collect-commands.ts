@@ -2,6 +2,7 @@ import { type CommandSpec, type RunningCommand, specOf } from "../commands/comma
 import { assertEnd, type CommandEntry, entryOf } from "../commands/command-table.ts";
 import { addArming } from "./arming.ts";
 import { BaseWorker } from "./base-worker.ts";
+import { coveredBy } from "./context.ts";
 
 const PREFIX = "do_";
 
@@ -22,7 +23,7 @@ export function collectCommands(worker: BaseWorker): Map<string, CommandEntry> {
       const action = name.slice(PREFIX.length);
       if (!name.startsWith(PREFIX) || action === "") continue;
       const method: unknown = Reflect.get(holder, name, worker);
-      if (!isMethod(method)) continue;
+      if (!isMethod(method) || coveredBy(method)) continue;
       const override = methods.get(action);
       if (override) override.spec ??= specOf(method);
       else methods.set(action, { method, spec: specOf(method) });

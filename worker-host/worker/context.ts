@@ -5,12 +5,38 @@ import type { Commands } from "../commands/commands.ts";
 import type { Topics } from "../contract/topics.ts";
 import { Calls } from "../mqtt/calls.ts";
 import { Peers } from "../mqtt/peers.ts";
-import type { Wire } from "../mqtt/wire.ts";
 import type { Describable } from "./description.ts";
 import type { Loop } from "./loop.ts";
 import type { WorkerSpec } from "./messages.ts";
 import { SendGuard, type SendGuardOptions } from "./send-guard.ts";
 import type { Store } from "./store.ts";
+import type { WorkerConnection } from "./worker-connection.ts";
+
+export type OwnCall = (...args: unknown[]) => unknown;
+
+const COVER = Symbol("covers a method");
+
+/**
+ * Covers each `do_` method of a worker by a property of its own, before its fields are set: so that also what is bound in
+ * a field is run by `calls`, once they are there.
+ */
+export function coverMethods(worker: object, base: object, calls: ReadonlyMap<string, OwnCall>): void {
+  for (let holder = Object.getPrototypeOf(worker); holder && holder !== base; holder = Object.getPrototypeOf(holder)) {
+    for (const name of Object.getOwnPropertyNames(holder)) {
+      if (!name.startsWith("do_") || Object.hasOwn(worker, name)) continue;
+      const method: unknown = Object.getOwnPropertyDescriptor(holder, name)?.value;
+      if (typeof method !== "function") continue;
+      const cover = (...args: unknown[]) => (calls.get(name) ?? method).apply(worker, args);
+      const value = Object.assign(cover, { [COVER]: method });
+      Object.defineProperty(worker, name, { value, configurable: true, writable: true });
+    }
+  }
+}
+
+/** The method that a function covers. */
+export function coveredBy(method: unknown): unknown {
+  return typeof method === "function" && COVER in method ? method[COVER] : undefined;
+}
 
 /** All that a worker is given by whoever runs it. */
 export interface WorkerContext {
@@ -23,7 +49,7 @@ export interface WorkerContext {
   dataDir: string;
   log: Logger;
   topics: Topics;
-  wire: Wire & { readonly connected: boolean };
+  wire: Pick<WorkerConnection, "publish" | "publishSurely" | "subscribe" | "connected">;
   scope: Scope;
   /** A fresh id for a command. */
   newId: () => string;
@@ -37,6 +63,10 @@ export interface WorkerContext {
   sends: SendGuard;
   /** What no stop may cut runs in here. */
   shielded: Scope;
+  /** How long that may go on after a stop, in ms. */
+  stopTimeoutMs: () => number;
+  /** By their names, what runs the worker's calls of its own `do_` methods as commands. */
+  ownCalls: Map<string, OwnCall>;
   /** As of `LifeOptions`. */
   onWantsAllStop?: (reason: string | undefined) => void;
   /** Tells of a process group that the worker started, and of its end. */

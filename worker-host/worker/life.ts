@@ -346,6 +346,8 @@ export class Life implements ScopeOwner {
       commands: this.#commands,
       description: this.#description,
       shielded: this.#shielded,
+      stopTimeoutMs: () => this.#stopTimeoutMs,
+      ownCalls: new Map(),
       standstill: this.standstill,
       stops: this.stops,
       place: () => locate(new Error(), this.spec.file, this.spec.dir),

@@ -141,7 +141,10 @@ export class Messenger {
   ): Promise<boolean> {
     const { wire, newId, log, peers } = this.#context;
     const payload = formatCommand(action, args, newId());
-    const sent = wire.publish(topic, payload, { qos: 1, expiryS: COMMAND_EXPIRY_S, ...options });
+    const how = { qos: 1, expiryS: COMMAND_EXPIRY_S, ...options } as const;
+    const sent = this.currentScope.stopping
+      ? wire.publishSurely(topic, payload, how)
+      : wire.publish(topic, payload, how);
     void peers.warnIfAbsent(target, action, sent, (text) => {
       log.warn(text);
       this.status("warn", text);
@@ -248,7 +251,7 @@ export class Messenger {
     const refusal = sends.refusal(scope, `the publish to ${topic}`, free);
     if (refusal) return refusal;
     const why = free ? undefined : sends.held(scope);
-    if (why === undefined) return this.#publish(topic, payload, options).then((result) => result !== "dropped");
+    if (why === undefined) return this.#publish(topic, payload, options, scope).then((result) => result !== "dropped");
     sends.tell(`nothing was published to ${topic}: ${why}`);
     return Promise.resolve(false);
   }
@@ -274,8 +277,10 @@ export class Messenger {
     return this.#context.scope.ofCaller;
   }
 
-  #publish(topic: string, value: unknown, options: PublishOptions): Promise<PublishResult> {
-    return this.#context.wire.publish(topic, encodePayload(value), options);
+  #publish(topic: string, value: unknown, options: PublishOptions, scope?: Scope): Promise<PublishResult> {
+    const { wire } = this.#context;
+    const payload = encodePayload(value);
+    return scope?.stopping ? wire.publishSurely(topic, payload, options) : wire.publish(topic, payload, options);
   }
 }
 

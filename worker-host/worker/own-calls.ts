@@ -7,9 +7,9 @@ import { CommandInScope } from "../commands/request.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { CallError } from "../mqtt/calls.ts";
 import type { BaseWorker } from "./base-worker.ts";
-import type { WorkerContext } from "./context.ts";
+import { coveredBy, type WorkerContext } from "./context.ts";
 
-export interface OwnCallsOptions extends Pick<WorkerContext, "commands" | "sends" | "scope"> {
+export interface OwnCallsOptions extends Pick<WorkerContext, "commands" | "ownCalls" | "sends" | "scope"> {
   /** Where the worker's `start()` runs, while it does. */
   starting: () => Scope | undefined;
 }
@@ -21,7 +21,8 @@ export interface OwnCallsOptions extends Pick<WorkerContext, "commands" | "sends
 export function takeOwnCalls(worker: BaseWorker, entries: Iterable<CommandEntry>, options: OwnCallsOptions): void {
   for (const entry of entries) {
     const name = `do_${entry.action}`;
-    const method: unknown = Reflect.get(worker, name);
+    const found: unknown = Reflect.get(worker, name);
+    const method = coveredBy(found) ?? found;
     if (typeof method !== "function") continue;
     const isAsync = types.isAsyncFunction(method);
     const call = (...args: unknown[]) => {
@@ -30,7 +31,8 @@ export function takeOwnCalls(worker: BaseWorker, entries: Iterable<CommandEntry>
       const ask = () => execute(worker, entry, args, scope, options);
       return isAsync ? rejecting(scope, ask) : ask();
     };
-    Object.defineProperty(worker, name, { value: call, configurable: true, writable: true });
+    if (method === found) Object.defineProperty(worker, name, { value: call, configurable: true, writable: true });
+    else options.ownCalls.set(name, call);
   }
 }
 

@@ -64,7 +64,10 @@ export class SendGuard {
     if (free) return undefined;
     if (scope.ended) {
       this.#tellOfEnded(scope);
-      return scope.refuse();
+      const refused = scope.refuse();
+      // Nobody has to wait for a message that is not sent.
+      refused.catch(() => undefined);
+      return refused;
     }
     try {
       scope.move(what);

@@ -16,9 +16,12 @@ export interface WorkerConnectionOptions
   onLink: (connected: boolean) => void;
 }
 
+const MOST_OWED = 1_000;
+
 /** A worker's connection, and a second one for what it subscribes to that has its own commands, or availability, in it. */
 export class WorkerConnection implements Wire {
   readonly #connection: Connection;
+  readonly #owed = new Map<string, { payload: string | Uint8Array; options: PublishOptions | undefined }>();
   /** On one connection, overlapping subscriptions could bring a message twice. */
   #listener: { connection: Connection; connected: Promise<void> } | undefined;
 
@@ -42,7 +45,25 @@ export class WorkerConnection implements Wire {
   }
 
   publish(topic: string, payload: string | Uint8Array, options?: PublishOptions): Promise<PublishResult> {
+    this.#owed.delete(topic);
     return this.#connection.publish(topic, payload, options);
+  }
+
+  /**
+   * As `publish`, for what a stop says: while the broker is away, the last word of each topic is kept, and goes out once it is
+   * back, unless something else was said there since.
+   */
+  async publishSurely(topic: string, payload: string | Uint8Array, options?: PublishOptions): Promise<PublishResult> {
+    const result = await this.publish(topic, payload, options);
+    if (result === "dropped" && !this.#connection.connected && this.#owed.size < MOST_OWED)
+      this.#owed.set(topic, { payload, options });
+    return result;
+  }
+
+  #payOwed(): void {
+    const owed = [...this.#owed];
+    this.#owed.clear();
+    for (const [topic, { payload, options }] of owed) void this.publishSurely(topic, payload, options);
   }
 
   async subscribe(filter: string, handler: MessageHandler): Promise<() => void> {
@@ -81,6 +102,7 @@ export class WorkerConnection implements Wire {
       onUp: () => {
         const dropped = connection.takeDropped();
         if (dropped > 0) warn(`${dropped} messages were dropped while the broker was away`);
+        if (connection === this.#connection) this.#payOwed();
         if (this.connected) onLink(true);
       },
       // That the broker is away is told by the host, once for all.

@@ -1,6 +1,5 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
-import { type Duplex, duplexPair } from "node:stream";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { Aedes, type Client } from "aedes";
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
@@ -53,11 +52,17 @@ const OWN_USER = "worker_host";
 /** After so long a silence, the system asks the peer whether it is still there, and closes the connection if not. */
 const KEEP_ALIVE_MS = 60_000;
 
+const HAS_INNER = process.platform === "linux";
+
 /** The broker that comes with worker-host: MQTT 3.1.1, retained messages in memory. */
 export class EmbeddedBroker {
+  /** Of a socket that no file stands for (unix(7), abstract). */
+  readonly #innerName = `\0worker-host-${randomBytes(8).toString("hex")}`;
+
   private constructor(
     private readonly aedes: Aedes,
-    private readonly server: Server,
+    /** For everybody, and for this process. */
+    private readonly servers: Readonly<Record<"outer" | "inner", Server>>,
     private readonly connections: ConnectionLimit,
     private readonly refusals: RefusalLog,
     private readonly guard: PasswordGuard,
@@ -98,18 +103,17 @@ export class EmbeddedBroker {
     };
     const aedes = await createAedes({ letIn, log, refuse, addressOf });
     // Nagle's algorithm would hold messages back for up to 44 ms.
-    const server = createServer(
-      { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
-      (socket: Socket) => {
-        if (!connections.admit(socket)) return;
-        boundPackets(socket, PACKET_BOUNDS, (bytes) => {
-          const address = connections.address(socket);
-          refuse(`packet ${address}`, `a client at ${address} was disconnected: it sent ${bytes} bytes in one packet`);
-        });
-        aedes.handle(socket);
-      },
-    );
-    const broker = new EmbeddedBroker(aedes, server, connections, refusals, guard, credentials, own);
+    const take = (socket: Socket) => {
+      if (!connections.admit(socket)) return;
+      boundPackets(socket, PACKET_BOUNDS, (bytes) => {
+        const address = connections.address(socket);
+        refuse(`packet ${address}`, `a client at ${address} was disconnected: it sent ${bytes} bytes in one packet`);
+      });
+      aedes.handle(socket);
+    };
+    const tcp = { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
+    const servers = { outer: createServer(tcp, take), inner: createServer(take) };
+    const broker = new EmbeddedBroker(aedes, servers, connections, refusals, guard, credentials, own);
     await broker.#listen(port, lan);
     return broker;
   }
@@ -117,14 +121,16 @@ export class EmbeddedBroker {
   #listen(port: number, lan: boolean): Promise<void> {
     // Without a host, Node listens on all addresses, IPv6 included.
     const address = lan ? { port } : { port, host: "127.0.0.1" };
+    const { outer, inner } = this.servers;
     return new Promise((resolve, reject) => {
-      this.server.once("error", (error: NodeJS.ErrnoException) => reject(explainListen(error, port)));
-      this.server.listen(address, resolve);
+      outer.once("error", (error: NodeJS.ErrnoException) => reject(explainListen(error, port)));
+      inner.once("error", reject);
+      outer.listen(address, () => (HAS_INNER ? inner.listen(this.#innerName, resolve) : resolve()));
     });
   }
 
   get port(): number {
-    return (this.server.address() as AddressInfo).port;
+    return (this.servers.outer.address() as AddressInfo).port;
   }
 
   /** How clients on this machine reach it. */
@@ -138,20 +144,17 @@ export class EmbeddedBroker {
   }
 
   /**
-   * Opens a connection within this process, for the host's own commands: what a flood puts into the buffers of a socket, some
-   * MB, would come before an all-stop.
+   * Opens a connection for the host's own commands, where the system has such sockets. A flood may put some MB into the buffers of a TCP socket, all of which
+   * would come before an all-stop; those of a Unix socket are small.
    */
-  open(): Duplex {
-    const [ours, theirs] = duplexPair();
-    ours.once("close", () => theirs.destroy());
-    theirs.once("close", () => ours.destroy());
-    const socket = Object.assign(theirs, { remoteAddress: "127.0.0.1" }) as Duplex as Socket;
-    if (this.connections.admit(socket)) this.aedes.handle(socket);
-    return ours;
+  get open(): (() => Socket) | undefined {
+    return HAS_INNER ? () => connect(this.#innerName) : undefined;
   }
 
   async stop(): Promise<void> {
-    const closed = new Promise((resolve) => this.server.close(resolve));
+    const closed = Promise.all(
+      Object.values(this.servers).map((server) => new Promise((resolve) => server.close(resolve))),
+    );
     await new Promise<void>((resolve) => this.aedes.close(resolve));
     this.guard.stop();
     this.connections.destroyAll();
