@@ -88,6 +88,38 @@ test("a reload waits for running commands", async () => {
   expect(order).toEqual(["one", "1", "0", "two"]);
 });
 
+test("a lock-out during a reload that waits for a running command holds for what still runs, too", async () => {
+  const body = `async start() {
+      await this.subscribe("lab/pir", () => this.hold(1, () => this.publish("lab/valve", "on"), () => {}));
+      await this.subscribe("lab/over", () => this.over?.());
+    }
+    async do_scene() { this.telemetry("scene", 1); await new Promise((resolve) => { this.over = resolve; }); }
+    do_fire() { this.telemetry("fired", 1); }`;
+  const { id, client, host, edit } = await run({ "lab/backend/worker.ts": workerSource(body) });
+  await client.subscribe("lab/#");
+  await client.command(id, "scene");
+  await client.expect(`halloween/${id}/telemetry/scene`);
+  edit({ "lab/backend/worker.ts": workerSource(`${body}\ndo_next() { this.telemetry("next", 1); }`) });
+  await host.log.find(({ changed }) => String(changed) === id, "that the edit was taken in");
+  await client.command("worker_host", {
+    action: "lock_out",
+    args: `${id} a hand in it`,
+    reply_to: "halloween/cli/reply/l",
+  });
+  await client.expect("halloween/cli/reply/l", /"ok"/);
+  await client.publish("lab/pir", "1");
+  await client.command(id, "fire");
+  await client.expect(`halloween/${id}/status/warn`, /^"fire" refused: it is locked out \(a hand in it\)/);
+  await client.publish("lab/over", "1");
+  await client.expect(`halloween/${id}/status/availability`, "offline");
+  await client.command("worker_host", `release ${id}`);
+  await client.expect(`halloween/${id}/status/lock_out`, "");
+  await client.expect(`halloween/${id}/status/availability`, "online");
+  await client.command(id, "next");
+  await client.expect(`halloween/${id}/telemetry/next`);
+  expect([...client.texts("lab/valve"), ...client.texts(`halloween/${id}/telemetry/fired`)]).toEqual([]);
+});
+
 test.each<[string, Files, Files]>([
   ["its config", { "config.yaml": "level: high" }, { "config.yaml": "level: 7" }],
   ["its code", { "worker.ts": "nonsense(" }, {}],

@@ -76,15 +76,20 @@ export class Lives {
 
   /** It takes no command but `stop`; `undefined` releases it. */
   lockOut(id: string, reason: string | undefined): void {
-    this.#places.get(id)?.life.lockOut(reason);
+    for (const life of livesOf(this.#places.get(id))) life.lockOut(reason);
   }
 
   /** Tells people of something that concerns all workers of this process. */
   warnAll(text: string): void {
-    for (const { life } of this.#places.values()) life.warn(text);
+    for (const place of this.#places.values()) for (const life of livesOf(place)) life.warn(text);
   }
 
   async stopAll(): Promise<void> {
     await Promise.all([...this.#places.keys()].map((id) => this.stop(id)));
   }
+}
+
+/** The lives under one id: the next one, and those before it, which run until it begins. */
+function livesOf(place: Place | undefined): Life[] {
+  return place ? [place.life, ...livesOf(place.before)] : [];
 }
