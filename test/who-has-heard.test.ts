@@ -1,7 +1,10 @@
 import mqtt from "mqtt";
 import { expect, onTestFinished, test } from "vitest";
+import type { Runstate } from "../worker-host/contract/description.ts";
 import { Topics } from "../worker-host/contract/topics.ts";
 import type { Shown } from "../worker-host/host/bus/boards.ts";
+import type { Planned } from "../worker-host/host/plan/plan.ts";
+import { Records, type WorkerRecord } from "../worker-host/host/runners/records.ts";
 import { StopReceipts } from "../worker-host/host/safety/stop-receipts.ts";
 import type { MessageHandler } from "../worker-host/mqtt/wire.ts";
 import { TestClock } from "../worker-host/testing/test-clock.ts";
@@ -94,11 +97,20 @@ test("all_stop says who confirmed it, who did not, and who can't be held", { tim
   expect(host.log.all.some(({ msg }) => /not heard/.test(msg))).toBe(true);
 });
 
-/** What collects the answers, told of one board, and how it is told of an answer. */
-async function startReceipts() {
+/** What collects the answers, told of one board and of workers in these states, and how it is told of an answer. */
+async function startReceipts(states: Record<string, Runstate> = {}) {
   const clock = new TestClock();
   const handlers: MessageHandler[] = [];
   const published: string[] = [];
+  const records = new Records({
+    clock,
+    show: String,
+    lockedOut: () => undefined,
+    boardOf: () => undefined,
+    onChange: () => {},
+  });
+  for (const [id, state] of Object.entries(states)) records.become(records.add({ id } as Planned), state);
+  const become = (id: string, state: Runstate) => records.become(records.get(id) as WorkerRecord, state);
   const receipts = new StopReceipts({
     topics: new Topics("halloween", "worker_host"),
     clock,
@@ -111,7 +123,7 @@ async function startReceipts() {
       publish: (topic) => void published.push(topic),
       warn: () => {},
     },
-    records: { all: [], get: () => undefined },
+    records,
     shown: () => new Map([["obeys_hw", OBEYS]]),
   });
   await receipts.start();
@@ -119,7 +131,7 @@ async function startReceipts() {
     const payload = new TextEncoder().encode(JSON.stringify({ status: "ok", from }));
     handlers[0]?.({ topic: "halloween/worker_host/reply/stop/1", payload, qos: 1, retain: false });
   };
-  return { clock, receipts, published, answer };
+  return { clock, receipts, published, answer, become };
 }
 
 test("where all have confirmed it, who has heard is known before the two seconds are over", async () => {
@@ -130,6 +142,31 @@ test("where all have confirmed it, who has heard is known before the two seconds
   // It would not be there if it were known later.
   expect(published).toContain(HEARD);
   expect(idsOf((await heard).heard)).toEqual(["obeys_hw"]);
+});
+
+test("a worker that ends or starts meanwhile is named, with that for a reason; it is waited for where it may answer", async () => {
+  const { clock, receipts, answer, become } = await startReceipts({
+    ...{ lamp: "running", quits: "running", ends: "stopping", confirms: "stopping", starts: "starting" },
+    ...{ off: "stopped", broken: "failed" },
+  });
+  const heard = receipts.stopAll();
+  for (const id of ["obeys_hw", "lamp", "confirms"]) answer(id);
+  become("quits", "stopping");
+  become("ends", "stopped");
+  await clock.advance(2_000);
+  expect(idsOf((await heard).heard)).toEqual(["confirms", "lamp", "obeys_hw"]);
+  expect((await heard).not_heard).toEqual([
+    { id: "ends", why: "it is ending" },
+    { id: "quits", why: "it is ending" },
+    { id: "starts", why: "it is starting" },
+  ]);
+  const alone = receipts.stopOne("confirms");
+  answer("confirms");
+  await clock.advance(200);
+  expect(await alone).toMatchObject({ heard: [{ id: "confirms" }], not_heard: [] });
+  const starting = receipts.stopOne("starts");
+  await clock.advance(200);
+  expect(await starting).toMatchObject({ heard: [], not_heard: [{ id: "starts", why: "it is starting" }] });
 });
 
 test("of 1,500 strangers that answer, some 1,000 are counted", async () => {

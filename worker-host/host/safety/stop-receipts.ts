@@ -7,7 +7,7 @@ import type { Message } from "../../mqtt/wire.ts";
 import { listen } from "../../mqtt/wire.ts";
 import type { Shown } from "../bus/boards.ts";
 import type { HostConnection } from "../bus/host-connection.ts";
-import type { Records, WorkerRecord } from "../runners/records.ts";
+import { isOver, type Records, type WorkerRecord } from "../runners/records.ts";
 
 export interface StopReceiptsOptions {
   topics: Topics;
@@ -22,13 +22,16 @@ export interface StopReceiptsOptions {
 
 /** One stop that was told, and who has confirmed it. */
 interface Told {
-  expected: ReadonlySet<string>;
+  /** Who should confirm it, and why one of them may not, as it was when it was told. */
+  expected: ReadonlyMap<string, string | undefined>;
+  /** Those of them that can still answer. */
+  awaited: ReadonlySet<string>;
   /** On a clock that is never set. */
   at: number;
   since: string;
   heard: Map<string, number>;
   errors: Map<string, string>;
-  /** To be called when all that are expected have answered. */
+  /** To be called when all that are awaited have answered. */
   complete: () => void;
 }
 
@@ -70,11 +73,8 @@ export class StopReceipts {
     const payload = formatStop("lock_out", newId(), replyTo);
     hostConnection.publish(topics.command(id), payload, { qos: 1, expiryS: COMMAND_EXPIRY_S });
     const unheld = this.#whyNotHeld(id);
-    const absent = unheld === undefined ? this.#whyAbsent(id) : undefined;
-    const isExpected = unheld === undefined && absent === undefined;
-    const told = await this.#collect(replyTo, isExpected ? [id] : []);
-    const heard = this.#resultOf(told, unheld === undefined ? [] : [{ id, why: unheld }]);
-    return absent === undefined ? heard : { ...heard, not_heard: [{ id, why: absent }] };
+    const told = await this.#collect(replyTo, unheld === undefined ? [id] : []);
+    return this.#resultOf(told, unheld === undefined ? [] : [{ id, why: unheld }]);
   }
 
   #replyTo(id: string): string {
@@ -111,7 +111,8 @@ export class StopReceipts {
       complete = resolve;
     });
     const told: Told = {
-      expected: new Set(expected),
+      expected: new Map(expected.map((id) => [id, this.#whyAbsent(id)])),
+      awaited: new Set(expected.filter((id) => this.#canAnswer(id))),
       at: clock.monotonic(),
       since: new Date(clock.now()).toISOString(),
       heard: new Map(),
@@ -119,7 +120,7 @@ export class StopReceipts {
       complete,
     };
     this.#told.set(replyTo, told);
-    if (expected.length === 0) complete();
+    if (told.awaited.size === 0) complete();
     await within(clock, COLLECT_MS, Promise.all([isComplete, delay(clock, RETAINED_MS)]));
     this.#told.delete(replyTo);
     return told;
@@ -135,27 +136,29 @@ export class StopReceipts {
     } else if (!told.heard.has(from)) {
       told.heard.set(from, Math.round(this.options.clock.monotonic() - told.at));
     }
-    for (const id of told.expected) if (!told.heard.has(id) && !told.errors.has(id)) return;
+    for (const id of told.awaited) if (!told.heard.has(id) && !told.errors.has(id)) return;
     told.complete();
   }
 
   #resultOf({ expected, since, heard, errors }: Told, unheld: Heard["not_held"]): Heard {
-    const missing = [...expected].filter((id) => !heard.has(id));
+    const missing = [...expected].filter(([id]) => !heard.has(id));
     return {
       since,
       heard: [...heard].map(([id, ms]) => ({ id, ms })),
-      not_heard: missing.map((id) => {
-        const why = errors.get(id);
+      not_heard: missing.map(([id, absent]) => {
+        const why = errors.get(id) ?? absent ?? this.#whyAbsent(id);
         return why === undefined ? { id } : { id, why };
       }),
       not_held: unheld,
     };
   }
 
-  /** Who has to confirm a stop: this host's workers that run, and whoever else is online and says that it knows `stop`. */
+  /**
+   * Who has to confirm a stop: this host's workers that run, start or end, and whoever else is online and says that it
+   * knows `stop`.
+   */
   #expected(): string[] {
-    const running = this.options.records.all.filter(({ state }) => state === "running");
-    const own = new Set(running.map(({ planned }) => planned.id));
+    const own = this.options.records.all.filter((record) => !isOver(record)).map(({ planned }) => planned.id);
     const others = [...this.options.shown()].filter(
       ([id, { availability, stops, isHost }]) => availability === "online" && stops && !isHost && !this.#runsHere(id),
     );
@@ -183,8 +186,14 @@ export class StopReceipts {
 
   /** Why an id that can be held does not hear it now. */
   #whyAbsent(id: string): string | undefined {
-    const worker = this.#worker(id);
-    if (worker) return worker.state === "running" ? undefined : `it is ${worker.state}`;
+    const state = this.#worker(id)?.state;
+    if (state === "running") return undefined;
+    if (state !== undefined) return `it is ${state === "stopping" ? "ending" : state}`;
     return this.options.shown().get(id)?.availability === "online" ? undefined : "it is not online";
+  }
+
+  /** Whether what is told now may be answered: a worker that starts has not subscribed yet. */
+  #canAnswer(id: string): boolean {
+    return this.#whyAbsent(id) === undefined || this.#worker(id)?.state === "stopping";
   }
 }
