@@ -24,6 +24,8 @@ export interface ScopeOwner {
   outside?(what: string): Error;
   /** `where` says what was running: `ticker`, `do_fire`. */
   report(error: unknown, where: string): void;
+  /** A command has ended while a `sleep` or `hold` that was called in it still runs. */
+  outlived?(where: string, what: string): void;
   /** Code of its own is entered now; `where` says which, as far as it has a name. */
   entered?(where: string): void;
   /** A function is called that may hold up the process: `execSync`. */

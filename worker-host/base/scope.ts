@@ -61,6 +61,8 @@ export class Scope {
   /** How many calls will never be over: they wait for what never comes, having outlived the scope's end. */
   #abandoned = 0;
   #turningOff = 0;
+  /** The `sleep`s and `hold`s that run in here. */
+  #waits: string[] | undefined;
   /** Called when that happens to what runs in here. */
   onAbandoned = ignore;
   /** The stop that ends it is the next one after so many; `undefined` where none does. */
@@ -224,17 +226,36 @@ export class Scope {
     const ms = msOf("sleep(%)", span);
     if (this.ended) return this.refuse();
     return new Promise((resolve, reject) => {
+      const over = this.#wait("sleep");
       const cancel = after(this.clock, ms, () => {
         forget();
+        over();
         this.owner.entered?.(this.where);
         resolve();
       });
       const forget = this.whenEnded(() => {
         cancel();
+        over();
         this.#rejectedOnce = true;
         reject(this.#ended());
       });
     });
+  }
+
+  /** Notes that one begins; what it gives is called at its end. Counted in commands alone. */
+  #wait(what: string): () => void {
+    if (this.kind !== "command") return ignore;
+    this.#waits ??= [];
+    this.#waits.push(what);
+    return () => {
+      this.#waits?.splice(this.#waits.indexOf(what), 1);
+    };
+  }
+
+  /** Called when what a command gives is known: whatever of it still runs was not awaited. */
+  settled(): void {
+    const [what] = this.ended ? [] : (this.#waits ?? []);
+    if (what !== undefined) this.owner.outlived?.(this.where, what);
   }
 
   /** What a call in here is given once it has ended: a promise that rejects with `AbortError`, and later ones that never settle. */
@@ -324,6 +345,7 @@ export class Scope {
     const standstill = this.inCommand || this.stopping ? undefined : this.owner.standstill;
     if (standstill?.holding) return this.sleep(ms);
     this.move("hold");
+    const over = this.#wait("hold");
     let turnedOff: Promise<void> | undefined;
     const turnOff = () => {
       turnedOff = this.#turnOff(off);
@@ -351,6 +373,7 @@ export class Scope {
       unlatch?.();
       turnOffOnce();
       await turnedOff;
+      over();
     }
     const ended = this.#ended();
     if (ended) throw ended;

@@ -5,6 +5,10 @@ import { LINE_BEGIN } from "./log-pipe.ts";
 export const HIDDEN = "[hidden]";
 /** A shorter text is too likely to stand in a line by itself. */
 const SHORTEST = 4;
+/** A password that is one short word may also be a word of a message. */
+const WORD = /^[a-z]{1,8}$/i;
+/** What stands beside a word that is a value, and none of a message's words. */
+const BESIDE = "[:=/@?&,;\"'`()\\\\]";
 /** How often JSON may stand in a text of JSON. */
 const NESTED = 4;
 
@@ -29,7 +33,7 @@ export class Secrets {
   /** A text for people without them. */
   cleanText(text: string): string {
     let cleaned = text;
-    for (const secret of this.#texts) cleaned = cleaned.replaceAll(secret, HIDDEN);
+    for (const secret of this.#texts) cleaned = hide(secret, cleaned);
     return cleaned;
   }
 
@@ -40,8 +44,9 @@ export class Secrets {
     let rest = line.slice(begin.length);
     for (const text of this.#texts) {
       if (!rest.includes(text)) continue;
-      found = true;
-      rest = rest.replaceAll(text, HIDDEN);
+      const hidden = hide(text, rest);
+      found ||= hidden !== rest;
+      rest = hidden;
     }
     if (!found) return line;
     const cleaned = begin + rest;
@@ -50,6 +55,11 @@ export class Secrets {
       ? cleaned
       : `${begin},"msg":"a line with a secret is left out"}\n`;
   }
+}
+
+function hide(secret: string, text: string): string {
+  if (!WORD.test(secret)) return text.replaceAll(secret, HIDDEN);
+  return text.replace(new RegExp(`(?<=^|${BESIDE})${secret}(?=$|${BESIDE})|(?<==)${secret}(?=\\s)`, "g"), HIDDEN);
 }
 
 /** Half of a surrogate pair has no form in a URL. */

@@ -29,7 +29,9 @@ export function addAccess(program: Command, edges: Edges): void {
 
   const folderOf = async (flags: Flags) => {
     const { AccessFolder } = await import("../host/access/access-folder.ts");
-    return new AccessFolder(resolve(cwd, String(flags.dir)), await readFile(packageFile("mosquitto.conf"), "utf8"));
+    const discovery = edges.settingsFrom({}).homeAssistant.prefix;
+    const config = await readFile(packageFile("mosquitto.conf"), "utf8");
+    return new AccessFolder(resolve(cwd, String(flags.dir)), config, discovery);
   };
   const subcommand = (line: string, what: string, example: string) =>
     access

@@ -110,7 +110,10 @@ export class CommandRuns {
       this.#running.delete(scope);
       if (this.#running.size === 0) this.#coolDown();
     });
-    return scope.enter(() => work(scope));
+    const result = scope.enter(() => work(scope));
+    if (!(result instanceof Promise)) scope.settled();
+    else void result.finally(() => scope.settled()).catch(() => undefined);
+    return result;
   }
 
   #coolDown(): void {

@@ -20,15 +20,19 @@ export interface AccessUser {
   also?: AccessRule[] | undefined;
 }
 
-/** Where Home Assistant looks for devices. */
-const HOME_ASSISTANT = "homeassistant/#";
-
 /**
  * What a role may do; of a board and a worker, `name` is the id too.
  *
  * @param hosts the names of the hosts that a board tells of all-stop
+ * @param discovery the prefix under which Home Assistant looks for devices
  */
-export function rulesOf(role: Role, name: string, prefix: string, hosts: readonly string[]): AccessRule[] {
+export function rulesOf(
+  role: Role,
+  name: string,
+  prefix: string,
+  hosts: readonly string[],
+  discovery: string,
+): AccessRule[] {
   const topics = new Topics(prefix);
   const reads: AccessRule = { access: "read", filter: topics.all };
   const own: AccessRule = { access: "readwrite", filter: topics.subtree(name) };
@@ -58,7 +62,7 @@ export function rulesOf(role: Role, name: string, prefix: string, hosts: readonl
       return [
         { access: "readwrite", filter: topics.all },
         { access: "read", filter: BROKER_UPTIME },
-        { access: "readwrite", filter: HOME_ASSISTANT },
+        { access: "readwrite", filter: `${discovery}/#` },
       ];
   }
 }

@@ -30,11 +30,26 @@ export class WorkerHostError extends Error {
   }
 }
 
-/** `TypeError: message`, whatever was thrown. */
+/** How many causes of an error are told. */
+const MOST_CAUSES = 3;
+
+/** `TypeError: message`, whatever was thrown, and what caused it: `TypeError: fetch failed: connect ECONNREFUSED …`. */
 export function describeError(error: unknown): string {
+  // Ours say all.
   if (error instanceof WorkerHostError) return error.message;
-  if (error instanceof Error) return `${error.name}: ${error.message}`;
-  return `thrown: ${textOf(error)}`;
+  if (!(error instanceof Error)) return `thrown: ${textOf(error)}`;
+  let text = `${error.name}: ${error.message}`;
+  let cause = causeOf(error);
+  for (let count = 0; cause instanceof Error && count < MOST_CAUSES; count++) {
+    if (!text.includes(cause.message)) text += `: ${cause.message}`;
+    cause = causeOf(cause);
+  }
+  return text;
+}
+
+/** Of several errors at once, such as those of each address of a host, the first. */
+function causeOf({ cause }: Error): unknown {
+  return cause instanceof AggregateError && cause.message === "" ? cause.errors[0] : cause;
 }
 
 /** The message of an error; what was thrown may be none. */

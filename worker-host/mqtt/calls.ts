@@ -78,7 +78,8 @@ export class Calls {
   /** Rejects where nobody got the command; never fulfils. */
   async #unless(sent: ReturnType<Wire["publish"]>, target: string, action: string): Promise<never> {
     const result = await sent;
-    if (result === "dropped") throw new CallError("not_sent", `${target} was not told "${action}": the broker is away`);
+    if (result === "dropped")
+      throw new CallError("not_sent", `${target} was not told "${action}": the broker is away, or did not take it`);
     if (result === "unheard") throw new CallError("nobody", `nobody takes commands for ${target}: is it running?`);
     return new Promise(() => {});
   }

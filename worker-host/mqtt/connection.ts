@@ -154,7 +154,7 @@ export class Connection {
   #refuses(topic: string, payload: string | Uint8Array, options: SendOptions): boolean {
     const fault = this.#limit.fault(topic, payload, options, this.#protocolVersion);
     if (fault === undefined) return false;
-    this.#drop();
+    this.#counts.dropped++;
     this.options.onTooLarge?.(topic, fault);
     return true;
   }
@@ -289,7 +289,7 @@ export class Connection {
         leave();
         wasUp = true;
         this.#up = true;
-        this.#limit.connected(connack.properties?.maximumPacketSize);
+        this.#limit.connected(connack.properties?.maximumPacketSize ?? this.options.broker.maxPacketBytes);
         stopWaiting = this.options.clock.after(LASTING_MS, () => this.#lasted());
         this.#restore(client, takesIdentifiers(connack, triedVersion)).then(onFirstUp, (error: unknown) =>
           this.options.log.error({ err: error }, "connecting failed"),

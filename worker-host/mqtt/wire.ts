@@ -10,6 +10,8 @@ export interface BrokerOptions {
   key?: string;
   /** Which MQTT to try first: 5 or 4 (that is, 3.1.1). */
   protocolVersion: 5 | 4;
+  /** The longest packet that it takes, where that is known before it says so. */
+  maxPacketBytes?: number;
 }
 
 export interface PublishOptions {

@@ -5,6 +5,7 @@ import { within } from "../base/clock.ts";
 import { isAbort, Scope } from "../base/scope.ts";
 import type { ScopeOwner } from "../base/scope-owner.ts";
 import type { Span } from "../base/span.ts";
+import { timer } from "../base/timer.ts";
 import { Commands } from "../commands/commands.ts";
 import {
   type EndReason,
@@ -41,6 +42,8 @@ const QUIET_MS = 1_000;
 /** How long a patient restart waits for running commands. */
 const DRAIN_MS = 10_000;
 const LOOP_INTERVAL_MS = 1_000;
+/** How long a broker has to send what it retains. */
+const RETAINED_MS = 1_000;
 
 /** One worker's life: loaded, connected, started, stopped, reclaimed. */
 export class Life implements ScopeOwner {
@@ -279,6 +282,13 @@ export class Life implements ScopeOwner {
     this.options.onEnter?.(name, locate(new Error(name), this.spec.file, this.spec.dir));
   }
 
+  outlived(where: string, what: string): void {
+    const text = `${where} has ended while its own ${what} still runs: write "await this.${what}(…)"`;
+    if (this.#warnedOf.has(text)) return;
+    this.#warnedOf.add(text);
+    this.#reporter.warn(text);
+  }
+
   report(error: unknown, where: string): void {
     // Nothing is wrong with the code that asked.
     if (error instanceof CallError && error.code === "refused") {
@@ -308,6 +318,7 @@ export class Life implements ScopeOwner {
     await this.#startWorker(worker);
     await connecting;
     if (this.#stopping) return;
+    if (worker.state === undefined) await this.#clearOldState(worker);
     const { holding } = this.standstill;
     if (holding === "all_stop" || recover) await Promise.allSettled([this.#switching.stop(holding ?? "end", "host")]);
     if (this.#stopping) return;
@@ -393,6 +404,16 @@ export class Life implements ScopeOwner {
       "timeout",
       `start() has not ended in ${START_MS / 1000} s: give what goes on for ever to this.spawn()`,
     );
+  }
+
+  /** Takes off the broker the state of an earlier life, whose code may have been another one. */
+  async #clearOldState(worker: BaseWorker): Promise<void> {
+    const topic = this.options.topics.state(this.id);
+    const forget = await this.#wire.subscribe(topic, ({ payload, retain }) => {
+      if (!retain || payload.length === 0 || worker.state !== undefined) return;
+      void this.#wire.publish(topic, "", { qos: 1, retain: true });
+    });
+    timer(this.#scope, RETAINED_MS, forget);
   }
 
   async #listen(): Promise<void> {

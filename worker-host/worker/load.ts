@@ -54,7 +54,11 @@ export async function loadWorker({ bundle, file }: Pick<WorkerSpec, "bundle" | "
   // A CommonJS module's exports are its default.
   const exported = module.Worker ?? (module.default as { Worker?: unknown } | undefined)?.Worker ?? module.default;
   if (typeof exported !== "function") {
-    const names = Object.keys(module).join(", ") || "nothing";
+    // A file that exports nothing is taken for a CommonJS module, whose exports are its default.
+    const { default: all, "module.exports": _, ...named } = module;
+    const isOwn = Object.keys(named).length > 0 || typeof all !== "object" || all === null;
+    const names =
+      Object.keys(isOwn ? { ...named, ...(all === undefined ? {} : { default: all }) } : all).join(", ") || "nothing";
     throw new WorkerHostError(
       "load_failed",
       `${file} exports no class Worker (it exports ${names}): write "export class Worker extends BaseWorker { … }"`,

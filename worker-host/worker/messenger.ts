@@ -150,7 +150,7 @@ export class Messenger {
       this.status("warn", text);
     });
     return sent.then((result) => {
-      if (result === "dropped") log.warn(`${target} was not told "${action}": the broker is away`);
+      if (result === "dropped") log.warn(`${target} was not told "${action}": the broker is away, or did not take it`);
       return result !== "dropped";
     });
   }

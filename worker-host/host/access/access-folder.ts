@@ -33,6 +33,8 @@ export class AccessFolder {
   constructor(
     readonly path: string,
     private readonly shippedConfig: string,
+    /** The prefix under which Home Assistant looks for devices. */
+    private readonly discovery: string,
   ) {}
 
   /** What mosquitto reads. */
@@ -81,7 +83,7 @@ export class AccessFolder {
     const lines = [...sorted.keys()].flatMap((name) => passwords.get(name) ?? []);
     const head = '# Written by "worker-host access". Passwords are not in here.\n';
     await this.#put("passwords", `${lines.join("\n")}\n`);
-    await this.#put("acl", aclFile(sorted, prefix));
+    await this.#put("acl", aclFile(sorted, prefix, this.discovery));
     await this.writeConfig();
     await writeDurably(this.#users, head + stringify({ prefix, users: Object.fromEntries(sorted) }));
   }

@@ -17,10 +17,15 @@ export function passwordLine(name: string, password: string, salt: Uint8Array): 
 /**
  * mosquitto's ACL file. Each user has a block of its own: a `pattern` line would hold for all of them.
  */
-export function aclFile(users: ReadonlyMap<string, AccessUser>, prefix: string): string {
+export function aclFile(users: ReadonlyMap<string, AccessUser>, prefix: string, discovery: string): string {
   const hosts = [...users].flatMap(([name, { role }]) => (role === "host" ? [name] : []));
   const blocks = [...users].map(([name, { role, also = [] }]) =>
-    [`# ${role}`, `user ${name}`, ...[...rulesOf(role, name, prefix, hosts), ...also].map(ruleLine), ""].join("\n"),
+    [
+      `# ${role}`,
+      `user ${name}`,
+      ...[...rulesOf(role, name, prefix, hosts, discovery), ...also].map(ruleLine),
+      "",
+    ].join("\n"),
   );
   return ['# Written by "worker-host access", which writes it anew: change it with that.', "", ...blocks].join("\n");
 }

@@ -135,7 +135,12 @@ export class EmbeddedBroker {
 
   /** How clients on this machine reach it. */
   get options(): BrokerOptions {
-    return { url: `mqtt://127.0.0.1:${this.port}`, ...this.credentials, protocolVersion: 4 };
+    return {
+      url: `mqtt://127.0.0.1:${this.port}`,
+      ...this.credentials,
+      protocolVersion: 4,
+      maxPacketBytes: PACKET_BOUNDS.bytes,
+    };
   }
 
   /** How the host and its workers reach it: there is always a place for them. */
