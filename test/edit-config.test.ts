@@ -248,7 +248,7 @@ test("JSON keeps order, indentation, what is on one line, numbers and the end of
   expect(edit('{\r\n\t"a": 1\r\n}\r\n', { a: 2, b: 2 })).toBe('{\r\n\t"a": 2,\r\n\t"b": 2\r\n}\r\n');
   expect(edit("{}", { a: 1 })).toBe('{\n  "a": 1\n}');
   expect(edit("", { a: 1, b: null })).toBe('{\n  "a": 1\n}\n');
-  expect(JSON.parse(edit('{"a": 1, "a": 2}', { b: 1 }))).toEqual({ a: 2, b: 1 });
+  expect(() => edit('{"a": 1, "a": 2}', { b: 1 })).toThrow(/^config\.json:1:10: keys must be unique/);
 });
 
 test("a patch that changes nothing leaves the very text", () => {

@@ -1,5 +1,6 @@
 import { renameSync, rmSync, utimesSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import pino from "pino";
 import { expect, test } from "vitest";
 import type { Plan } from "../worker-host/host/plan/plan.ts";
@@ -250,4 +251,26 @@ test("the builder rests a while after the last look, and never during one", asyn
   await clock.advance(60_000);
   expect(rests).toBe(1);
   await live.stop();
+});
+
+test("a config that an editor is in the middle of writing is waited for; one that stays so is taken", async () => {
+  const tell = "this.telemetry('level', this.config.level ?? 'none');";
+  const { id, client, edit } = await run({
+    "lab/backend/worker.ts": workerSource(`async start() { ${tell} } onConfig() { ${tell} }`),
+    "lab/backend/config.yaml": "level: 1\n",
+  });
+  const level = `halloween/${id}/telemetry/level`;
+  await client.expect(level, "1");
+  // An editor takes its time for a save, in steps.
+  for (const text of ["", "lev", "level: 2", "level: 22\n"]) {
+    edit({ "lab/backend/config.yaml": text });
+    await setTimeout(200);
+  }
+  await client.expect(level, "22");
+  edit({ "lab/backend/config.yaml": "level: 3" });
+  await client.expect(level, "3");
+  edit({ "lab/backend/config.yaml": "" });
+  await client.expect(level, "none");
+  expect(client.texts(level)).toEqual(["1", "22", "3", "none"]);
+  expect(client.texts(`halloween/${id}/status/error`)).toEqual([]);
 });

@@ -1,11 +1,14 @@
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { WorkerHostError } from "../worker-host/contract/errors.ts";
+import { readConfigFile } from "../worker-host/host/config/config-file.ts";
 import { resolveSettings, SETTINGS, type Settings } from "../worker-host/host/settings/settings.ts";
+import { shownUrl } from "../worker-host/mqtt/wire.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { type Files, makeFolder, workerSource } from "./harness/folder.ts";
 import { runCli, type StartHostOptions, startHost } from "./harness/host.ts";
+import { CERTIFICATE, ENCRYPTED_KEY, KEY, OTHER_KEY } from "./harness/pem.ts";
 
 interface Given {
   flags?: Record<string, string | boolean>;
@@ -147,6 +150,8 @@ describe("the broker", () => {
     [{ MQTT_HOST: "broker", MQTT_PORT: "1884" }, "mqtt://broker:1884"],
     [{ MQTT_HOST: "fe80::1", MQTT_PORT: " 1884 " }, "mqtt://[fe80::1]:1884"],
     [{ MQTT_HOST: "[fe80::1]" }, "mqtt://[fe80::1]:1883"],
+    [{ MQTT_HOST: "fe80::1%eth0" }, "mqtt://[fe80::1]:1883"],
+    [{ MQTT_URL: "ws://broker/mqtt?token=t0psecret" }, "ws://broker/mqtt?token=t0psecret"],
   ])("%j is %s", (env, url) => {
     expect(resolve({ env }).external?.url).toBe(url);
   });
@@ -175,19 +180,19 @@ describe("the broker", () => {
     expect(embedded).toMatchObject({ username: "haunt", password: "boo" });
   });
 
-  const files = { "tls/ca.pem": "CA", "tls/cert.pem": "CERT", "tls/key.pem": "KEY" };
+  const files = { "tls/ca.pem": CERTIFICATE, "tls/cert.pem": CERTIFICATE, "tls/key.pem": KEY };
   const tls = { MQTT_CA: "tls/ca.pem", MQTT_CERT: "tls/cert.pem", MQTT_KEY: "tls/key.pem" };
 
   test("TLS files are read, and make a host's URL an encrypted one", () => {
     const { external, tlsFiles, cwd } = resolve({ files, env: { MQTT_HOST: "broker", ...tls } });
-    expect(external).toMatchObject({ url: "mqtts://broker:8883", ca: "CA", cert: "CERT", key: "KEY" });
+    expect(external).toMatchObject({ url: "mqtts://broker:8883", ca: CERTIFICATE, cert: CERTIFICATE, key: KEY });
     expect(tlsFiles).toEqual({
       ca: join(cwd, "tls/ca.pem"),
       cert: join(cwd, "tls/cert.pem"),
       key: join(cwd, "tls/key.pem"),
     });
     const { external: other } = resolve({ files, env: { MQTT_URL: "wss://broker/mqtt", MQTT_CA: "tls/ca.pem" } });
-    expect(other).toMatchObject({ url: "wss://broker/mqtt", ca: "CA" });
+    expect(other).toMatchObject({ url: "wss://broker/mqtt", ca: CERTIFICATE });
     expect(resolve({ files, env: { MQTT_HOST: "broker", MQTT_PORT: "1", MQTT_CA: tls.MQTT_CA } }).external?.url).toBe(
       "mqtts://broker:1",
     );
@@ -213,6 +218,93 @@ describe("the broker", () => {
     ["no broker of one's own", { MQTT_CA: tls.MQTT_CA }, /^MQTT_CA: the embedded broker has no TLS; set MQTT_URL/],
   ])("TLS with %s is a fault", (_name, env, says) => {
     expect(faultsOf({ env, files })).toEqual([expect.stringMatching(says)]);
+  });
+});
+
+describe("what isn't exactly what was written", () => {
+  const pem = (file: string, content: string | Buffer): [string, Given] => [
+    file,
+    { files: { "tls/x": content as string, "tls/cert": CERTIFICATE }, env: { MQTT_HOST: "broker", [file]: "tls/x" } },
+  ];
+  const key = (content: string): Given => ({
+    files: { "tls/cert": CERTIFICATE, "tls/key": content },
+    env: { MQTT_HOST: "broker", MQTT_CERT: "tls/cert", MQTT_KEY: "tls/key" },
+  });
+  const der = Buffer.from(CERTIFICATE.replaceAll(/-----.*-----|\n/g, ""), "base64");
+
+  test.each<[string, Given, RegExp]>([
+    ["a key of another certificate", key(OTHER_KEY), /^MQTT_KEY: tls\/key: it is not the key of tls\/cert$/],
+    ["an encrypted key", key(ENCRYPTED_KEY), /^MQTT_KEY: tls\/key: the key is encrypted, .*openssl pkey/],
+    ["a certificate for a key", key(CERTIFICATE), /^MQTT_KEY: tls\/key: expected a private key as PEM text/],
+    ["an empty key", key(""), /^MQTT_KEY: tls\/key: expected a private key as PEM text/],
+    [...pem("MQTT_CA", der), /^MQTT_CA: tls\/x: expected a certificate as PEM text; it is DER: "openssl x509/],
+    [...pem("MQTT_CA", ""), /^MQTT_CA: tls\/x: expected a certificate as PEM text; it is empty$/],
+    [...pem("MQTT_CA", Buffer.from(`\ufeff${CERTIFICATE}`, "utf16le")), /^MQTT_CA: tls\/x: expected a certificate/],
+    [...pem("MQTT_CA", KEY), /^MQTT_CA: tls\/x: expected a certificate/],
+    [...pem("MQTT_CA", CERTIFICATE.replace(/^M/m, "N")), /^MQTT_CA: tls\/x: its certificate number 1 can't be read$/],
+    ["a carriage return", { env: { MQTT_PASSWORD: "s3cret\r" } }, /^MQTT_PASSWORD: there is a control character in it/],
+    ["a carriage return", { env: { MQTT_HOST: "broker\r" } }, /^MQTT_HOST: there is a control character in it/],
+    ["a carriage return", { env: { MQTT_PREFIX: "haunt\r" } }, /^MQTT_PREFIX: there is a control character in it/],
+    ["a line end in a URL", { env: { MQTT_URL: "mqtt://u:s3cret\n@h" } }, /^MQTT_URL: there is a control character/],
+    ["the same, escaped", { env: { MQTT_URL: "mqtt://u:s3cret%0D@h" } }, /^MQTT_URL: its password: there is a control/],
+    [
+      "a # in a password",
+      { env: { MQTT_URL: "mqtt://u:12#s3cret@h" } },
+      /^MQTT_URL: after host .* "#": .* "%23" for it$/,
+    ],
+    [
+      "a ? in a password",
+      { env: { MQTT_URL: "mqtt://u:12?s3cret@h" } },
+      /^MQTT_URL: after host .* "\?": .*"%3F" for it$/,
+    ],
+    [
+      "a / in a password",
+      { env: { MQTT_URL: "mqtt://u:12/s3cret@h" } },
+      /^MQTT_URL: after host .* "\/": .*"%2F" for it$/,
+    ],
+    ["a query", { env: { MQTT_URL: "mqtt:/u?password=s3cret" } }, /^MQTT_URL: expected a URL/],
+    ["a bad URL", { env: { MQTT_URL: "mqtt://u:pa#s3cret@h" } }, /^MQTT_URL: expected a URL .*got "mqtt:\/\/…@h"$/],
+    [
+      "Latin-1",
+      { files: { "worker-host.yaml": Buffer.from("name: gr\xfcn\n", "latin1") as never } },
+      /^worker-host\.yaml:1:9: it is not UTF-8/,
+    ],
+    [
+      "a key twice",
+      { files: { "worker-host.json": '{"name": "a",\n "name": "b"}' } },
+      /^worker-host\.json:2:2: keys must be unique/,
+    ],
+    [
+      "a long number",
+      { env: { WORKER_CLAIM_MS: "12345678901234567890" } },
+      /^WORKER_CLAIM_MS: expected a whole number/,
+    ],
+  ])("%s is refused by name, and no secret is shown", (_name, given, says) => {
+    const faults = faultsOf(given);
+    expect(faults[0]).toMatch(says);
+    expect(faults.join("\n")).not.toContain("s3cret");
+  });
+
+  test("what is shown of a broker's URL has nothing of what is asked for in it", () => {
+    expect(shownUrl("ws://broker/mqtt?token=t0psecret")).toBe("ws://broker/mqtt?…");
+    expect(resolve({ env: { MQTT_HOST: "fe80::1%eth0" } }).external).toMatchObject({ host: "fe80::1%eth0" });
+  });
+});
+
+test("nor is a worker's config that isn't UTF-8, or has a key twice, taken for what it isn't", async () => {
+  const files = {
+    "config.yaml": Buffer.from("name: gr\xfcn\n", "latin1") as never,
+    "config.json": '{"a": {"b": 1, "b": 2}}',
+  };
+  const folder = makeFolder(files);
+  const read = (name: string) => readConfigFile(join(folder, name), { env: {}, show: (path) => basename(path) });
+  expect(await read("config.yaml")).toMatchObject({
+    config: {},
+    fault: expect.stringMatching(/^config\.yaml:1:9: it is not UTF-8/),
+  });
+  expect(await read("config.json")).toMatchObject({
+    config: {},
+    fault: expect.stringMatching(/^config\.json:1:16: keys must be/),
   });
 });
 
@@ -271,7 +363,7 @@ describe("faults", () => {
     [{ yaml: "lan: ['on']" }, /^worker-host\.yaml: lan: expected 1 or 0, got \["on"\]$/],
     [{ yaml: "lan: {toString: 1}" }, /^worker-host\.yaml: lan: expected 1 or 0, got \{"toString":1\}$/],
     [{ yaml: "log_level: {toString: 1}" }, /^worker-host\.yaml: log_level: expected one of .*got \{"toString":1\}$/],
-    [{ env: { MQTT_URL: "http://u:secret\n@broker" } }, /^MQTT_URL: expected a URL .*got "http:\/\/…@broker"$/],
+    [{ env: { MQTT_URL: "http://u:secret\n@broker" } }, /^MQTT_URL: there is a control character in it/],
     [{ flags: { log_level: "loud" } }, /^--log-level: expected one of trace, debug, info, .*got "loud"$/],
     [
       { yaml: "props_allow: 5" },
@@ -291,7 +383,7 @@ describe("faults", () => {
     [{ env: { WORKER_CLAIM_MS: "1s" } }, /^WORKER_CLAIM_MS: expected a whole number, 10 or more, got "1s"$/],
     [{ yaml: "mqtt_prefix: [a]" }, /^worker-host\.yaml: mqtt_prefix: expected a text, got \["a"\]$/],
     [
-      { yaml: "mqtt_password: 0123" },
+      { yaml: "mqtt_password: 123" },
       /^worker-host\.yaml: mqtt_password: expected a text; put it in quotes, got a number$/,
     ],
     [

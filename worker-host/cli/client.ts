@@ -4,6 +4,7 @@ import type { Settings } from "../host/settings/settings.ts";
 import { ConnectGate } from "../mqtt/connect-gate.ts";
 import type { Connection } from "../mqtt/connection.ts";
 import type { BrokerOptions } from "../mqtt/wire.ts";
+import { shownUrl } from "../mqtt/wire.ts";
 
 /** How long the command line waits for a broker. */
 const CONNECT_MS = 3_000;
@@ -37,7 +38,7 @@ export async function connect(
     return { problem: "port 0 lets the host pick one: give --broker-port the one that its log names" };
   }
   const broker = brokerOf(settings);
-  let problem = away(broker.url, `no answer in ${CONNECT_MS / 1000} s`);
+  let problem = away(shownUrl(broker.url), `no answer in ${CONNECT_MS / 1000} s`);
   let giveUp = () => {};
   const refused = new Promise<void>((resolve) => {
     giveUp = resolve;
@@ -56,7 +57,7 @@ export async function connect(
     random,
     gate: new ConnectGate(),
     onDown: ({ refused, text }, told) => {
-      problem = refused ? text : away(broker.url, text.replace(`${broker.url}: `, ""));
+      problem = refused ? text : away(shownUrl(broker.url), text.replace(`${shownUrl(broker.url)}: `, ""));
       giveUp();
       if (established && told === "new") onDown?.(text);
     },

@@ -12,6 +12,7 @@ import { LOGS_FOLDER, LogFiles } from "../host/data/log-files.ts";
 import { Host } from "../host/host.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import type { BrokerOptions } from "../mqtt/wire.ts";
+import { shownUrl } from "../mqtt/wire.ts";
 import { describeAllStop } from "./all-stop.ts";
 import type { Edges } from "./edges.ts";
 import { send } from "./send.ts";
@@ -199,7 +200,7 @@ export function banner(started: Started, version: string, lan: string[]): string
   return [
     "",
     `  worker-host ${version}`,
-    `  broker    ${broker.url}${kind}`,
+    `  broker    ${shownUrl(broker.url)}${kind}`,
     `  running   ${running.join(", ") || NO_WORKERS}`,
     ...failed.map(({ id, detail }) => `  failed    ${id}: ${detail ?? ""}`),
     `  try       ${first}`,

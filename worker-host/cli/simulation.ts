@@ -10,6 +10,7 @@ import { z } from "zod";
 import { messageOf, WorkerHostError } from "../contract/errors.ts";
 import { jsonIn } from "../contract/payload.ts";
 import type { BrokerOptions } from "../mqtt/wire.ts";
+import { shownUrl } from "../mqtt/wire.ts";
 
 /** `simulation.yaml` beside a sketch: what its pins are called, and what can be done to its inputs. */
 const description = z.strictObject({
@@ -113,7 +114,7 @@ export class Simulation {
   start(broker: BrokerOptions, prefix: string, ca: string | undefined): void {
     const { data, props, env, say } = this.options;
     if (!/^mqtts?:/.test(broker.url)) {
-      throw new WorkerHostError("invalid_settings", `boards speak mqtt:// or mqtts://, not ${broker.url}`);
+      throw new WorkerHostError("invalid_settings", `boards speak mqtt:// or mqtts://, not ${shownUrl(broker.url)}`);
     }
     for (const sketch of this.#sketches) {
       const nvs = join(data, "firmware", sketch.name);

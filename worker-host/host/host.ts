@@ -5,6 +5,7 @@ import { describeError } from "../contract/errors.ts";
 import { CONSOLE, Topics } from "../contract/topics.ts";
 import { ConnectGate } from "../mqtt/connect-gate.ts";
 import type { BrokerOptions } from "../mqtt/wire.ts";
+import { shownUrl } from "../mqtt/wire.ts";
 import type { EmbeddedBroker } from "./broker/broker.ts";
 import { startEmbeddedBroker } from "./broker/embedded-broker.ts";
 import { HostConnection } from "./bus/host-connection.ts";
@@ -123,7 +124,9 @@ export class Host {
     const broker = settings.external ?? (embedded as EmbeddedBroker).ownOptions;
     log.info(
       { port: this.#embedded?.port },
-      this.#embedded ? `the embedded broker listens at ${broker.url}` : `using the broker at ${broker.url}`,
+      this.#embedded
+        ? `the embedded broker listens at ${shownUrl(broker.url)}`
+        : `using the broker at ${shownUrl(broker.url)}`,
     );
     const hostConnection = this.#createHostConnection(broker, supervisor);
     this.#hostConnection = hostConnection;

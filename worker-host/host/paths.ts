@@ -15,9 +15,9 @@ export function pathFrom(base: string): (path: string) => string {
  * @throws Error with a `code`, of the system: `ENOENT` where there is none, `EISDIR` where it is no file; `EFBIG` where
  *   it has more than `mostBytes`
  */
-export function readRegularFile(path: string, mostBytes: number): string {
+export function readRegularFile(path: string, mostBytes: number): Buffer {
   const stats = statSync(path);
   if (!stats.isFile()) throw Object.assign(new Error("it is no file"), { code: "EISDIR" });
-  if (stats.size <= mostBytes) return readFileSync(path, "utf8");
+  if (stats.size <= mostBytes) return readFileSync(path);
   throw Object.assign(new Error(`it has ${stats.size} bytes: expected ${mostBytes} at most`), { code: "EFBIG" });
 }

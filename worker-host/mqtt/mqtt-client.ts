@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import type { Duplex } from "node:stream";
 import mqtt, {
@@ -8,7 +9,7 @@ import mqtt, {
   type MqttClient,
 } from "mqtt";
 import type { Clock } from "../base/clock.ts";
-import type { BrokerOptions, Message, PublishOptions } from "./wire.ts";
+import { type BrokerOptions, type Message, type PublishOptions, shownUrl } from "./wire.ts";
 
 /** MQTT 3.1.1, 3.2.2.3, and MQTT 5, 2.4: why a broker takes no connection, or ends one. */
 const REASONS: ReadonlyMap<unknown, string> = new Map([
@@ -103,12 +104,16 @@ export function createClient(
     // It would fill a table of 65,536 buffers at the first packet: 50 ms and some MB for each process.
     writeCache: false,
   };
-  for (const name of ["username", "password", "ca", "cert", "key"] as const) {
+  for (const name of ["username", "password", "host"] as const) {
     const value = broker[name];
     if (value !== undefined) options[name] = value;
   }
+  for (const name of ["ca", "cert", "key"] as const) {
+    const value = pemOf(broker, name);
+    if (value !== undefined) options[name] = value;
+  }
   if (will) options.will = { topic: will.topic, payload: Buffer.from(will.payload), qos: 1, retain: true };
-  const open = openStream ?? plainSocket(broker.url);
+  const open = openStream ?? plainSocket(broker);
   const client = open ? new mqtt.MqttClient(open, options) : mqtt.connect(broker.url, options);
   client.handleMessage = takeTurns(client, clock);
   // Nagle's algorithm would hold an answer back until the PUBACK written before it is acknowledged: 44 ms.
@@ -116,11 +121,23 @@ export function createClient(
   return client;
 }
 
+/** What its file says now; where that can't be read, what it said at the start. */
+function pemOf({ files, ...texts }: BrokerOptions, name: "ca" | "cert" | "key"): string | undefined {
+  const path = files?.[name];
+  if (path === undefined) return texts[name];
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    // It is being renewed.
+    return texts[name];
+  }
+}
+
 /** Opens a socket without TLS, where the URL asks for that. `mqtt.connect` would first load what WebSockets need: 30 ms. */
-function plainSocket(url: string): (() => Duplex) | undefined {
+function plainSocket({ url, host: zoned }: BrokerOptions): (() => Duplex) | undefined {
   const { protocol, hostname, port } = new URL(url);
   if (protocol !== "mqtt:") return undefined;
-  const host = hostname.replace(/^\[|\]$/g, "");
+  const host = zoned ?? hostname.replace(/^\[|\]$/g, "");
   return () => connect({ host, port: Number(port || 1883) });
 }
 
@@ -175,7 +192,7 @@ const BAD_CERTIFICATES: ReadonlyMap<unknown, string> = new Map([
 ]);
 
 export function explainError(error: ClientError, broker: BrokerOptions): ConnectionProblem {
-  const { url } = broker;
+  const url = shownUrl(broker.url);
   const certificate = BAD_CERTIFICATES.get(error.code);
   if (certificate !== undefined) return { refused: false, text: `${url}: ${certificate} (${error.message})` };
   if (typeof error.code !== "number") return { refused: false, text: `${url}: ${error.message || String(error.code)}` };
@@ -184,14 +201,15 @@ export function explainError(error: ClientError, broker: BrokerOptions): Connect
 
 /** @param code that of an MQTT 5 DISCONNECT */
 export function explainDisconnect(code: number | undefined, broker: BrokerOptions): ConnectionProblem {
-  const why = `${broker.url} ended the connection: ${REASONS.get(code) ?? `reason code ${code ?? 0}`}`;
+  const why = `${shownUrl(broker.url)} ended the connection: ${REASONS.get(code) ?? `reason code ${code ?? 0}`}`;
   return {
     refused: code !== SHUTTING_DOWN,
     text: BAD_CREDENTIALS.has(code) ? (explainCode(code, broker) ?? why) : why,
   };
 }
 
-function explainCode(code: unknown, { url, username }: BrokerOptions): string | undefined {
+function explainCode(code: unknown, { url: whole, username }: BrokerOptions): string | undefined {
+  const url = shownUrl(whole);
   if (BAD_CREDENTIALS.has(code)) {
     const who = username === undefined ? "a client without a user name" : `user "${username}"`;
     return `${url} refuses ${who}: wrong or missing credentials; set MQTT_USERNAME and MQTT_PASSWORD to ones that it knows`;

@@ -12,6 +12,15 @@ export interface BrokerOptions {
   protocolVersion: 5 | 4;
   /** The longest packet that it takes, where that is known before it says so. */
   maxPacketBytes?: number;
+  /** Where it is, if the URL can't say so: an IPv6 address with a zone. */
+  host?: string;
+  /** What the PEM texts were read from: a renewed one holds from the next connect on. */
+  files?: Partial<Record<"ca" | "cert" | "key", string>>;
+}
+
+/** A broker's URL for people: what is asked for in it may be a secret. */
+export function shownUrl(url: string): string {
+  return url.replace(/\?.*$/s, "?…");
 }
 
 export interface PublishOptions {

@@ -8,6 +8,7 @@ import { ConnectGate } from "../../mqtt/connect-gate.ts";
 import { Connection, type Told } from "../../mqtt/connection.ts";
 import type { ConnectionProblem } from "../../mqtt/mqtt-client.ts";
 import type { BrokerOptions, Message } from "../../mqtt/wire.ts";
+import { shownUrl } from "../../mqtt/wire.ts";
 
 export interface ClaimOptions {
   broker: BrokerOptions;
@@ -113,7 +114,7 @@ export class Claim {
   #up(): void {
     const { log, broker, sole, onConnected } = this.options;
     onConnected(true);
-    if (this.#troubled && !this.#wasActive) log.info(`connected to ${broker.url} again`);
+    if (this.#troubled && !this.#wasActive) log.info(`connected to ${shownUrl(broker.url)} again`);
     this.#troubled = false;
     if (sole) this.#say("reclaim", this.#me);
     else if (this.#phase === "away") {
@@ -213,7 +214,7 @@ export class Claim {
   #held(): void {
     const { log, topics, broker, standby, sole, onOusted } = this.options;
     if (sole || this.#phase === "away" || this.#phase === "waiting" || this.#phase === "over") return;
-    const who = `another host runs under the name "${topics.hostName}" at ${broker.url}`;
+    const who = `another host runs under the name "${topics.hostName}" at ${shownUrl(broker.url)}`;
     if (this.#wasActive) {
       this.#enter("over");
       onOusted(new WorkerHostError("name_held", `${who}: it took over while this one was cut off, so this one ends`));

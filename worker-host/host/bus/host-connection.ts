@@ -11,6 +11,7 @@ import type { ConnectGate } from "../../mqtt/connect-gate.ts";
 import { Connection } from "../../mqtt/connection.ts";
 import { reassert } from "../../mqtt/reassert.ts";
 import type { BrokerOptions, Message, MessageHandler, PublishOptions } from "../../mqtt/wire.ts";
+import { shownUrl } from "../../mqtt/wire.ts";
 import type { WorkerRecord } from "../runners/records.ts";
 import { RollCall } from "./roll-call.ts";
 
@@ -84,7 +85,7 @@ export class HostConnection {
       gate,
       counts,
       onUp: () => {
-        if (this.#away) log.info(`connected to ${broker.url} again`);
+        if (this.#away) log.info(`connected to ${shownUrl(broker.url)} again`);
         this.#away = false;
         options.onUp();
         this.#rollCall.up();

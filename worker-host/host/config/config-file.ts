@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type TransformFailure, transformSync } from "esbuild";
 import { isCollection, isMap, isScalar, isSeq, type Node, type Scalar, visit } from "yaml";
-import { isDeeperThan, MOST_LEVELS, parseJson } from "../../contract/payload.ts";
+import { decodeText, isDeeperThan, MOST_LEVELS, parseJson } from "../../contract/payload.ts";
 import type { KeyLines } from "../../worker/messages.ts";
 import { readRegularFile } from "../paths.ts";
 import { type ReadYaml, readYaml, TOO_DEEP } from "./config-yaml.ts";
@@ -89,9 +89,17 @@ export function linesBelow(lines: KeyLines, keys: readonly string[]): KeyLines {
   return keys.reduce((outer, key) => (Object.hasOwn(outer, key) ? outer[key]?.in : undefined) ?? {}, lines);
 }
 
+/** Says of a file, such as one in Latin-1 or UTF-16, that it is not UTF-8, and where. */
+export function notUtf8(name: string, bytes: Buffer): string {
+  const lines = bytes.toString("utf8").split("\ufffd")[0]?.split("\n") ?? [];
+  return `${name}:${lines.length}:${(lines.at(-1)?.length ?? 0) + 1}: it is not UTF-8: save it as that in your editor`;
+}
+
 function read(path: string, name: string): { text: string; fault?: string } {
   try {
-    return { text: readRegularFile(path, LONGEST_CONFIG) };
+    const bytes = readRegularFile(path, LONGEST_CONFIG);
+    const text = decodeText(bytes);
+    return text === undefined ? { text: "", fault: notUtf8(name, bytes) } : { text };
   } catch (error) {
     return { text: "", fault: `${name}: can't be read (${(error as Error).message})` };
   }
@@ -123,6 +131,7 @@ export function parseConfigText(name: string, text: string, env: Environment): P
   const parsed = yaml.document && json ? parseJsonFile(name, source) : composedValue(name, yaml);
   const { value = {}, fault, warnings = [] } = parsed;
   if (fault !== undefined) return without(fault, warnings);
+  if (yaml.again !== undefined) return without(`${name}:${yaml.again}`, warnings);
   if (!isValues(value)) {
     const found = Array.isArray(value) ? "a list" : `a ${typeof value}`;
     return without(`${name}:1:1: expected keys and values, got ${found}`, warnings);

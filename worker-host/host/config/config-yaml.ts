@@ -22,6 +22,8 @@ export interface ReadYaml {
   document: Document.Parsed | undefined;
   /** The first fault, with its line and column: `3:5: …`. */
   fault?: string;
+  /** Of JSON, which has faults of its own: that a key is there twice, and where. */
+  again?: string;
   /** Line and column of an offset in the text: `3:5`. */
   place: (offset: number) => string;
   /** The line of an offset in the text. */
@@ -60,7 +62,7 @@ function isSafe(text: string): boolean {
 /**
  * Parses YAML or JSON. The time grows as the length does.
  *
- * @param json true for JSON: there a key may come twice, and `<<` has no meaning of its own
+ * @param json true for JSON: there `<<` has no meaning of its own
  */
 export function readYaml(
   text: string,
@@ -77,8 +79,15 @@ export function readYaml(
   const composer = new Composer({ ...PLAIN, ...options, merge: !json, uniqueKeys: false });
   const [document, second] = composer.compose(tokens, true, text.length);
   if (!document) throw new Error("unreachable: a text without a document");
-  const found = faultIn(document, second, json);
-  return { document, place, lineOf, ...(found && { fault: `${place(found.at)}: ${found.text}` }) };
+  const again = secondOfAKey(document);
+  const twice =
+    again === undefined ? undefined : { at: again, text: "keys must be unique, and this one is there already" };
+  const found = faultIn(document, second) ?? (json ? undefined : twice);
+  return {
+    ...{ document, place, lineOf },
+    ...(found && { fault: `${place(found.at)}: ${found.text}` }),
+    ...(json && twice && { again: `${place(twice.at)}: ${twice.text}` }),
+  };
 }
 
 /** Where a text is nested too deep. Looks without recursion: what composes such a text runs out of stack. */
@@ -101,13 +110,10 @@ function tooDeepAt(tokens: readonly CST.Token[]): number | undefined {
 function faultIn(
   document: Document.Parsed,
   second: Document.Parsed | undefined,
-  json: boolean,
 ): { at: number; text: string } | undefined {
   const [error] = document.errors;
   if (error) return { at: error.pos[0], text: error.message };
-  if (second) return { at: second.range[0], text: "expected one document, got several" };
-  const at = json ? undefined : secondOfAKey(document);
-  return at === undefined ? undefined : { at, text: "keys must be unique, and this one is there already" };
+  return second && { at: second.range[0], text: "expected one document, got several" };
 }
 
 /** Where a key stands that its map has already. */

@@ -333,7 +333,7 @@ class Reader {
 
   #textOf(path: string): string {
     try {
-      return readRegularFile(path, LONGEST);
+      return readRegularFile(path, LONGEST).toString("utf8");
     } catch (cause) {
       throw new Error(`${this.show(path)}: can't be read (${(cause as Error).message})`, { cause });
     }

@@ -154,7 +154,7 @@ function foundIn(
  */
 function readJson(path: string, onUnread: (code: string) => void): Values | undefined {
   try {
-    const value = jsonIn(readRegularFile(path, LONGEST_MANIFEST));
+    const value = jsonIn(readRegularFile(path, LONGEST_MANIFEST).toString("utf8"));
     return isValues(value) ? value : undefined;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;

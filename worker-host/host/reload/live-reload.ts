@@ -1,8 +1,9 @@
-import { statSync } from "node:fs";
-import { dirname } from "node:path";
+import { readFileSync, statSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
 import { SerialQueue } from "../../base/serial-queue.ts";
+import { jsonIn } from "../../contract/payload.ts";
 import type { Plan } from "../plan/plan.ts";
 import { type Changes, type Look, type ReconcileOptions, reconcile } from "./reconcile.ts";
 import { Watcher } from "./watcher.ts";
@@ -26,6 +27,9 @@ export interface LiveReloadOptions extends ReconcileOptions {
 
 /** How long the builder stays ready for the next edit. */
 const REST_AFTER_MS = 5_000;
+/** How long a config file that seems half written has to stay as it is before it is taken so. */
+const PATIENCE_MS = 2_000;
+const CONFIG = /(^|\.)config\.(ya?ml|json)$/;
 /** A file system rounds its times. */
 const CLOCKS_DIFFER_MS = 100;
 
@@ -37,6 +41,9 @@ export class LiveReload {
   #unread: readonly string[] = [];
   /** What was edited while edits were to wait. */
   #waiting = new Set<string>();
+  /** What was edited while a config file was half written. */
+  #unfinished = new Set<string>();
+  #cancelPatience = () => {};
   readonly #queue = new SerialQueue();
   readonly #watches = new SerialQueue();
   #cancelRest = () => {};
@@ -88,6 +95,7 @@ export class LiveReload {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancelRest();
+    this.#cancelPatience();
     await this.#watcher.stop();
     await this.#queue.take(async () => {});
   }
@@ -139,6 +147,17 @@ export class LiveReload {
       this.#wait(files);
       return;
     }
+    this.#cancelPatience();
+    for (const file of files) this.#unfinished.add(file);
+    if ([...this.#unfinished].some(isUnfinished)) {
+      this.#cancelPatience = this.options.clock.after(PATIENCE_MS, () => this.#takeIn());
+    } else this.#takeIn();
+  }
+
+  /** Looks at all that was edited, and may have been waited for. */
+  #takeIn(): void {
+    const files = this.#unfinished;
+    this.#unfinished = new Set();
     this.look(files).catch((error: unknown) => this.options.log.error({ err: error }, "a look at the files failed"));
   }
 
@@ -175,5 +194,18 @@ export class LiveReload {
       this.#told.add(warning);
       this.options.log.warn(warning);
     }
+  }
+}
+
+/** Whether an editor may be in the middle of writing a config file: it is empty, or ends within a line. */
+function isUnfinished(file: string): boolean {
+  if (!CONFIG.test(basename(file))) return false;
+  try {
+    const text = readFileSync(file, "utf8");
+    if (file.endsWith(".json") && jsonIn(text) !== undefined) return false;
+    return !text.endsWith("\n");
+  } catch {
+    // It is gone, or it may not be looked at any more.
+    return false;
   }
 }

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { closestMatch } from "leven";
-import { parseConfigText } from "../config/config-file.ts";
+import { decodeText } from "../../contract/payload.ts";
+import { notUtf8, parseConfigText } from "../config/config-file.ts";
 import { PACKAGES_KEY } from "../plan/packages.ts";
 import { SETTINGS, type SettingDefinition, type SettingKey } from "./settings-table.ts";
 
@@ -100,7 +101,10 @@ export class GivenSettings {
 
   #read(cwd: string, name: string): string | undefined {
     try {
-      return readFileSync(join(cwd, name), "utf8");
+      const bytes = readFileSync(join(cwd, name));
+      const text = decodeText(bytes);
+      if (text === undefined) this.faults.push(notUtf8(name, bytes));
+      return text;
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       if (code !== "ENOENT") this.faults.push(`${name}: can't be read (${message})`);
@@ -122,9 +126,18 @@ function kindOf(value: unknown): string {
   return Array.isArray(value) ? "a list" : typeof value === "object" ? "keys and values" : `a ${typeof value}`;
 }
 
+/** Signs that nobody types: controls, and what stands for bytes that are no UTF-8. */
+export const UNPRINTABLE = /[\p{Cc}\ufffd]/u;
+export const HAS_CONTROLS =
+  "there is a control character in it, such as the carriage return of a file with Windows' line ends: take it out";
+
 /** A text; a number in the file stands for its digits. */
 export function textOf(given: GivenSettings, key: SettingKey): string | undefined {
   const value = given.value(key);
+  if (typeof value === "string" && UNPRINTABLE.test(value)) {
+    given.faults.push(`${given.where(key)}: ${HAS_CONTROLS}`);
+    return undefined;
+  }
   if (value === undefined || typeof value === "string") return value;
   // YAML takes 0123 for 123 and 1e3 for 1000.
   if (key === "mqtt_password") given.fault(key, "a text; put it in quotes");
