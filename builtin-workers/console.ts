@@ -1,7 +1,10 @@
+import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { BaseWorker, z } from "worker-host";
 import { BusModel } from "worker-host/contract/bus.ts";
 import { Topics } from "worker-host/contract/topics.ts";
+import { logEnd } from "./console/log-end.ts";
 import { PageServer } from "./console/page-server.ts";
 import { RpcClient } from "./console/rpc-client.ts";
 import { now } from "./console/time.ts";
@@ -40,6 +43,9 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     await super.start();
     const verbs = createVerbs({
       haunt: this.haunt,
+      meta: await this.#meta(),
+      descriptionOf: (id) => this.#bus.valuesOf(id).get("description")?.text,
+      log: (id, lines) => logEnd(join(this.dataDir, "../logs"), id, lines),
       call: (id, action, args) => this.call(id, action, args),
       allStop: () => this.engage(),
     });
@@ -57,6 +63,15 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     this.describe({ page: await server.start() });
     this.every(BATCH_MS, this.tellPages);
     if (this.connected) await this.listen();
+  }
+
+  /** The id that this console has had since its first start, and the version of worker-host. */
+  async #meta(): Promise<{ id: string; version: string }> {
+    const { version } = JSON.parse(readFileSync(join(this.dir, "../package.json"), "utf8")) as { version: string };
+    const known = this.store.get("id");
+    const id = typeof known === "string" ? known : randomUUID().replaceAll("-", "");
+    if (id !== known) await this.store.set("id", id);
+    return { id, version };
   }
 
   override async stop() {
@@ -84,6 +99,8 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
       this.#topics.descriptions,
       this.#topics.status("+", "#"),
       this.#topics.telemetry("+", "#"),
+      this.#topics.command("+"),
+      this.#topics.reply("+", "#"),
     ];
     const ends = filters.map((filter) =>
       this.subscribe(filter, (message) => {

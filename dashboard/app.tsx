@@ -1,32 +1,43 @@
 import { Component, type ComponentChildren } from "preact";
 import { availabilityOf } from "../worker-host/contract/prop.ts";
 import { Age, spanOf } from "./controls/age.tsx";
-import type { Link } from "./link.ts";
+import type { Parts } from "./parts.ts";
 import { AllStop } from "./screens/all-stop.tsx";
+import { Prop } from "./screens/prop.tsx";
 import { Props } from "./screens/props.tsx";
-import type { Store } from "./store.ts";
+import { Show } from "./screens/show.tsx";
 
 /** All but the stop bar, which is a tree of its own: no fault in here takes it away. */
-export function App({ store, link }: { store: Store; link: Link }) {
+export function App(parts: Parts) {
+  const { store, link, router } = parts;
   const lost = link.lostSince.value !== undefined;
+  const screen = router.screen.value;
   return (
     <Boundary>
       <div class={lost ? "page lost" : "page"}>
-        <Header store={store} link={link} />
-        {store.allStop.value && <AllStop store={store} link={link} />}
-        <Props store={store} link={link} />
+        <Header {...parts} />
+        <main>
+          {store.allStop.value && <AllStop {...parts} />}
+          {screen.name === "show" && <Show {...parts} />}
+          {screen.name === "props" && <Props {...parts} />}
+          {screen.name === "prop" && <Prop key={screen.id} id={screen.id} {...parts} />}
+        </main>
       </div>
     </Boundary>
   );
 }
 
 /** The link, the broker and the host: how they are, or the worst that is wrong with them, in large. */
-function Header({ store, link }: { store: Store; link: Link }) {
+function Header({ store, link, router }: Parts) {
   const lostSince = link.lostSince.value;
+  const screen = router.screen.value.name;
   const host = availabilityOf(store.valuesOf(store.hostId));
   const banner =
     lostSince !== undefined ? (
-      <span>NO LINK {spanOf(Math.max(store.now.value, lostSince) - lostSince)}: nothing below is sure</span>
+      <span>
+        {link.restarting.value ? "RESTARTING" : "NO LINK"} {spanOf(Math.max(store.now.value, lostSince) - lostSince)}:
+        nothing below is sure
+      </span>
     ) : !store.broker.value ? (
       <span>BROKER AWAY: nothing below is sure</span>
     ) : host?.online === false ? (
@@ -36,6 +47,14 @@ function Header({ store, link }: { store: Store; link: Link }) {
     ) : undefined;
   return (
     <header>
+      <nav>
+        <a href="#/" aria-current={screen === "show" ? "page" : undefined}>
+          Show
+        </a>
+        <a href="#/props" aria-current={screen === "show" ? undefined : "page"}>
+          {screen === "prop" ? "‹ Props" : "Props"}
+        </a>
+      </nav>
       {banner ? (
         <p class="banner" role="alert">
           {banner}

@@ -29,6 +29,11 @@ const LOST_MS = 1_500;
 /** With no word for still longer, another socket is tried. */
 const DEAD_MS = 6_000;
 const RETRY_MS = 300;
+/** How long a console that has said that it ends may take to come back. */
+const RESTART_MS = 5_000;
+/** What a server says that ends (RFC 6455, 7.4.1). */
+const GOING_AWAY = 1001;
+const LONGEST_RESULT = 100;
 /** How far two clocks may part between two pings. */
 const DRIFT_MS = 1;
 
@@ -44,6 +49,8 @@ interface Waiting {
 export class Link {
   /** Since when there was no word from the console, by this page's clock; `undefined` while there is. */
   readonly lostSince = signal<number | undefined>(performance.now());
+  /** The console has said, some seconds ago at most, that it ends: another one is to come. */
+  readonly restarting = signal(false);
   readonly roundTripMs = signal<number | undefined>(undefined);
   readonly hello = signal<Hello | undefined>(undefined);
   #socket: WebSocket | undefined;
@@ -86,12 +93,35 @@ export class Link {
    */
   call(cmd: string, kwargs: object = {}): Promise<unknown> {
     const socket = this.#socket;
-    if (socket?.readyState !== WebSocket.OPEN) return Promise.reject(new Error("not sent: there is no link"));
+    if (socket?.readyState !== WebSocket.OPEN) {
+      const why = this.restarting.value ? "restarting; press again" : "there is no link";
+      return Promise.reject(new Error(`not sent: ${why}`));
+    }
     const id = `${++this.#count}`;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
       socket.send(JSON.stringify({ type: "cmd", cmd, kwargs, id }));
     });
+  }
+
+  /** Sends a command that acts: at once, with the moment of its press. */
+  act(verb: string, kwargs: object, pressedAt: number): Promise<unknown> {
+    return this.call(verb, { ...kwargs, pressed_at: this.onItsClock(pressedAt, "earliest") });
+  }
+
+  /**
+   * Sends a command to a prop, and gives what it returned, in words.
+   *
+   * @throws Error with the prop's own words
+   */
+  async tell(id: string, action: string, pressedAt: number, args?: unknown): Promise<string> {
+    try {
+      const result = await this.act("tell", { id, action, args }, pressedAt);
+      return result === null ? "done" : `done: ${JSON.stringify(result).slice(0, LONGEST_RESULT)}`;
+    } catch (error) {
+      const words = error instanceof Error ? error.message : String(error);
+      throw new Error(words.replace(`${id} ${action}: `, "").replace(/^Error: /, ""));
+    }
   }
 
   #connect(): void {
@@ -111,7 +141,11 @@ export class Link {
       void this.call("watch").catch(ignore);
     });
     socket.onmessage = ({ data }) => ifCurrent(() => this.#receive(JSON.parse(String(data))))();
-    socket.onclose = ifCurrent(() => this.#drop("the link was lost", RETRY_MS));
+    socket.onclose = ({ code }) =>
+      ifCurrent(() => {
+        if (code === GOING_AWAY) this.restarting.value = true;
+        this.#drop("the link was lost", RETRY_MS);
+      })();
   }
 
   /** Leaves the socket; what was sent on it may have been done or not. */
@@ -129,6 +163,7 @@ export class Link {
 
   #watch(): void {
     const silentMs = performance.now() - this.#heardAt;
+    if (performance.now() - (this.lostSince.value ?? this.#heardAt) > RESTART_MS) this.restarting.value = false;
     if (silentMs > LOST_MS) this.lostSince.value ??= this.#heardAt;
     if (silentMs > DEAD_MS && this.#socket) this.#drop("the link was lost", 0);
   }
@@ -161,6 +196,7 @@ export class Link {
     this.#ahead = low <= high ? [low, high] : [itsNow - now, itsNow - pingedAt];
     this.roundTripMs.value = now - pingedAt;
     this.lostSince.value = undefined;
+    this.restarting.value = false;
   }
 }
 

@@ -1,10 +1,11 @@
 import { useEffect } from "preact/hooks";
 import { spanOf } from "./controls/age.tsx";
+import type { Link } from "./link.ts";
 import type { StopSwitch } from "./stop-switch.ts";
 import type { Store } from "./store.ts";
 
 /** All-stop: at the bottom of every screen, at touch-down, without a question. */
-export function StopBar({ store, stop }: { store: Store; stop: StopSwitch }) {
+export function StopBar({ store, link, stop }: { store: Store; link: Link; stop: StopSwitch }) {
   const press = (event: Event) => {
     if (event.isTrusted) stop.press(event.timeStamp);
   };
@@ -34,7 +35,8 @@ export function StopBar({ store, stop }: { store: Store; stop: StopSwitch }) {
     >
       <span class="stop-word">ALL STOP</span>
       <span class="stop-line" aria-live="assertive">
-        {phase === "unconfirmed" && `NOT CONFIRMED ${spanOf(Math.max(0, store.now.value - (pressedAt ?? 0)))}`}
+        {phase === "unconfirmed" &&
+          `${link.restarting.value ? "RESTARTING, not yet confirmed" : "NOT CONFIRMED"} ${spanOf(Math.max(0, store.now.value - (pressedAt ?? 0)))}`}
         {phase === "engaged" && "ENGAGED"}
       </span>
     </button>

@@ -3,6 +3,7 @@ import type { Said, Values } from "../worker-host/contract/bus.ts";
 import { type Heard, readHeard } from "../worker-host/contract/heard.ts";
 import { jsonIn } from "../worker-host/contract/payload.ts";
 import { type Portrait, readPortrait, type Situation } from "../worker-host/contract/prop.ts";
+import { CONSOLE, propOfBoard } from "../worker-host/contract/topics.ts";
 import type { Link, Update } from "./link.ts";
 
 const NOTHING: Values = new Map();
@@ -17,6 +18,9 @@ export class Store {
   readonly now = signal(performance.now());
   /** The console has said that all-stop is engaged, on whatever way. */
   readonly stopConfirmed = signal(false);
+  /** What a person wants to see of the props. */
+  readonly filter = signal("");
+  readonly onlyTrouble = signal(false);
   readonly #values = new Map<string, Signal<Values>>();
   readonly #portraits = new Map<string, { text: string | undefined; portrait: Portrait }>();
 
@@ -47,6 +51,16 @@ export class Store {
     return portrait;
   }
 
+  /** All that is shown as a prop: no host, nor the board of a prop that is here itself. */
+  readonly props = computed((): { id: string; name: string; area: string }[] => {
+    const ids = new Set(this.ids.value);
+    return this.ids.value.flatMap((id) => {
+      const { isHost, name = id, area } = this.portraitOf(id);
+      const isPart = isHost || id === CONSOLE || id === this.hostId || ids.has(propOfBoard(id) ?? "");
+      return isPart ? [] : [{ id, name, area }];
+    });
+  });
+
   readonly allStop = computed((): boolean => {
     const said = this.valuesOf(this.hostId).get("status/all_stop");
     return said?.text === "engaged" || this.stopConfirmed.value;
@@ -63,7 +77,9 @@ export class Store {
   });
 
   readonly situation = computed((): Situation => {
-    const blocked = this.link.lostSince.value !== undefined ? "no link" : this.broker.value ? undefined : "broker away";
+    const { lostSince, restarting } = this.link;
+    const noLink = lostSince.value === undefined ? undefined : restarting.value ? "restarting" : "no link";
+    const blocked = noLink ?? (this.broker.value ? undefined : "broker away");
     return { blocked, allStop: this.allStop.value };
   });
 

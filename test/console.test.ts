@@ -4,9 +4,9 @@ import { expect, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
-import { workerSource } from "./harness/folder.ts";
+import { shared } from "./harness/ending.ts";
 import { startHost } from "./harness/host.ts";
-import { Happenings } from "./harness/wait.ts";
+import { Happenings, PATIENCE_MS } from "./harness/wait.ts";
 
 type Frame = Record<string, unknown>;
 
@@ -39,13 +39,22 @@ class Rpc {
   }
 }
 
-const LAB = workerSource("#n = 0; do_ping() { this.telemetry('pong', ++this.#n); return this.#n; }");
+const LAB = `
+import { BaseWorker, command, z } from "worker-host";
+export class Worker extends BaseWorker {
+  #n = 0;
+  do_ping() { this.telemetry("pong", ++this.#n); return this.#n; }
+  @command({ args: z.number().max(10) })
+  do_set(to: number) { this.log.warn("set to " + to); return to; }
+}`;
 
 async function startConsole() {
   const broker = await startBroker();
   const host = await startHost({ broker, props: { "lab/backend/worker.ts": LAB }, builtins: "shipped", page: true });
   return { broker, host, url: await host.page() };
 }
+
+const served = shared(startConsole);
 
 /** What a plain request gets, with these headers. */
 function get(url: string, headers: Record<string, string> = {}, method = "GET") {
@@ -71,7 +80,7 @@ async function refusal(url: string, headers: Record<string, string>): Promise<nu
 }
 
 test("only its own page, by its own name, reaches it; what it serves is its own, and small", async () => {
-  const { url } = await startConsole();
+  const { url } = await served();
   const page = await get(url);
   expect(page.headers["content-security-policy"]).toContain("default-src 'self'");
   expect(page.text).not.toMatch(/<script(?![^>]* src="\/)|\son\w+=|style=|https?:/);
@@ -102,7 +111,7 @@ test("only its own page, by its own name, reaches it; what it serves is its own,
 });
 
 test("bad input gets words, is bounded, and harms no other client", async () => {
-  const { url, broker } = await startConsole();
+  const { url, broker } = await served();
   const client = await TestClient.connect(broker.url);
   const [other, rpc] = [await Rpc.open(url), await Rpc.open(url)];
   await other.cmd("watch");
@@ -116,7 +125,9 @@ test("bad input gets words, is bounded, and harms no other client", async () => 
   expect(await rpc.cmd("dance")).toMatchObject({
     type: "error",
     cmd: "dance",
-    error: "Unknown command dance , available commands: all_clear, all_stop, hello, tell, watch",
+    error: expect.stringMatching(
+      /^Unknown command dance , available commands: all_clear, all_stop, configure, get_meta, /,
+    ),
     tb: [],
   });
   expect((await rpc.cmd("constructor")).error).toMatch(/^Unknown command constructor /);
@@ -132,7 +143,7 @@ test("bad input gets words, is bounded, and harms no other client", async () => 
     [{ ...fine, pressed_at: now + 60_000 }, /press again/],
     [{ ...fine, id: "../x" }, /no prop's id/],
     [{ ...fine, id: "broadcast" }, /no prop's id/],
-    [{ ...fine, id: "worker_host" }, /takes no command from the page/],
+    [{ ...fine, id: "worker_host" }, /takes no command by tell/],
     [{ ...fine, args: "x".repeat(70_000) }, /at most 65536/],
   ] as const) {
     expect((await rpc.cmd("tell", kwargs)).error).toMatch(words);
@@ -160,6 +171,49 @@ test("bad input gets words, is bounded, and harms no other client", async () => 
   for (let i = 0; i < 300; i++) flood.socket.send('{"type":"ping"}');
   expect(await flood.closed).toBe(1008);
   expect(await other.cmd("hello")).toMatchObject({ result: { haunt: { prefix: "halloween", host: "worker_host" } } });
+});
+
+test("a client asks who it is, tells a prop what its schema takes, locks it out, restarts it, and reads its log", async () => {
+  const { url, broker } = await served();
+  const client = await TestClient.connect(broker.url);
+  const rpc = await Rpc.open(url);
+  const result = async (cmd: string, kwargs: object = {}) => {
+    const answer = await rpc.cmd(cmd, kwargs);
+    return answer.type === "error" ? answer.error : answer.result;
+  };
+  const act = async (cmd: string, kwargs: object) => result(cmd, { ...kwargs, pressed_at: await rpc.now() });
+  const id = await result("uuid");
+  expect(id).toMatch(/^[0-9a-f]{32}$/);
+  expect(await result("get_meta")).toEqual({ id, version: expect.stringMatching(/^\d+\.\d+\.\d+/) });
+  expect([await result("name"), await result("get_runstate"), await result("heartbeat")]).toEqual([
+    "worker_host",
+    "running",
+    null,
+  ]);
+  expect(await result("list")).toContainEqual(expect.objectContaining({ id: "lab", state: "running" }));
+  const before = client.texts("halloween/lab/cmd").length;
+  expect(await act("tell", { id: "lab", action: "set", args: 11 })).toBe("at most 10");
+  expect(await act("tell", { id: "lab", action: "set", args: "5" })).toBe("expected number");
+  expect(await act("tell", { id: "lab", action: "set" })).toBe("it needs values");
+  await client.barrier();
+  expect(client.texts("halloween/lab/cmd").length).toBe(before);
+  expect(await act("tell", { id: "lab", action: "set", args: 5 })).toBe(5);
+  await expect
+    .poll(() => result("log", { id: "lab", lines: 5 }), { timeout: PATIENCE_MS })
+    .toContainEqual(expect.stringMatching(/^\d\d:\d\d:\d\d WARN set to 5$/));
+  expect(await result("log", { id: "nobody" })).toEqual([]);
+  expect(await result("log", { id: "../../x" })).toMatch(/no prop's id/);
+  expect(await result("log", { id: "lab", lines: 0 })).toMatch(/^log: lines: /);
+  expect(await act("lock_out", { id: "lab", reason: "it leaks" })).toMatchObject({ heard: [{ id: "lab" }] });
+  await client.expect("halloween/lab/status/lock_out", "it leaks");
+  expect(await act("tell", { id: "lab", action: "ping" })).toMatch(/locked out/);
+  expect(await act("release", { id: "lab" })).toBeNull();
+  await client.expect("halloween/lab/status/lock_out", "");
+  expect(await act("restart_worker", { id: "lab" })).toBeNull();
+  expect(await act("tell", { id: "lab", action: "ping" })).toBe(1);
+  for (const verb of ["lock_out", "stop_worker"]) expect(await act(verb, { id: "console" })).toMatch(/from a shell/);
+  expect(await act("tell", { id: "console", action: "stop" })).toMatch(/takes no command by tell/);
+  expect(await result("release", { id: "lab", pressed_at: 0 })).toMatch(/old; press again/);
 });
 
 test("all-stop is confirmed by socket and by POST, with the broker and without", async () => {

@@ -1,6 +1,7 @@
 import { type Haunt, z } from "worker-host";
 import { quote } from "worker-host/contract/command.ts";
-import { isPeer } from "worker-host/contract/topics.ts";
+import { faultOfArgs, readPortrait } from "worker-host/contract/prop.ts";
+import { CONSOLE, isPeer } from "worker-host/contract/topics.ts";
 import { now } from "./time.ts";
 
 /** What a client may do, from little to much: each may also do what stands before it. */
@@ -10,6 +11,8 @@ export type Role = (typeof ROLES)[number];
 /** One verb of the RPC. */
 export interface Verb {
   role: Role;
+  /** For people. */
+  what: string;
   /** It is taken however often and however long it is. */
   always?: true;
   kwargs: z.ZodType;
@@ -25,49 +28,145 @@ export interface Caller {
 
 export interface VerbsOptions {
   haunt: Haunt;
+  meta: { id: string; version: string };
   call: (id: string, action: string, args: unknown) => Promise<unknown>;
   /** Fulfils when all-stop is engaged. */
   allStop: () => Promise<void>;
+  /** The last description that an id gave of itself. */
+  descriptionOf: (id: string) => string | undefined;
+  /** The last lines that a worker, or the host, has logged, for people. */
+  log: (id: string, lines: number) => Promise<string[]>;
 }
 
 /** An older press is not meant any more: WiFi may deliver it seconds late. */
 const OLDEST_PRESS_MS = 1_500;
+const MOST_LINES = 1_000;
 
-const nothing = z.strictObject({});
-const pressed = z.strictObject({ pressed_at: z.number() });
-const tell = pressed.extend({ id: z.string(), action: z.string(), args: z.unknown().optional() });
+const ofOne = { id: z.string() };
 
 /** The registry: all that a client may ask for, by name. */
-export function createVerbs({ haunt, call, allStop }: VerbsOptions): ReadonlyMap<string, Verb> {
-  return new Map([
-    ["hello", verb("viewer", nothing, (_, { role }) => ({ haunt, role, now: now() }))],
-    ["watch", verb("viewer", nothing, (_, caller) => caller.watch())],
-    ["all_stop", { ...verb("operator", nothing, () => allStop()), always: true }],
-    [
-      "all_clear",
-      verb("operator", pressed, ({ pressed_at }) => {
-        refuseOld(pressed_at);
-        return call(haunt.host, "all_clear", { by: "the page" });
-      }),
-    ],
-    [
-      "tell",
-      verb("operator", tell, ({ id, action, args, pressed_at }) => {
-        refuseOld(pressed_at);
-        if (!isPeer(id)) throw new Error(`${quote(id)} is no prop's id`);
-        if (id === haunt.host) throw new Error(`${id} takes no command from the page but all_stop and all_clear`);
-        return call(id, action, args);
-      }),
-    ],
-  ]);
+export function createVerbs(options: VerbsOptions): ReadonlyMap<string, Verb> {
+  const { haunt, meta, call, allStop } = options;
+  const verbs = new Map<string, Verb>();
+
+  function add<Shape extends z.ZodRawShape>(
+    name: string,
+    role: Role,
+    what: string,
+    shape: Shape,
+    run: (kwargs: z.infer<z.ZodObject<Shape>>, caller: Caller) => unknown,
+  ): void {
+    verbs.set(name, { role, what, kwargs: z.strictObject(shape), run: run as Verb["run"] });
+  }
+
+  /** One that acts: it carries the moment of its press. */
+  function addAct<Shape extends z.ZodRawShape>(
+    name: string,
+    role: Role,
+    what: string,
+    shape: Shape,
+    run: (kwargs: z.infer<z.ZodObject<Shape>>) => unknown,
+  ): void {
+    add(name, role, what, { ...shape, pressed_at: z.number() }, (kwargs) => {
+      const { pressed_at, ...rest } = kwargs as { pressed_at: number };
+      refuseOld(pressed_at);
+      return run(rest as z.infer<z.ZodObject<Shape>>);
+    });
+  }
+
+  /** One that the host is told. */
+  function addHosts<Shape extends z.ZodRawShape>(
+    name: string,
+    role: Role,
+    what: string,
+    shape: Shape,
+    argsOf: (kwargs: z.infer<z.ZodObject<Shape>>) => unknown = (kwargs) => kwargs,
+  ): void {
+    addAct(name, role, what, shape, (kwargs) => {
+      if ((kwargs as { id?: string }).id === CONSOLE && FROM_A_SHELL.has(name))
+        throw new Error(`${name} of ${CONSOLE} would take this page away: do it from a shell`);
+      return call(haunt.host, name, argsOf(kwargs));
+    });
+  }
+
+  add(
+    "hello",
+    "viewer",
+    "Gives `haunt` (its prefix and host), your `role`, and the server's clock, `now`",
+    {},
+    (_, caller) => ({
+      haunt,
+      role: caller.role,
+      now: now(),
+    }),
+  );
+  add("watch", "viewer", "From now on you get updates; the first has all that is known, `whole`", {}, (_, caller) =>
+    caller.watch(),
+  );
+  add("uuid", "viewer", "Gives the id of this server, which stays", {}, () => meta.id);
+  add("name", "viewer", "Gives the host's name", {}, () => haunt.host);
+  add("get_meta", "viewer", "Gives `id` and `version`", {}, () => meta);
+  add("get_runstate", "viewer", "Gives `running`", {}, () => "running");
+  add("heartbeat", "viewer", "Does nothing", {}, () => undefined);
+  add("list", "viewer", "Gives the host's workers and their states", {}, () => call(haunt.host, "list", undefined));
+  add(
+    "log",
+    "operator",
+    "Gives the last lines that a worker, or the host, has logged",
+    { ...ofOne, lines: z.number().int().min(1).max(MOST_LINES).default(100) },
+    ({ id, lines }) => {
+      refuseNoId(id);
+      return options.log(id, lines);
+    },
+  );
+  addAct(
+    "tell",
+    "operator",
+    "Sends a command to a prop, and gives what it returned",
+    { ...ofOne, action: z.string(), args: z.unknown().optional() },
+    ({ id, action, args }) => {
+      refuseNoId(id);
+      if (id === haunt.host || id === CONSOLE) throw new Error(`${id} takes no command by tell`);
+      const { commands } = readPortrait(options.descriptionOf(id));
+      const command = commands.find((one) => one.action === action);
+      const fault = command && faultOfArgs(command, args);
+      if (fault !== undefined) throw new Error(fault);
+      return call(id, action, args);
+    },
+  );
+  add("all_stop", "operator", "Engages all-stop; the result comes when it is engaged", {}, () => allStop());
+  addHosts("all_clear", "operator", "Ends all-stop", {}, () => ({ by: "the page" }));
+  addHosts("lock_out", "operator", "Has a prop take no command but `stop`; gives who has heard it", {
+    ...ofOne,
+    reason: z.string().max(200).optional(),
+  });
+  addHosts("release", "operator", "Ends a prop's lock-out", ofOne);
+  addHosts(
+    "show",
+    "operator",
+    "While the show is `on`, edits wait",
+    { show: z.enum(["on", "off"]) },
+    ({ show }) => show,
+  );
+  addHosts("start_worker", "author", "Starts a worker that is stopped or has failed", ofOne);
+  addHosts("stop_worker", "author", "Stops a worker, until it is started", ofOne);
+  addHosts("restart_worker", "author", "Stops a worker, whatever it is doing, and starts it again", ofOne);
+  addHosts("reload", "author", "Reads a worker's code and config anew, after its running commands", ofOne);
+  addHosts("rescan", "author", "Looks at all files anew", {}, () => undefined);
+  addHosts("configure", "author", "Changes keys in a worker's config file; null takes one out", {
+    ...ofOne,
+    config: z.record(z.string(), z.unknown()),
+  });
+  const stop = verbs.get("all_stop");
+  if (stop) stop.always = true;
+  return verbs;
 }
 
-function verb<Kwargs extends z.ZodType>(
-  role: Role,
-  kwargs: Kwargs,
-  run: (kwargs: z.infer<Kwargs>, caller: Caller) => unknown,
-): Verb {
-  return { role, kwargs, run: run as Verb["run"] };
+/** What of the console itself is taken from the command line only. */
+const FROM_A_SHELL: ReadonlySet<string> = new Set(["lock_out", "stop_worker"]);
+
+function refuseNoId(id: string): void {
+  if (!isPeer(id)) throw new Error(`${quote(id)} is no prop's id`);
 }
 
 /** @throws Error for a press that is too old, or not yet made, by this process's clock */

@@ -12,7 +12,9 @@ export interface PressButtonProps {
   holdMs: 0 | 600 | 2000;
   /** Why it can't be pressed, in words. */
   why: string | undefined;
-  /** Sends what it is for; `pressedAt` is the moment of the press by this page's clock. Rejects with why not, in words. */
+  /** Why what is to be sent can't be, in words: asked when it is held for long enough. Such a press was none. */
+  fault?: () => string | undefined;
+  /** Sends what it is for; `pressedAt` is the moment of the press by this page's clock. Gives what came of it, or rejects with why not, in words. */
   fire: (pressedAt: number) => Promise<unknown>;
 }
 
@@ -27,7 +29,7 @@ const TWICE_MS = 500;
 const LATE_MS = 250;
 
 /** A button that shows in itself what becomes of a press. It fires from a person's own event only. */
-export function PressButton({ label, about, holdMs, why, fire }: PressButtonProps) {
+export function PressButton({ label, about, holdMs, why, fault, fire }: PressButtonProps) {
   const phase = useSignal<Phase>({ name: "idle" });
   const hold = useRef<Hold | undefined>(undefined);
   const firedAt = useRef(Number.NEGATIVE_INFINITY);
@@ -50,11 +52,16 @@ export function PressButton({ label, about, holdMs, why, fire }: PressButtonProp
 
   const isFree = (at: number) => why === undefined && phase.value.name !== "sent" && at - firedAt.current >= TWICE_MS;
   const send = (pressedAt: number) => {
+    const refusal = fault?.();
+    if (refusal !== undefined) {
+      phase.value = { name: "refused", words: refusal };
+      return;
+    }
     firedAt.current = pressedAt;
     phase.value = { name: "sent" };
     fire(pressedAt).then(
-      () => {
-        phase.value = { name: "done", words: "done" };
+      (result) => {
+        phase.value = { name: "done", words: typeof result === "string" ? result : "done" };
       },
       (error: Error) => {
         phase.value = { name: "refused", words: error.message };

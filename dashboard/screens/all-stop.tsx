@@ -1,15 +1,14 @@
 import { Age } from "../controls/age.tsx";
 import { PressButton } from "../controls/press-button.tsx";
-import type { Link } from "../link.ts";
-import type { Store } from "../store.ts";
+import type { Parts } from "../parts.ts";
 
 /** All-stop is engaged: who has confirmed it, who has not, and what ends it. */
-export function AllStop({ store, link }: { store: Store; link: Link }) {
+export function AllStop({ store, link }: Parts) {
   const said = store.valuesOf(store.hostId).get("status/all_stop");
   const heard = store.heard.value;
   const slowest = Math.max(0, ...(heard?.heard ?? []).map(({ ms }) => ms));
   return (
-    <main class="all-stop">
+    <div class="all-stop">
       <h1>ALL STOP</h1>
       {/* Above all that may change its height: it must not move under a finger. */}
       <PressButton
@@ -17,7 +16,7 @@ export function AllStop({ store, link }: { store: Store; link: Link }) {
         about="Every prop takes commands again. Nothing starts by itself."
         holdMs={2000}
         why={store.situation.value.blocked}
-        fire={(pressedAt) => link.call("all_clear", { pressed_at: link.onItsClock(pressedAt, "earliest") })}
+        fire={(pressedAt) => link.act("all_clear", {}, pressedAt)}
       />
       <p>engaged {said?.text === "engaged" && <Age said={said} store={store} />}</p>
       {!heard && <p class="big">asking who has heard it …</p>}
@@ -61,6 +60,6 @@ export function AllStop({ store, link }: { store: Store; link: Link }) {
           {heard.left_out !== undefined && <li>and {heard.left_out} more</li>}
         </ul>
       )}
-    </main>
+    </div>
   );
 }

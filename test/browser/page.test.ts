@@ -10,7 +10,7 @@ import { startHost, type TestHost } from "../harness/host.ts";
 import { Stall } from "../harness/stall.ts";
 
 const JUMPER = `
-import { BaseWorker, command } from "worker-host";
+import { BaseWorker, command, z } from "worker-host";
 export class Worker extends BaseWorker {
   static description = "A lid that jumps";
   #jumps = 0;
@@ -21,6 +21,11 @@ export class Worker extends BaseWorker {
   do_refuse() { throw new Error("the lid is stuck"); }
   @command({ description: "Only while it is armed", requiresState: ["armed"] })
   do_scare() {}
+  @command({
+    description: "Move the lid",
+    args: z.object({ ms: z.number().int().min(0).max(5000).default(750), mode: z.enum(["soft", "hard"]) }),
+  })
+  do_move(how: object) { this.telemetry("moved", how); }
 }`;
 
 /** A haunt of jumpers with these ids, its page's address, and a client that sees all that is sent. */
@@ -34,7 +39,7 @@ async function startHaunt(ids: string[], env: Record<string, string> = {}) {
 }
 
 const openPage = sharedBrowser();
-const haunt = shared(() => startHaunt(["shown", "held", "stalled", "loaded", "stopped", "beside"]));
+const haunt = shared(() => startHaunt(["shown", "held", "stalled", "loaded", "formed", "locked", "stopped", "beside"]));
 
 /** Has the props of a haunt move again. */
 async function allClear(client: TestClient): Promise<void> {
@@ -50,7 +55,7 @@ function sent(client: TestClient, id: string, action: string): number {
 test("it shows each prop with its state, and how old that is; a board that is killed is offline on glass", async () => {
   const { broker, client, url } = await haunt();
   const board = await FakeBoard.start(broker.url, "lone_board");
-  const page = await openPage(url);
+  const page = await openPage(`${url}/#/props`);
   const jumper = card(page, "shown");
   await shows(jumper, "idle");
   await shows(card(page, "before"), "asleep");
@@ -67,7 +72,7 @@ test("it shows each prop with its state, and how old that is; a board that is ki
 
 test("a hold fires once; letting go early sends nothing, a double press is one; a refusal is told in the prop's words", async () => {
   const { client, url } = await haunt();
-  const page = await openPage(url);
+  const page = await openPage(`${url}/#/props`);
   const jumper = card(page, "held");
   const jump = await button(jumper, "Jump!");
   await pressDown(jump);
@@ -94,7 +99,7 @@ test("a hold fires once; letting go early sends nothing, a double press is one; 
 test("a press in a network that stands still is refused for its age; all-stop in it is obeyed", async () => {
   const { client, url } = await haunt();
   const stall = await Stall.before(Number(new URL(url).port));
-  const page = await openPage(`http://127.0.0.1:${stall.port}`);
+  const page = await openPage(`http://127.0.0.1:${stall.port}/#/props`);
   const jump = await button(card(page, "stalled"), "Jump!");
   stall.stand();
   // On a busy machine the page notices before the finger is down for long enough.
@@ -124,7 +129,7 @@ test("a press in a network that stands still is refused for its age; all-stop in
 test("load, reload, a new connection, Back and Forward send no command", async () => {
   const { client, url } = await haunt();
   const before = client.seen.all.length;
-  const page = await openPage(url);
+  const page = await openPage(`${url}/#/props`);
   await hold(await button(card(page, "loaded"), "Jump!"));
   await client.expect("halloween/loaded/telemetry/jumps", "1");
   await page.reload();
@@ -145,13 +150,78 @@ test("load, reload, a new connection, Back and Forward send no command", async (
   ]);
 });
 
+test("a form refuses what its command does not take, and sends what it takes; what was asked of a prop is listed", async () => {
+  const { client, url } = await haunt();
+  const page = await openPage(`${url}/#/props`);
+  await page.getByLabel("Filter by name or area").fill("form");
+  await card(page, "shown").waitFor({ state: "detached" });
+  await card(page, "formed").getByRole("link").click();
+  const move = await button(page, "move");
+  const [ms, mode] = [page.getByLabel("ms"), page.getByLabel("mode")];
+  expect(await ms.inputValue()).toBe("750");
+  for (const [text, choice, words] of [
+    ["1,000", "", "ms: expected a number"],
+    ["40", "", "mode: it is missing"],
+    ["5001", "hard", "ms: at most 5000"],
+  ] as const) {
+    await ms.fill(text);
+    await mode.selectOption(choice && { label: choice });
+    await hold(move);
+    await shows(move, words);
+  }
+  await ms.fill("40");
+  await hold(move);
+  await client.expect("halloween/formed/telemetry/moved", '{"ms":40,"mode":"hard"}');
+  await shows(page, /^move \{"ms":40,"mode":"hard"\}/);
+  await shows(page, /^done in \d+ ms/);
+  await client.barrier();
+  expect(sent(client, "formed", "move")).toBe(1);
+  await page.goBack();
+  await card(page, "formed").waitFor();
+  expect(sent(client, "formed", "move")).toBe(1);
+});
+
+test("a prop is locked out and released on its screen, and says so wherever it is shown", async () => {
+  const { client, url } = await haunt();
+  const page = await openPage(`${url}/#/prop/locked`);
+  await page.getByLabel("why it is to be locked out").fill("the lid is loose");
+  await hold(await button(page, "Lock out"));
+  await client.expect("halloween/locked/status/lock_out", "the lid is loose");
+  await shows(page, "LOCKED OUT: the lid is loose");
+  const jump = page.locator(".press", { hasText: "Jump!" });
+  await shows(jump, "locked out: the lid is loose");
+  await pressDown(jump);
+  await page.mouse.up();
+  await page.getByRole("link", { name: "Show" }).click();
+  await shows(page, "locked: locked out: the lid is loose");
+  await page.goBack();
+  await pressDown(await button(page, "Release"));
+  await client.expect("halloween/locked/status/lock_out", "");
+  await page.mouse.up();
+  await button(page, "Jump!");
+  expect(sent(client, "locked", "jump")).toBe(0);
+});
+
+test("a console that is restarted says so, and is back by itself", async () => {
+  const { client, host, url } = await startHaunt(["jumper"], { WORKER_CONSOLE_PORT: String(await freePort()) });
+  const page = await openPage(`${url}/#/props`);
+  await button(card(page, "jumper"), "Jump!");
+  await client.command("worker_host", { action: "stop_worker", args: { id: "console" } });
+  await shows(page, /RESTARTING/);
+  await shows(card(page, "jumper"), "restarting");
+  await client.command("worker_host", { action: "start_worker", args: { id: "console" } });
+  await button(card(page, "jumper"), "Jump!");
+  expect(sent(client, "jumper", "jump")).toBe(0);
+  host.signal("SIGKILL");
+});
+
 test("all-stop fires at touch-down and says who has confirmed it; all clear has to be held for 2 s", async () => {
   const { broker, client, url } = await haunt();
   await FakeBoard.start(broker.url, "deaf_board", {
     description: '{"contract":1,"board":"esp32","commands":{"stop":{}}}',
     deaf: true,
   });
-  const page = await openPage(url, { width: 320, height: 600 });
+  const page = await openPage(`${url}/#/props`, { width: 320, height: 600 });
   const jump = await button(card(page, "stopped"), "Jump!");
   const cleared = sent(client, "worker_host", "all_clear");
   await pressDown(page.locator(".stop-bar"));
@@ -183,7 +253,7 @@ test("console, broker and host killed: the page says so, and recovers by itself"
   const { broker, host, client, url } = await startHaunt(["jumper"], {
     WORKER_CONSOLE_PORT: String(await freePort()),
   });
-  const page = await openPage(url);
+  const page = await openPage(`${url}/#/props`);
   const jump = await button(card(page, "jumper"), "Jump!");
   await hold(jump);
   await client.expect("halloween/jumper/telemetry/jumps", "1");
@@ -262,7 +332,7 @@ test("hostile descriptions, names and payloads never become markup, and never br
   await client.publish("halloween/worker_host/status/all_stop_heard", '{"since":"x","heard":[1,{"id":2}]}', {
     retain: true,
   });
-  const page = await openPage(url, { width: 320, height: 600 });
+  const page = await openPage(`${url}/#/props`, { width: 320, height: 600 });
   for (const index of hostile.keys()) await shows(card(page, `hostile_${index}`), /<img src=x/);
   await hold(await button(card(page, "beside"), "Jump!"));
   await client.expect("halloween/beside/telemetry/jumps", "1");

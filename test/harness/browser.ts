@@ -42,8 +42,8 @@ export function card(page: Page, id: string): Locator {
 
 /** A button of a card, or of the page, by its label, as soon as it can be pressed. */
 export async function button(place: Locator | Page, label: string): Promise<Locator> {
-  const found = place.locator(".press").filter({ hasText: label });
-  await place.locator('.press[aria-disabled="false"]').filter({ hasText: label }).waitFor();
+  const found = place.locator(`.press:has(.label:text-is("${label}"))`);
+  await found.and(place.locator('[aria-disabled="false"]')).waitFor();
   return found;
 }
 
@@ -56,6 +56,8 @@ export async function hold(found: Locator): Promise<void> {
 export async function pressIsSent(found: Locator): Promise<boolean> {
   const page = found.page();
   await pressDown(found);
+  // What it says until then is of the press before.
+  await found.and(page.locator(':is([data-phase="holding"], [data-phase="dead"])')).waitFor();
   const fired = found.and(page.locator(':is([data-phase="sent"], [data-phase="done"], [data-phase="refused"])'));
   const dead = found.and(page.locator('[data-phase="dead"]'));
   const isFired = await Promise.any([fired.waitFor().then(() => true), dead.waitFor().then(() => false)]);

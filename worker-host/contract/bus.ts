@@ -1,4 +1,7 @@
+import { type Command, parseCommand } from "./command.ts";
 import { LONGEST_DESCRIPTION } from "./description.ts";
+import { jsonIn } from "./payload.ts";
+import { parseReply } from "./reply.ts";
 import { isPeer, type Topics } from "./topics.ts";
 
 /** What was last said on one topic of an id. */
@@ -12,6 +15,21 @@ export interface Said {
 
 /** What was last said of an id, by what follows the id in the topic: `state`, `status/availability`, `telemetry/tick`. */
 export type Values = ReadonlyMap<string, Said>;
+
+/** A command that was seen on its way to a prop, and what came of it, as far as a reply was seen. */
+export interface Asked {
+  action: string;
+  /** As JSON, or as the text that was sent; `""` for none. */
+  args: string;
+  /** When, on the clock of the model's keeper, in ms. */
+  at: number;
+  outcome?: { ok: boolean; text: string; ms: number };
+}
+
+/** The last commands of an id, newest first. */
+export function askedOf(values: Values): readonly Asked[] {
+  return (jsonIn(values.get(ASKED)?.text ?? "[]") ?? []) as Asked[];
+}
 
 /** One value that is new; with an empty text it is gone. */
 export interface Change extends Said {
@@ -45,6 +63,12 @@ const LONGEST_TEXT = 2_000;
 /** Longer than who has heard an all-stop, with its lists full of short ids. */
 const LONGEST_HEARD = 262_144;
 
+/** Where the last commands are among the values of an id: what comes over the wire has no such key. */
+const ASKED = "asked";
+const MOST_ASKED = 10;
+const MOST_UNANSWERED = 1_000;
+const LONGEST_WORDS = 200;
+
 /** What follows the id in the topics that tell how it is. */
 const TOLD = /^(state|description|(status|telemetry)\/.+)$/;
 
@@ -53,6 +77,8 @@ export class BusModel {
   readonly #ids = new Map<string, Map<string, Kept>>();
   #seq = 0;
   #leftOut = 0;
+  /** By the ids of the commands, to whom each went. */
+  readonly #unanswered = new Map<string, { id: string; asked: Asked }>();
 
   constructor(private readonly topics: Topics) {}
 
@@ -61,6 +87,8 @@ export class BusModel {
     const id = this.topics.idOf(topic);
     if (id === undefined || !isPeer(id)) return;
     const key = topic.slice(this.topics.prefix.length + id.length + 2);
+    if (key === "cmd" && !retain) this.#takeCommand(id, text, at);
+    else if (key.startsWith("reply/") && !retain) this.#takeReply(text);
     if (!TOLD.test(key) || key.length > LONGEST_KEY) return;
     const values = this.#ids.get(id) ?? new Map<string, Kept>();
     const known = values.get(key);
@@ -75,6 +103,46 @@ export class BusModel {
     this.#ids.set(id, values);
   }
 
+  /** What was last said of an id. */
+  valuesOf(id: string): Values {
+    return new Map([...(this.#ids.get(id) ?? [])].filter(([, { text }]) => text !== ""));
+  }
+
+  #takeCommand(id: string, text: string, at: number): void {
+    const { command } = parseCommand(utf8.encode(text));
+    const known = this.#ids.get(id);
+    // Commands alone make no prop; a host's may carry what is secret.
+    if (!command || !known || id === this.topics.hostName) return;
+    const asked: Asked = { action: shorten(command.action), args: shorten(argsOf(command)), at };
+    this.#tell(id, known, [asked, ...askedOf(known)].slice(0, MOST_ASKED));
+    if (command.id === undefined) return;
+    this.#unanswered.set(command.id, { id, asked });
+    const [oldest] = this.#unanswered.keys();
+    if (this.#unanswered.size > MOST_UNANSWERED && oldest !== undefined) this.#unanswered.delete(oldest);
+  }
+
+  #takeReply(text: string): void {
+    const { id: commandId = "", from, status, error, result, ms = 0 } = parseReply(utf8.encode(text)) ?? {};
+    const { id = "", asked } = this.#unanswered.get(commandId) ?? {};
+    const known = this.#ids.get(id);
+    // Anybody may answer under the id of a command.
+    if (!asked || !known || from !== id) return;
+    this.#unanswered.delete(commandId);
+    const words = shorten(error ?? (result === undefined || result === null ? "" : JSON.stringify(result)));
+    const outcome = { ok: status === "ok", text: words, ms };
+    const isIt = ({ at, action }: Asked) => at === asked.at && action === asked.action;
+    this.#tell(
+      id,
+      known,
+      askedOf(known).map((one) => (isIt(one) ? { ...one, outcome } : one)),
+    );
+  }
+
+  #tell(id: string, known: Map<string, Kept>, list: Asked[]): void {
+    known.set(ASKED, { text: JSON.stringify(list), at: list[0]?.at ?? 0, retained: false, seq: ++this.#seq });
+    this.#ids.set(id, known);
+  }
+
   /** What has changed since `seq`; everything since 0. */
   since(seq: number): Changes {
     const changes: Change[] = [];
@@ -87,6 +155,17 @@ export class BusModel {
     }
     return { seq: this.#seq, changes, leftOut: this.#leftOut };
   }
+}
+
+const utf8 = new TextEncoder();
+
+function argsOf({ args, text }: Command): string {
+  if (args === undefined) return "";
+  return text ? String(args) : JSON.stringify(args);
+}
+
+function shorten(text: string): string {
+  return text.length > LONGEST_WORDS ? `${text.slice(0, LONGEST_WORDS)}…` : text;
 }
 
 /** A text as it is shown; a longer one ends with `…`, which is no JSON. */

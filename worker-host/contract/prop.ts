@@ -1,4 +1,5 @@
 import type { Said, Values } from "./bus.ts";
+import { faultOf, fieldsOf, readShape, type Shape } from "./json-check.ts";
 import { jsonIn } from "./payload.ts";
 
 /** A command, as its prop's description tells it. */
@@ -6,8 +7,10 @@ export interface PropCommand {
   action: string;
   label: string;
   description: string;
-  /** It can't be sent without arguments. */
-  needsArgs: boolean;
+  /** What it takes; `undefined` for nothing. */
+  args: Shape | undefined;
+  /** It may be sent without. */
+  argsOptional: boolean;
   /** It may run while all-stop is engaged. */
   safe: boolean;
   /** It moves something, so that a person has to mean it. */
@@ -29,6 +32,8 @@ export interface Portrait {
   description: string;
   commands: readonly PropCommand[];
   telemetry: ReadonlyMap<string, PropValue>;
+  /** It says that it knows `stop`. */
+  stops: boolean;
   /** It is a host, not a prop. */
   isHost: boolean;
 }
@@ -55,6 +60,7 @@ export function readPortrait(text: string | undefined): Portrait {
         ];
       }),
     ),
+    stops: Object.hasOwn(fieldsOf(commands), "stop"),
     isHost: Array.isArray(workers),
   };
 }
@@ -71,16 +77,13 @@ function commandOf([action, value]: [string, unknown]): PropCommand[] {
       action,
       label: wordsOf(label, LONGEST_LABEL) ?? action.replaceAll("_", " "),
       description: wordsOf(description, LONGEST_WORDS) ?? "",
-      needsArgs: args !== undefined && args_optional !== true,
+      args: args === undefined ? undefined : readShape(args),
+      argsOptional: args_optional === true,
       safe: safe === true,
       held: safe !== true && confirm !== false,
       requiresState: states,
     },
   ];
-}
-
-function fieldsOf(value: unknown): Partial<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
 }
 
 function wordsOf(value: unknown, longest: number): string | undefined {
@@ -100,6 +103,30 @@ export function troubleOf(values: Values): string | undefined {
   if (typeof state !== "string" || state === "running") return undefined;
   const why = wordsOf(detail, LONGEST_WORDS);
   return why === undefined ? state.slice(0, LONGEST_LABEL) : `${state.slice(0, LONGEST_LABEL)}: ${why}`;
+}
+
+/** What is wrong with an id, worst first, in words. */
+export function wrongWith(values: Values): string[] {
+  const lockOut = values.get("status/lock_out")?.text;
+  return [
+    troubleOf(values),
+    availabilityOf(values)?.online === false ? "offline" : undefined,
+    lockOut === undefined ? undefined : `locked out: ${lockOut}`,
+    values.get("status/error")?.text,
+    values.get("status/warn")?.text,
+  ].filter((why) => why !== undefined);
+}
+
+/** Why all-stop can't hold an id that is there, in words; `undefined` where it can. A host stops its own workers. */
+export function whyNotHeld(values: Values, { stops }: Portrait): string | undefined {
+  if (values.has("status/runstate") || stops) return undefined;
+  return values.has("description") ? "its description has no command stop" : "it says nothing of itself";
+}
+
+/** Why a command doesn't take these arguments, in words; `undefined` where it does. */
+export function faultOfArgs({ args: shape, argsOptional }: PropCommand, args: unknown): string | undefined {
+  if (args === undefined || args === null) return shape && !argsOptional ? "it needs values" : undefined;
+  return shape && faultOf(args, shape);
 }
 
 /** What all else depends on when a command is to be sent. */

@@ -1,0 +1,126 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { z } from "zod";
+import { fieldsFor, readForm } from "../../worker-host/contract/form.ts";
+import { faultOf, readShape } from "../../worker-host/contract/json-check.ts";
+
+const check = (schema: unknown, value: unknown) => faultOf(value, readShape(schema));
+
+test("each rule refuses in words, with where in the value", () => {
+  const schema = {
+    type: "object",
+    properties: {
+      ms: { type: "integer", minimum: 0, maximum: 5000 },
+      mode: { enum: ["soft", "hard", null] },
+      name: { type: "string", minLength: 2, maxLength: 4 },
+      list: { type: "array", items: { type: "number", exclusiveMaximum: 10 }, maxItems: 2 },
+      pair: { prefixItems: [{ type: "string" }, { $ref: "#/$defs/on" }], items: false },
+      either: { anyOf: [{ type: "number" }, { const: "auto" }] },
+      both: { allOf: [{ type: "number" }, { minimum: 5 }] },
+    },
+    required: ["ms"],
+    additionalProperties: false,
+    $defs: { on: { type: "boolean" } },
+  };
+  for (const [value, fault] of [
+    [{ ms: 5 }, undefined],
+    [{ ms: 5, mode: null, name: "abc", list: [1, 2], pair: ["a", true], either: "auto", both: 7 }, undefined],
+    [5, "expected object"],
+    [{}, "ms: it is missing"],
+    [{ ms: -1 }, "ms: at least 0"],
+    [{ ms: 5001 }, "ms: at most 5000"],
+    [{ ms: 1.5 }, "ms: expected integer"],
+    [{ ms: "5" }, "ms: expected integer"],
+    [{ ms: 1, mode: "loud" }, "mode: expected soft or hard or null"],
+    [{ ms: 1, name: "a" }, "name: at least 2 letters"],
+    [{ ms: 1, name: "abcde" }, "name: at most 4 letters"],
+    [{ ms: 1, list: [1, 10] }, "list[1]: less than 10"],
+    [{ ms: 1, list: [1, 2, 3] }, "list: at most 2 items"],
+    [{ ms: 1, pair: ["a", 1] }, "pair[1]: expected boolean"],
+    [{ ms: 1, pair: ["a", true, 1] }, "pair[2]: at most 2 items"],
+    [{ ms: 1, either: "x" }, "either: expected number, or either: expected auto"],
+    [{ ms: 1, both: 3 }, "both: at least 5"],
+    [{ ms: 1, more: 3 }, "more: there is no such key"],
+    [{ ms: 1, constructor: 3 }, "constructor: there is no such key"],
+  ] as const) {
+    expect(check(schema, value), JSON.stringify(value)).toBe(fault);
+  }
+});
+
+test("what zod takes is taken, whatever is tried", () => {
+  const types = [
+    z.number().int().min(0).max(5000),
+    z.enum(["a", "b"]),
+    z.object({ x: z.number(), y: z.string().optional() }),
+    z.strictObject({ a: z.array(z.boolean()).max(2) }),
+    z.union([z.number(), z.string().max(3)]),
+    z.tuple([z.number(), z.string()]),
+    z.record(z.string(), z.number()),
+    z.null(),
+  ];
+  fc.assert(
+    fc.property(fc.constantFrom(...types), fc.jsonValue(), (type, value) => {
+      const isTaken = type.safeParse(value).success;
+      expect(check(z.toJSONSchema(type, { io: "input" }), value) === undefined).toBe(isTaken);
+    }),
+  );
+});
+
+test("a schema by a stranger never throws, and ends soon", () => {
+  const twice = { anyOf: [{ $ref: "#" }, { $ref: "#" }, { $ref: "#" }] };
+  expect(check(twice, 5)).toBeUndefined();
+  let deep: unknown = {};
+  for (let i = 0; i < 5_000; i++) deep = { items: deep, properties: { a: deep } };
+  expect(check(deep, [[[[]]]])).toBeUndefined();
+  for (const odd of [null, 5, "x", [], { type: 5 }, { $ref: {} }, { $ref: "#/$defs/__proto__" }, { properties: [1] }])
+    expect(check(odd, { a: 1 })).toBeUndefined();
+  fc.assert(
+    fc.property(fc.jsonValue(), fc.jsonValue(), (schema, value) => {
+      const shape = readShape(schema);
+      faultOf(value, shape);
+      readForm(fieldsFor(shape, true), ["", "1", "x"]);
+    }),
+  );
+});
+
+test("a form has a field for each value, and means what is written in it, or says why not", () => {
+  const shape = readShape(
+    z.toJSONSchema(
+      z.object({
+        ms: z.number().int().min(0).max(5000).default(750).describe("How long"),
+        mode: z.enum(["soft", "hard"]),
+        loud: z.boolean().optional(),
+        text: z.string().optional(),
+        after: z.union([z.number(), z.string()]).optional(),
+        steps: z.array(z.number()).optional(),
+      }),
+      { io: "input" },
+    ),
+  );
+  const fields = fieldsFor(shape, false);
+  expect(fields.map(({ key, kind, required, text, hint }) => [key, kind, required, text, hint])).toEqual([
+    ["ms", "number", false, "750", "0 to 5000"],
+    ["mode", "choice", true, "", ""],
+    ["loud", "choice", false, "", ""],
+    ["text", "text", false, "", ""],
+    ["after", "words", false, "", ""],
+    ["steps", "json", false, "", "a JSON list"],
+  ]);
+  expect(fields[1]?.choices).toEqual(["soft", "hard"]);
+  expect(readForm(fields, ["5", '"hard"', "true", "7", "2 s", "[1]"]).args).toEqual({
+    ms: 5,
+    mode: "hard",
+    loud: true,
+    text: "7",
+    after: "2 s",
+    steps: [1],
+  });
+  expect(readForm(fields, ["", '"soft"', "", "", "2.5", ""]).args).toEqual({ mode: "soft", after: 2.5 });
+  expect(readForm(fields, ["", "", "", "", "", ""]).refusal).toBe("mode: it is missing");
+  for (const odd of ["1,000", "1,5", "0x10", "1e3", "five", "--1", "Infinity", "1 000"])
+    expect(readForm(fields, [odd, '"soft"']).refusal, odd).toBe("ms: expected a number");
+  expect(readForm(fields, ["5", '"soft"', "", "", "", "[1"]).refusal).toBe("steps: expected JSON");
+  const [one, ...more] = fieldsFor(readShape({ anyOf: [{ type: "number" }, { type: "object" }] }), true);
+  expect([one?.key, one?.kind, more]).toEqual([undefined, "number", []]);
+  expect(readForm([one as never], [" 7 "]).args).toBe(7);
+});
