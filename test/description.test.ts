@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from "node:fs";
 import { expect, onTestFinished, test } from "vitest";
 import { BaseWorker, duration, type Telemetry, z } from "worker-host";
 import { type StartWorkerOptions, startWorker } from "worker-host/testing";
@@ -203,6 +204,9 @@ test("loop(): again and again, with the class's interval; store and dataDir outl
     do_where() {
       return this.dataDir;
     }
+    do_write(name: string) {
+      return this.writeFile(name, Buffer.from([name.length]));
+    }
     do_exec() {
       return this.exec("echo", ["hello", 5]);
     }
@@ -217,6 +221,14 @@ test("loop(): again and again, with the class's interval; store and dataDir outl
   await pulse.advance(5_500);
   expect(await pulse.telemetry("pulse")).toBe(3);
   expect(await pulse.call("exec")).toEqual({ stdout: "hello 5\n", stderr: "" });
-  const { readFileSync } = await import("node:fs");
-  expect(JSON.parse(readFileSync(`${await pulse.call("where")}/store.json`, "utf8"))).toEqual({ count: 3 });
+  const folder = String(await pulse.call("where"));
+  expect(JSON.parse(readFileSync(`${folder}/store.json`, "utf8"))).toEqual({ count: 3 });
+  for (const name of ["a.bin", "scores_2.json"]) {
+    await pulse.call("write", name);
+    await pulse.call("write", name);
+    expect(readFileSync(`${folder}/${name}`)).toEqual(Buffer.from([name.length]));
+  }
+  for (const name of ["store.json", "../x", "a/b", ".hidden", "", "..", "x".repeat(201), "a\u0000"])
+    await expect(pulse.call("write", name)).rejects.toThrow(/can't be a file's name: .* such as "scores.json"/);
+  expect(readdirSync(folder).sort()).toEqual(["a.bin", "scores_2.json", "store.json"]);
 });

@@ -167,6 +167,15 @@ test("a folder name that can't be an id: the host says so, with one that could",
   expect(client.texts("halloween/worker_host/status/runstate").join()).not.toContain("failed");
 });
 
+test("a prop under the id of a builtin worker that comes along is not run, in words, and that one is", async () => {
+  const { client, host } = await run(
+    { ...GOOD, "cues/backend/worker.ts": workerSource() },
+    { builtins: { "cues.ts": workerSource() } },
+  );
+  await host.logged(/cues\/backend\/worker\.ts is not run: "cues" is reserved for the builtin worker of that name/);
+  await client.expect("halloween/cues/status/runstate", /"running"/);
+});
+
 test("a builtin and a prop of one id fail, both named", async () => {
   const { client } = await run(
     { ...GOOD, "twice/backend/worker.ts": workerSource() },

@@ -109,6 +109,7 @@ const MOMENTS = new Map([
   ["worker-host/host/safety/show-night.ts", "a file's name"],
   ["worker-host/host/safety/stop-receipts.ts", "since"],
   ["worker-host/worker/life.ts", "a file's name"],
+  ["worker-host/worker/messenger.ts", "when a message came"],
 ]);
 
 test("the clock on the wall tells moments only: a span of time is measured on the one that nobody sets", () => {

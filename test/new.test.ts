@@ -48,6 +48,7 @@ test.each(["/props", "/haunt/props"])("the tsconfig beside %s takes in the props
 test.each([
   [["prop", "fog machine"], /"fog machine" can't be an id: write it with letters, .* such as "fog_machine"/],
   [["prop", "broadcast"], /"broadcast" is reserved/],
+  [["prop", "graph"], /"graph" is reserved for the builtin worker of that name: name it otherwise, such as "my_graph"/],
   [["prop", "../evil"], /"\.\.\/evil" can't be an id/],
   [["prop", "there"], /props\/there is there already: take another id, or remove it first/],
   [["worker", "lantern"], /there is no "worker" to make; there is: worker-host new prop <id>/],

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: that is how a config names a variable
 import { basename, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { WorkerHostError } from "../worker-host/contract/errors.ts";
@@ -23,6 +24,9 @@ function resolve({ flags = {}, env = {}, files = {}, yaml }: Given): Settings & 
   const settings = resolveSettings({ flags: new Map(Object.entries(flags)), env, cwd, shippedBuiltins: "/shipped" });
   return { ...settings, cwd };
 }
+
+/** A config in which no `${NAME}` stands. */
+const both = (values: object) => ({ values, shown: values });
 
 function faultsOf(given: Given): string[] {
   try {
@@ -58,7 +62,7 @@ describe("defaults", () => {
       operatorTimeoutMs: 0,
       logKept: { files: 5, fileBytes: 100_000 },
       homeAssistant: { enabled: false, prefix: "homeassistant" },
-      builtinConfig: new Map([["console", { port: 1031, host: "127.0.0.1" }]]),
+      builtinConfig: new Map([["console", both({ port: 1031, host: "127.0.0.1" })]]),
       logLevel: "info",
     });
   });
@@ -68,10 +72,24 @@ describe("defaults", () => {
       flags: { console_port: "0" },
       env: { WORKER_CONSOLE_PORT: "1032", WORKER_CONSOLE_HOST: "::1" },
     });
-    expect(builtinConfig.get("console")).toEqual({ port: 0, host: "::1" });
+    expect(builtinConfig.get("console")).toEqual(both({ port: 0, host: "::1" }));
     expect(() => resolve({ env: { WORKER_CONSOLE_PORT: "door" } })).toThrow(
       'WORKER_CONSOLE_PORT: expected a port from 0 to 65535, got "door"',
     );
+  });
+
+  test("builtin_config goes over the config files of builtin workers, and a setting that was given over it", () => {
+    const yaml = "builtin_config: { console: { port: 5, host: '::1', more: 1 }, heartbeat: { word: '${WORD}' } }\n";
+    const { builtinConfig } = resolve({ yaml, env: { WORD: "secret", WORKER_CONSOLE_PORT: "7" } });
+    expect(builtinConfig.get("console")).toEqual(both({ port: 7, host: "::1", more: 1 }));
+    expect(builtinConfig.get("heartbeat")).toEqual({ values: { word: "secret" }, shown: { word: "${WORD}" } });
+    expect(resolve({ yaml: "builtin_config: { console: { host: '::1' } }" }).builtinConfig.get("console")).toEqual(
+      both({ port: 1031, host: "::1" }),
+    );
+    for (const odd of ["builtin_config: 5", "builtin_config: [a]", "builtin_config: { heartbeat: 5 }"])
+      expect(faultsOf({ yaml: odd })).toEqual([
+        expect.stringMatching(/^worker-host\.yaml: builtin_config: expected ids/),
+      ]);
   });
 
   test("relative folders start from the one that it is run in", () => {

@@ -265,9 +265,9 @@ test("publish and subscribe speak to devices that aren't ours", async () => {
   const { id, client, telemetry, status, send } = await lab(
     `off?: () => void;
      async start() {
-       this.off = await this.subscribe("elsewhere/+/power", ({ topic, text, retain }) => {
+       this.off = await this.subscribe("elsewhere/+/power", ({ topic, text, retain, at }) => {
          if (text === "BAD") throw new Error("odd message");
-         this.telemetry("heard", { topic, text, retain });
+         this.telemetry("heard", { topic, text, retain, at });
        });
        this.telemetry("taken", await this.publish("elsewhere/lamp/set", { on: true }, { retain: true, qos: 1 }));
        for (const attempt of [() => this.subscribe("a#", () => {}), () => this.publish("a/+", 1), () => this.publish("halloween/x/cmd", "fire", { retain: true })]) {
@@ -282,8 +282,12 @@ test("publish and subscribe speak to devices that aren't ours", async () => {
   await status("refused", /can't publish to "a\/\+": "\+" and "#" are for subscriptions only/);
   await status("refused", /a command is never retained \(halloween\/x\/cmd\)/);
   await status("availability", "online");
+  const before = Date.now();
   await client.publish("elsewhere/lamp/power", "ON");
-  expect(JSON.parse(await telemetry("heard"))).toEqual({ topic: "elsewhere/lamp/power", text: "ON", retain: false });
+  const { at, ...heard } = JSON.parse(await telemetry("heard"));
+  expect(heard).toEqual({ topic: "elsewhere/lamp/power", text: "ON", retain: false });
+  expect(at).toBeGreaterThanOrEqual(before);
+  expect(at).toBeLessThanOrEqual(Date.now());
   await client.publish("elsewhere/lamp/power", "BAD");
   await status("error", "the subscription to elsewhere/+/power: Error: odd message");
   await send("deaf");

@@ -17,7 +17,7 @@ const TEMPORARY = ".tmp";
  */
 export async function writeDurably(
   path: string,
-  text: string,
+  text: string | Uint8Array,
   prepare?: (file: FileHandle) => Promise<void>,
   isWanted: () => boolean | Promise<boolean> = () => true,
 ): Promise<boolean> {

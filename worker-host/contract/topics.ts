@@ -38,6 +38,16 @@ export const CONSOLE = "console";
 /** Ids that mean something else on the wire. A host's own name is reserved too. */
 const RESERVED_IDS: ReadonlySet<string> = new Set([HOST_NAME, "broadcast", "cli"]);
 
+/** Ids of builtin workers that come with worker-host, or are to come: a prop of that name would take their topics. */
+const BUILTIN_IDS: ReadonlySet<string> = new Set([CONSOLE, "cues", "graph"]);
+
+/** Why `id` can't be a prop's, in words; `undefined` where it can. */
+export function faultOfPropId(id: string, hostName = HOST_NAME): string | undefined {
+  if (BUILTIN_IDS.has(id))
+    return `"${id}" is reserved for the builtin worker of that name: name it otherwise, such as "my_${id}"`;
+  return faultOfId(id, hostName);
+}
+
 /** Why `id` can't be a prop's or a builtin's id under the host `hostName`, in words; `undefined` where it can. */
 export function faultOfId(id: string, hostName = HOST_NAME): string | undefined {
   if (!ID.test(id)) {

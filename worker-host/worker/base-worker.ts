@@ -1,6 +1,8 @@
 import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import type { Logger } from "pino";
 import { AbortError } from "../base/abort-error.ts";
+import { writeDurably } from "../base/durable-file.ts";
 import { every } from "../base/every.ts";
 import type { Task } from "../base/scope.ts";
 import type { Span } from "../base/span.ts";
@@ -8,13 +10,17 @@ import { unlessEnded } from "../base/unless-ended.ts";
 import type { CommandSpec, RunningCommand } from "../commands/command-spec.ts";
 import { assertAction, entryOf } from "../commands/command-table.ts";
 import type { InferOutput, Schema } from "../commands/schema.ts";
+import { quote } from "../contract/command.ts";
+import { WorkerHostError } from "../contract/errors.ts";
 import { CallError } from "../mqtt/calls.ts";
 import type { SafeOptions } from "../mqtt/wire.ts";
 import { coverMethods, type WorkerContext } from "./context.ts";
 import type { Facts } from "./description.ts";
 import { type ExecOptions, type ExecResult, execIn } from "./exec.ts";
 import { assertCommand, Messenger } from "./messenger.ts";
-import type { Store } from "./store.ts";
+import { STORE_FILE, type Store } from "./store.ts";
+
+const FILE_NAME = /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}$/;
 
 /** A worker without a schema takes its config as it was written. */
 // biome-ignore lint/suspicious/noExplicitAny: so that `(this.config.interval ?? 5) * 1000` compiles without a schema
@@ -254,6 +260,22 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
     const { dataDir } = this.#context;
     mkdirSync(dataDir, { recursive: true });
     return dataDir;
+  }
+
+  /**
+   * Writes a file of this worker's own into `dataDir`: it is the old one or the new one at any moment, also after a power
+   * cut, and the new one once this fulfils.
+   *
+   * @throws WorkerHostError `invalid_value` where `name` is no plain file name, or that of the store; an error of Node's
+   * where the disk doesn't take it
+   */
+  async writeFile(name: string, data: string | Uint8Array): Promise<void> {
+    if (!FILE_NAME.test(name) || name === STORE_FILE)
+      throw new WorkerHostError(
+        "invalid_value",
+        `${quote(name)} can't be a file's name: write letters, digits, "_", "-" and ".", such as "scores.json"`,
+      );
+    await writeDurably(join(this.dataDir, name), data);
   }
 
   /**

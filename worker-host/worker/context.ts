@@ -47,6 +47,7 @@ export interface WorkerContext {
   dir: string;
   /** The folder for its own files; made on first use. */
   dataDir: string;
+  clock: Clock;
   log: Logger;
   topics: Topics;
   wire: Pick<WorkerConnection, "publish" | "publishSurely" | "subscribe" | "connected">;
@@ -77,7 +78,6 @@ export interface WorkerContext {
 export interface ContextParts
   extends Omit<WorkerContext, "id" | "config" | "dir" | "dataDir" | "calls" | "peers" | "sends">,
     Omit<SendGuardOptions, "hostName" | "peers"> {
-  clock: Clock;
   /** A prop that says nothing of itself is taken to be there. */
   unknownAreThere?: boolean;
   /** What its config is now. */
@@ -86,15 +86,16 @@ export interface ContextParts
 
 export function createContext(
   { id, dir, dataDir }: WorkerSpec,
-  { live, clock, unknownAreThere = false, ...parts }: ContextParts,
+  { live, unknownAreThere = false, ...parts }: ContextParts,
 ): WorkerContext {
-  const { topics, wire, newId } = parts;
+  const { clock, topics, wire, newId } = parts;
   const peers = new Peers({ topics, wire, clock, unknownAreThere });
   const timeoutOf = (target: string, action: string) => peers.timeoutOf(target, action);
   const calls = new Calls({ id, topics, wire, clock, newId, timeoutOf });
   const sends = new SendGuard({ ...parts, hostName: topics.hostName, peers });
   return {
     ...parts,
+    clock,
     sends,
     id,
     dir,

@@ -16,6 +16,8 @@ export interface IncomingMessage {
   payload: Uint8Array;
   /** It was retained by the broker before this subscription was made. */
   retain: boolean;
+  /** When it came, in ms since 1970, by this machine's clock; when it was said, where it is not retained. */
+  at: number;
 }
 
 /** What `watch` saw. */
@@ -25,6 +27,8 @@ export interface WatchedValue {
   key: string;
   /** It was retained by the broker before the watch began. */
   retain: boolean;
+  /** When it came, in ms since 1970. */
+  at: number;
 }
 
 /** The haunt that a worker is in. */
@@ -191,9 +195,9 @@ export class Messenger {
    */
   watch(id: string, key: string, handler: (this: this, value: unknown, about: WatchedValue) => unknown) {
     const { topics } = this.#context;
-    return this.subscribe(topics.telemetry(id, key), ({ topic, text, retain }) => {
+    return this.subscribe(topics.telemetry(id, key), ({ topic, text, retain, at }) => {
       const from = topics.idOf(topic) ?? "";
-      const about = { id: from, key: topic.slice(topics.telemetry(from, "").length), retain };
+      const about = { id: from, key: topic.slice(topics.telemetry(from, "").length), retain, at };
       return handler.call(this, parsePayload(text), about);
     });
   }
@@ -264,10 +268,11 @@ export class Messenger {
    */
   subscribe(filter: string, handler: (this: this, message: IncomingMessage) => unknown): Promise<() => void> {
     assertTopicFilter(filter);
-    const { scope, wire } = this.#context;
+    const { scope, wire, clock } = this.#context;
     return wire.subscribe(filter, ({ topic, payload, retain }) => {
       const text = new TextDecoder().decode(payload);
-      const call = () => handler.call(this, { topic, text, payload, retain });
+      const at = clock.now();
+      const call = () => handler.call(this, { topic, text, payload, retain, at });
       scope.spawn(call, `the subscription to ${filter}`, "run");
     });
   }

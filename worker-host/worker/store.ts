@@ -10,6 +10,9 @@ export interface StoreOptions {
   now: () => number;
 }
 
+/** Where it is in the folder. */
+export const STORE_FILE = "store.json";
+
 /** A store holds settings and counters, not recordings. */
 export const MAX_STORE_BYTES = 1_048_576;
 const MAX_KEY_LENGTH = 256;
@@ -40,7 +43,7 @@ export class Store {
 
   /** Reads `store.json` of a folder; one that can't be read as such is set aside, with a warning. */
   static async open(dir: string, options: StoreOptions): Promise<Store> {
-    const path = join(dir, "store.json");
+    const path = join(dir, STORE_FILE);
     await removeLeftOvers(path);
     const bytes = await unlessMissing(readFile(path));
     if (bytes === undefined) return new Store(path, new Map(), options);

@@ -7,6 +7,12 @@ import type { KeyLines } from "../../worker/messages.ts";
 import { readRegularFile } from "../paths.ts";
 import { type ReadYaml, readYaml, TOO_DEEP } from "./config-yaml.ts";
 
+/** What goes over a builtin worker's config, and that for people: a `${NAME}` in it stands as it was written. */
+export interface BuiltinConfig {
+  values: Values;
+  shown: Values;
+}
+
 /** Keys and values, as JSON and YAML have them. */
 export type Values = Record<string, unknown>;
 

@@ -2,10 +2,17 @@ import { dirname, join } from "node:path";
 import { quote } from "../../contract/command.ts";
 import type { WorkerSummary } from "../../contract/description.ts";
 import { describeError } from "../../contract/errors.ts";
-import { faultOfId } from "../../contract/topics.ts";
+import { faultOfId, faultOfPropId } from "../../contract/topics.ts";
 import { shownOf } from "../../worker/config.ts";
 import type { About, ConfigSpec, WorkerSpec } from "../../worker/messages.ts";
-import { findConfigFile, linesBelow, type ReadOptions, readConfigFile, type Values } from "../config/config-file.ts";
+import {
+  type BuiltinConfig,
+  findConfigFile,
+  linesBelow,
+  type ReadOptions,
+  readConfigFile,
+  type Values,
+} from "../config/config-file.ts";
 import type { ConfigPlace } from "../config/edit-config.ts";
 import type { Bundle } from "./bundle.ts";
 import { discover, type Found } from "./discover.ts";
@@ -45,7 +52,7 @@ export interface Planned {
 
 interface PlanOptions extends SelectOptions, ReadOptions {
   /** By the id of a builtin worker, what goes over its config file key by key. */
-  builtinConfig: ReadonlyMap<string, Readonly<Record<string, unknown>>>;
+  builtinConfig: ReadonlyMap<string, BuiltinConfig>;
   /** The host's own, which no worker can have. */
   name: string;
 }
@@ -86,8 +93,15 @@ async function planWorkers(found: Found[], options: PlanOptions): Promise<Pick<P
   const expanded = (await Promise.all(found.map((one) => expand(one, options)))).flat();
   const named = expanded.map((one) => notTheHost(one, options.name));
   const { chosen, warnings } = select(named, options);
-  const workers = mergeById(chosen, options.show).sort((a, b) => (a.id < b.id ? -1 : 1));
-  return { workers, warnings };
+  // Left out, so that the builtin worker of that id runs all the same.
+  const [refused, kept] = [chosen.filter(isReserved), chosen.filter((one) => !isReserved(one))];
+  const workers = mergeById(kept, options.show).sort((a, b) => (a.id < b.id ? -1 : 1));
+  const reserved = refused.map(({ id, file }) => `${options.show(file)} is not run: ${faultOfPropId(id)}`);
+  return { workers, warnings: [...warnings, ...reserved] };
+}
+
+function isReserved({ id, kind, fault }: Planned): boolean {
+  return kind === "props" && fault === undefined && faultOfPropId(id) !== undefined;
 }
 
 /** On the wire, an id under the host's own name would be the host. */
@@ -175,8 +189,8 @@ async function readSource(
   const over = found.kind === "builtins" ? options.builtinConfig.get(found.id) : undefined;
   return {
     config: {
-      values: { ...valuesAt(file.config, at), ...over },
-      ...(file.shown ? { shown: { ...valuesAt(file.shown, at), ...over } } : {}),
+      values: { ...valuesAt(file.config, at), ...over?.values },
+      ...(file.shown || over ? { shown: { ...valuesAt(file.shown ?? file.config, at), ...over?.shown } } : {}),
       ...(file.filled ? { filled: file.filled } : {}),
       lines: linesBelow(file.lines, at),
       file: options.show(path),

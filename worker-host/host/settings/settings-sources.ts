@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { closestMatch } from "leven";
 import { decodeText } from "../../contract/payload.ts";
-import { notUtf8, parseConfigText } from "../config/config-file.ts";
+import { type BuiltinConfig, isValues, notUtf8, parseConfigText, type Values } from "../config/config-file.ts";
 import { PACKAGES_KEY } from "../plan/packages.ts";
 import { SETTINGS, type SettingDefinition, type SettingKey } from "./settings-table.ts";
 
@@ -27,6 +27,9 @@ interface Given {
   rank: number;
 }
 
+/** The key of the settings file for what goes over the configs of builtin workers. */
+const BUILTIN_CONFIG_KEY = "builtin_config";
+
 const SETTINGS_FILES = ["worker-host.yaml", "worker-host.yml", "worker-host.json"];
 
 /** What was given, by whichever place comes first, and what is wrong with it. */
@@ -35,6 +38,8 @@ export class GivenSettings {
   readonly faults: string[] = [];
   /** The name of the settings file. */
   readonly file: string;
+  /** What the file says of builtin workers' configs, by their ids. */
+  readonly builtinConfig = new Map<string, BuiltinConfig>();
   readonly #given = new Map<SettingKey, Given>();
 
   constructor(sources: SettingsSources) {
@@ -93,10 +98,22 @@ export class GivenSettings {
     this.faults.push(...(fault === undefined ? [] : [fault]), ...warnings);
     const values = new Map(Object.entries(config));
     for (const key of values.keys()) {
-      if (key !== PACKAGES_KEY && !SETTINGS.some((setting) => setting.key === key))
+      if (key !== PACKAGES_KEY && key !== BUILTIN_CONFIG_KEY && !SETTINGS.some((setting) => setting.key === key))
         this.faults.push(`${first.name}: ${unknown(key)}`);
     }
+    this.#readBuiltinConfig(first.name, config[BUILTIN_CONFIG_KEY], shown[BUILTIN_CONFIG_KEY]);
     return { name: first.name, values, shown: new Map(Object.entries(shown)) };
+  }
+
+  #readBuiltinConfig(file: string, given: unknown = {}, shown: unknown = {}): void {
+    const entries = isValues(given) ? Object.entries(given) : [];
+    const quoted = new Map(Object.entries(isValues(shown) ? shown : {}));
+    for (const [id, values] of entries)
+      if (isValues(values)) this.builtinConfig.set(id, { values, shown: (quoted.get(id) ?? {}) as Values });
+    if (!isValues(given) || entries.length > this.builtinConfig.size)
+      this.faults.push(
+        `${file}: ${BUILTIN_CONFIG_KEY}: expected ids and what goes over their configs, such as { heartbeat: { tick_interval: 5 } }`,
+      );
   }
 
   #read(cwd: string, name: string): string | undefined {

@@ -1,8 +1,9 @@
 import { resolve } from "node:path";
 import type { LogLevel } from "../../base/log.ts";
 import { WorkerHostError } from "../../contract/errors.ts";
-import { faultOfName, faultOfPrefix } from "../../contract/topics.ts";
+import { CONSOLE, faultOfName, faultOfPrefix } from "../../contract/topics.ts";
 import type { BrokerOptions } from "../../mqtt/wire.ts";
+import type { BuiltinConfig, Values } from "../config/config-file.ts";
 import type { Selection } from "../plan/plan.ts";
 import type { Intensity } from "../runners/restarts.ts";
 import type { Limits } from "../runners/stall-guard.ts";
@@ -17,7 +18,7 @@ import {
   switchOf,
   textOf,
 } from "./settings-sources.ts";
-import { LOG_LEVELS } from "./settings-table.ts";
+import { LOG_LEVELS, type SettingKey } from "./settings-table.ts";
 
 export { SETTINGS, type SettingDefinition } from "./settings-table.ts";
 
@@ -53,7 +54,7 @@ export interface Settings {
   /** Where health and metrics are served; nowhere if not given. */
   health: { port: number; host: string } | undefined;
   /** By the id of a builtin worker, what goes over its config file key by key. */
-  builtinConfig: ReadonlyMap<string, Readonly<Record<string, unknown>>>;
+  builtinConfig: ReadonlyMap<string, BuiltinConfig>;
   logLevel: LogLevel;
 }
 
@@ -111,7 +112,7 @@ export function resolveSettings(sources: SettingsSources): Settings {
       prefix: prefixOf(given, "home_assistant_prefix"),
     },
     health: healthOf(given),
-    builtinConfig: new Map([["console", consoleOf(given)]]),
+    builtinConfig: new Map([...given.builtinConfig, [CONSOLE, consoleOf(given)]]),
     logLevel: levelOf(given),
   };
   if (external && settings.embedded.lan) {
@@ -149,8 +150,15 @@ function healthOf(given: GivenSettings): Settings["health"] {
   return port === undefined ? undefined : { port, host };
 }
 
-function consoleOf(given: GivenSettings): { port: number; host: string } {
-  return { port: portOf(given, "console_port", 0) ?? 0, host: textOf(given, "console_host") ?? "" };
+/** A setting that was given goes over `builtin_config`, and that over a setting's default. */
+function consoleOf(given: GivenSettings): BuiltinConfig {
+  const port = { port: portOf(given, "console_port", 0) ?? 0 };
+  const host = { host: textOf(given, "console_host") ?? "" };
+  const isGiven = (key: SettingKey) => given.rank(key) < Number.POSITIVE_INFINITY;
+  const over = { ...(isGiven("console_port") ? port : {}), ...(isGiven("console_host") ? host : {}) };
+  const { values, shown } = given.builtinConfig.get(CONSOLE) ?? {};
+  const mixed = (config: Values | undefined) => ({ ...port, ...host, ...config, ...over });
+  return { values: mixed(values), shown: mixed(shown) };
 }
 
 function levelOf(given: GivenSettings): LogLevel {
