@@ -26,6 +26,10 @@ const FORGIVEN = [
   ["another spelling", "STOP", undefined],
   ["the command line's spelling of all-stop", "all-stop guest down", /^stop obeyed without its args: /],
   ["quotes", '"Stop!"', undefined],
+  ["a C text with its end", "stop\0\0", undefined],
+  ["more than a command may have", `stop${" ".repeat(70_000)}`, /^stop obeyed, though a command has at most 65536$/],
+  ["what is nearly JSON", '{"action":"stop",}', /^stop obeyed, though it starts with "{" but is not JSON /],
+  ["an emergency", "e-stop", undefined],
 ] as const;
 
 async function start() {
@@ -81,6 +85,9 @@ test("all_stop to the host is obeyed, and what it doesn't need is forgiven", { t
     [{ action: "ALL-STOP", reply_to: "halloween/lamp/cmd" }, /^all_stop obeyed without a reply: /],
     [{ action: "Stop", expires_at: {} }, /^stop obeyed, though "expires_at" is /],
     ["all-stop guest down", undefined],
+    ["ALL STOP", undefined],
+    ["emergency stop!", undefined],
+    [`{"action":"all_stop","args":${"[".repeat(900)}${"]".repeat(900)}}`, /^all_stop obeyed, though it is nested /],
   ] as const;
   for (const [index, [payload, warning]] of talk.entries()) {
     await client.command("worker_host", payload);
@@ -92,6 +99,28 @@ test("all_stop to the host is obeyed, and what it doesn't need is forgiven", { t
   await client.command("worker_host", { action: "all_clear", id: 7 });
   await client.expect("halloween/worker_host/status/warn", /^command refused: "id" is 7/);
   expect(client.texts(ALL_STOP).at(-1)).toBe("engaged");
+});
+
+test("a command that is called as an emergency stop is that command, and what only begins like a stop is none", async () => {
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  const source = workerSource(
+    ["estop", "all", "stop_motor", "stopwatch"]
+      .map((name) => `do_${name}(n) { this.telemetry("${name}", n ?? 0); }`)
+      .join("\n"),
+  );
+  await startHost({ broker, props: { "lamp/backend/worker.ts": source } });
+  for (const [text, key, value] of [
+    ["estop", "estop", "0"],
+    ["stop_motor 3", "stop_motor", "3"],
+    ["stopwatch", "stopwatch", "0"],
+    ["all off", "all", "off"],
+  ] as const) {
+    await client.command("lamp", text);
+    await client.expect(`halloween/lamp/telemetry/${key}`, value);
+  }
+  await client.command("lamp", "stop-motor 3");
+  await client.expect("halloween/lamp/status/warn", /^unknown action "stop-motor"/);
 });
 
 test("all_stop to all props stops them, and says that it holds nothing", async () => {

@@ -362,7 +362,7 @@ test("refusals: retained, empty, broken JSON, no action, unknown, expired, too l
   await warning("toString", /^unknown action "toString"; known: fire, ping, stop$/);
   await warning("__proto__", /^unknown action "__proto__"/);
   await warning('{"action": "fire", "expires_at": 1000}', /^"fire" refused: it expired \d+ ms ago$/);
-  await warning(Buffer.alloc(70_000, 120), /^command of 70000 bytes refused: at most 65536$/);
+  await warning(Buffer.alloc(70_000, 120), /^command of 70000 bytes refused: a command has at most 65536$/);
   await warning(Buffer.from([0x66, 0xff, 0xfe]), /its bytes are not UTF-8/);
   expect(client.texts("halloween/lab/telemetry/fired")).toEqual([]);
 

@@ -99,6 +99,11 @@ describe.each(SKETCHES)("the board of %s", (sketch, id) => {
     await client.command(id, { action: "stop", reply_to: "halloween/x/cmd" });
     await client.expect(warn, /^stop obeyed without a reply: a reply goes to halloween\/<id>\/reply\/<name> only/);
     expect(client.texts("halloween/x/cmd")).toEqual([]);
+    const refused = client.texts(warn).length;
+    for (const payload of [`stop${" ".repeat(3000)}`, `{"action":"stop","args":"${"x".repeat(3000)}"}`])
+      await client.publish(`halloween/${id}/cmd`, payload);
+    expect(await ask(client, id, "ping")).toMatchObject({ status: "ok" });
+    expect(client.texts(warn)).toHaveLength(refused);
   });
 
   test("confirms the stop of an all-stop, and under its own id", async () => {

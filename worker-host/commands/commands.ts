@@ -6,6 +6,7 @@ import { coerceText } from "../contract/coerce.ts";
 import {
   ALL_STOP,
   type Command,
+  isEmergencyStop,
   type ParsedCommand,
   parseCommand,
   quote,
@@ -158,10 +159,14 @@ export class Commands {
     else this.#take(command, message);
   }
 
-  /** What has no all-stop of its own takes it for `stop`. */
+  /** What has no all-stop of its own takes it for `stop`, and an `emergency_stop` for the graver one that it knows. */
   #parse(payload: Uint8Array): ParsedCommand {
     const parsed = parseCommand(payload);
-    if (parsed.command?.action === ALL_STOP && !this.#known.has(ALL_STOP)) parsed.command.action = STOP;
+    const { command } = parsed;
+    if (!command || this.#known.has(command.action)) return parsed;
+    const isEmergency = isEmergencyStop(command);
+    if (isEmergency) command.args = undefined;
+    if (isEmergency || command.action === ALL_STOP) command.action = this.#known.has(ALL_STOP) ? ALL_STOP : STOP;
     return parsed;
   }
 

@@ -41,13 +41,51 @@ export const STOP = "stop";
 /** The host's: `stop` for everything, until it is cleared. */
 export const ALL_STOP = "all_stop";
 
-/** As a person, or the command line, spells them: `Stop`, `ALL-STOP`, `"stop!"`. */
-const STOP_WORD = /^["']?(all[-_]?)?stop[!."']*$/i;
+/** What may stand around a stop: ASCII and general punctuation, controls, and what was no UTF-8. */
+const MARK = String.raw`[^\w\s\x80-\xa0\xc0-\u200a\u2070-\ufffc\ufffe-\uffff]`;
+const stopAfter = (before: string) =>
+  new RegExp(String.raw`^${MARK}*(?:(${before})[-_ ]?)?stop(?:[=\0]\S*|${MARK}*)(?:\s|$)`, "i");
+/** As a person, a button or a program may send them: `Stop`, `ALL-STOP`, `"stop!"`, `stop;`, `["stop"]`, `stop=1`. */
+const STOP_TEXT = stopAfter("all");
+const EMERGENCY_TEXT = stopAfter("e|emergency");
+/** The first field of what looks like JSON that may name the action. */
+const ACTION_FIELD = /["' \t\r\n{,](?:action|command|cmd)["']?[ \t\r\n]*[:=][ \t\r\n]*["']?([^"'},\]\r\n]*)/i;
 
-/** Reads a command: text, `action` or `action rest of line`, or a JSON object. Never throws, whatever the bytes. */
+const loose = new TextDecoder();
+
+/**
+ * Reads a command: text, `action` or `action rest of line`, or a JSON object. What would be refused and means a stop is
+ * one all the same. Never throws, whatever the bytes.
+ */
 export function parseCommand(payload: Uint8Array): ParsedCommand {
+  const parsed = parseWhole(payload);
+  if (parsed.refusal === undefined) return parsed;
+  const text = loose.decode(payload.subarray(0, MAX_COMMAND_BYTES)).trim();
+  const stop = readStop(text.startsWith("{") ? (ACTION_FIELD.exec(text)?.[1] ?? "").trim() : text);
+  if (!stop) return parsed;
+  const fault = parsed.refusal.slice(parsed.refusal.indexOf(REFUSED) + REFUSED.length);
+  return { command: { action: stop.action, args: undefined }, forgiven: fault };
+}
+
+/** What stands before the fault in each refusal. */
+const REFUSED = "refused: ";
+
+/** The stop that a text means, and what follows it; `undefined` where it means something else. */
+function readStop(text: string): { action: string; rest: string } | undefined {
+  const found = STOP_TEXT.exec(text);
+  return found
+    ? { action: found[1] === undefined ? STOP : ALL_STOP, rest: text.slice(found[0].length).trim() }
+    : undefined;
+}
+
+/** Whether a command is `emergency_stop`, `e-stop` or the like, which stops what has no command of that name. */
+export function isEmergencyStop({ action, args }: Command): boolean {
+  return EMERGENCY_TEXT.exec(typeof args === "string" ? `${action} ${args}` : action)?.[1] !== undefined;
+}
+
+function parseWhole(payload: Uint8Array): ParsedCommand {
   if (payload.byteLength > MAX_COMMAND_BYTES) {
-    return { refusal: `command of ${payload.byteLength} bytes refused: at most ${MAX_COMMAND_BYTES}` };
+    return { refusal: `command of ${payload.byteLength} bytes refused: a command has at most ${MAX_COMMAND_BYTES}` };
   }
   const decoded = decodeText(payload);
   if (decoded === undefined) return { refusal: "command refused: its bytes are not UTF-8 text" };
@@ -57,16 +95,11 @@ export function parseCommand(payload: Uint8Array): ParsedCommand {
 }
 
 function parseText(text: string): Command {
+  const stop = readStop(text);
+  if (stop) return { action: stop.action, args: stop.rest || undefined, text: true };
   const space = text.search(/\s/);
-  if (space === -1) return { action: spelledOut(text), args: undefined, text: true };
-  return { action: spelledOut(text.slice(0, space)), args: text.slice(space).trim(), text: true };
-}
-
-/** The action that a word stands for: a stop is one however it is spelled, anything else only as it is declared. */
-function spelledOut(word: string): string {
-  const stop = STOP_WORD.exec(word);
-  if (!stop) return word;
-  return stop[1] === undefined ? STOP : ALL_STOP;
+  if (space === -1) return { action: text, args: undefined, text: true };
+  return { action: text.slice(0, space), args: text.slice(space).trim(), text: true };
 }
 
 function parseJson(text: string): ParsedCommand {
@@ -84,12 +117,13 @@ function parseJson(text: string): ParsedCommand {
   const { args } = parseExactly(text, fields) as Record<string, unknown>;
   const { action, id, reply_to: replyTo, expires_at: expiresAt, reason } = fields;
   if (action === undefined) return { refusal: 'command refused: no "action" in it; write {"action": "ping"}' };
-  if (typeof action !== "string" || !/^\S+$/.test(action.trim())) {
+  const stop = typeof action === "string" ? readStop(action.trim()) : undefined;
+  if (typeof action !== "string" || (!stop && !/^\S+$/.test(action.trim()))) {
     return {
       refusal: `command refused: "action" is ${quote(action)}; expected one word, such as "ping"; what follows it goes into "args"`,
     };
   }
-  const command: Command = { action: spelledOut(action.trim()), args: args ?? undefined };
+  const command: Command = { action: stop?.action ?? action.trim(), args: args ?? undefined };
   if (command.action === STOP && (reason === "all_stop" || reason === "lock_out")) command.reason = reason;
   const faults: string[] = [];
   const idFault = faultOfCommandId(id);

@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import { type Clock, delay } from "../../base/clock.ts";
 import type { Counts } from "../../base/counts.ts";
 import { RateLimiter } from "../../base/rate-limiter.ts";
-import { ALL_STOP, parseCommand } from "../../contract/command.ts";
+import { ALL_STOP, isEmergencyStop, parseCommand } from "../../contract/command.ts";
 import { type HostDescription, parseRunstate, type RunstatePayload } from "../../contract/description.ts";
 import { decodeText } from "../../contract/payload.ts";
 import { faultOfId, type Topics } from "../../contract/topics.ts";
@@ -270,7 +270,7 @@ export class HostConnection {
       const { command, refusal, forgiven } = parseCommand(payload);
       if (refusal !== undefined) this.warn(`${topic}: ${refusal}`);
       if (forgiven !== undefined) this.warn(`${topic}: ${command.action} obeyed, though ${forgiven}`);
-      if (command?.action !== ALL_STOP) return;
+      if (!command || (command.action !== ALL_STOP && !isEmergencyStop(command))) return;
       const { hostName } = this.options.topics;
       const own = this.options.topics.command(hostName);
       this.warn(`${ALL_STOP} on ${topic} stopped all props once, and holds none of them: send it to ${own}`);

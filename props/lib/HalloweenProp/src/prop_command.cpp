@@ -1,5 +1,6 @@
 #include "prop_command.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,23 +85,74 @@ bool isGiven(Text value) { return !value.empty() && !value.is("null"); }
 /// Reads the escapes of a JSON text where it stands: in the buffer that parseCommand was given to write to.
 Text readInPlace(Text value) { return readJsonText(value, const_cast<char*>(value.at + 1)); }
 
-/// In place of a word that a person, or the command line, means a stop by: `Stop`, `ALL-STOP`, `"stop!"`.
-Text spelledOut(Text word) {
-  const char* at = word.at;
-  const char* end = at + word.length;
-  const auto starts = [&](const char* letters) {
-    const size_t length = strlen(letters);
-    if (static_cast<size_t>(end - at) < length || strncasecmp(at, letters, length) != 0) return false;
-    at += length;
-    return true;
-  };
-  if (at < end && (*at == '"' || *at == '\'')) ++at;
-  const bool all = starts("all");
-  if (all && at < end && (*at == '-' || *at == '_')) ++at;
-  if (!starts("stop")) return word;
-  while (at < end && strchr("!.\"'", *at) != nullptr && *at != '\0') ++at;
-  if (at < end) return word;
+bool isWordByte(uint8_t byte) { return isalnum(byte) || byte == '_'; }
+
+/// How many bytes the first character takes, if it is one that may stand around a stop; 0 if not: ASCII and general
+/// punctuation, controls, and what is no UTF-8.
+size_t markAt(Text text) {
+  if (text.empty() || spaceAt(text) > 0) return 0;
+  const uint8_t byte = static_cast<uint8_t>(*text.at);
+  if (byte < 0x80) return isWordByte(byte) ? 0 : 1;
+  const CodePoint first = readUtf8(text.at, text.at + text.length);
+  if (first.bytes == 0) return 1;
+  const uint32_t code = first.code;
+  const bool mark = (code > 0xA0 && code < 0xC0) || (code > 0x200A && code < 0x2070) || code == 0xFFFD;
+  return mark ? static_cast<size_t>(first.bytes) : 0;
+}
+
+bool take(Text& text, const char* letters) {
+  const size_t length = strlen(letters);
+  if (text.length < length || strncasecmp(text.at, letters, length) != 0) return false;
+  text = Text{text.at + length, text.length - length};
+  return true;
+}
+
+bool isOneOf(char letter, const char* letters) { return memchr(letters, letter, strlen(letters)) != nullptr; }
+
+bool takeOneOf(Text& text, const char* letters) {
+  if (text.empty() || !isOneOf(*text.at, letters)) return false;
+  text = Text{text.at + 1, text.length - 1};
+  return true;
+}
+
+void takeMarks(Text& text) {
+  for (size_t bytes; (bytes = markAt(text)) > 0;) text = Text{text.at + bytes, text.length - bytes};
+}
+
+/// The stop that a text means: `Stop`, `ALL-STOP`, `"stop!"`, `stop;`, `["stop"]`, `stop=1`; `text` becomes what follows
+/// it. Empty where it means something else.
+Text readStop(Text& text) {
+  Text rest = text;
+  takeMarks(rest);
+  const bool all = take(rest, "all");
+  if (all) takeOneOf(rest, "-_ ");
+  if (!take(rest, "stop")) return Text{};
+  if (!rest.empty() && (*rest.at == '=' || *rest.at == '\0')) {
+    takeWord(rest);
+  } else {
+    takeMarks(rest);
+    if (!rest.empty() && spaceAt(rest) == 0) return Text{};
+  }
+  text = trimmed(rest);
   return all ? Text{"all_stop", 8} : Text{"stop", 4};
+}
+
+/// What stands in the first field of what looks like JSON that may name the action.
+Text actionField(Text text) {
+  for (Text at = text; at.length > 1; at = Text{at.at + 1, at.length - 1}) {
+    Text rest = at;
+    if (!takeOneOf(rest, "\"' \t\r\n{,")) continue;
+    if (!take(rest, "action") && !take(rest, "command") && !take(rest, "cmd")) continue;
+    takeOneOf(rest, "\"'");
+    while (takeOneOf(rest, " \t\r\n")) {}
+    if (!takeOneOf(rest, ":=")) continue;
+    while (takeOneOf(rest, " \t\r\n")) {}
+    takeOneOf(rest, "\"'");
+    size_t length = 0;
+    while (length < rest.length && !isOneOf(rest.at[length], "\"'},]\r\n")) ++length;
+    return trimmed(Text{rest.at, length});
+  }
+  return Text{};
 }
 
 /// What is wrong with the fields beside the action and its args; what is right goes into the command.
@@ -146,8 +198,10 @@ Refusal parseJson(Text text, Command& command, Refusal& forgiven) {
   if (action.empty()) return Refusal::NoAction;
   if (!isJsonText(action)) return Refusal::Action;
   command.action = trimmed(readInPlace(action));
-  if (!isOneWord(command.action)) return Refusal::Action;
-  command.action = spelledOut(command.action);
+  Text word = command.action;
+  const Text stop = readStop(word);
+  if (!stop.empty()) command.action = stop;
+  else if (!isOneWord(command.action)) return Refusal::Action;
   const Refusal fault = readRest(id, replyTo, expiresAt, command);
   if (fault != Refusal::None && !command.stops()) return fault;
   forgiven = fault;
@@ -155,6 +209,20 @@ Refusal parseJson(Text text, Command& command, Refusal& forgiven) {
     command.kind = ArgsKind::Json;
     command.args = args;
   }
+  return Refusal::None;
+}
+
+/// As parseCommand, for what is a command as a whole.
+Refusal parseWhole(char* payload, size_t length, Command& command, Refusal& forgiven) {
+  if (length > MAX_COMMAND_BYTES) return Refusal::TooLong;
+  if (!isUtf8(Text{payload, length})) return Refusal::NotUtf8;
+  Text text = trimmed(Text{payload, length});
+  if (text.empty()) return Refusal::Empty;
+  if (text.at[0] == '{') return parseJson(text, command, forgiven);
+  const Text stop = readStop(text);
+  command.action = stop.empty() ? takeWord(text) : stop;
+  command.args = text;
+  command.kind = text.empty() ? ArgsKind::None : ArgsKind::Text;
   return Refusal::None;
 }
 
@@ -177,14 +245,15 @@ Text takeWord(Text& text) {
 Refusal parseCommand(char* payload, size_t length, Command& command, Refusal& forgiven) {
   command = Command{};
   forgiven = Refusal::None;
-  if (length > MAX_COMMAND_BYTES) return Refusal::TooLong;
-  if (!isUtf8(Text{payload, length})) return Refusal::NotUtf8;
-  Text text = trimmed(Text{payload, length});
-  if (text.empty()) return Refusal::Empty;
-  if (text.at[0] == '{') return parseJson(text, command, forgiven);
-  command.action = spelledOut(takeWord(text));
-  command.args = text;
-  command.kind = text.empty() ? ArgsKind::None : ArgsKind::Text;
+  const Refusal refusal = parseWhole(payload, length, command, forgiven);
+  if (refusal == Refusal::None) return refusal;
+  // What would be refused and means a stop is one all the same.
+  Text text = trimmed(Text{payload, length < MAX_COMMAND_BYTES ? length : MAX_COMMAND_BYTES});
+  if (!text.empty() && *text.at == '{') text = actionField(text);
+  command = Command{};
+  command.action = readStop(text);
+  if (command.action.empty()) return refusal;
+  forgiven = refusal;
   return Refusal::None;
 }
 
@@ -197,7 +266,7 @@ const char* wordsFor(Refusal refusal) {
     case Refusal::None:
       return "";
     case Refusal::TooLong:
-      return "command refused: at most 65536 bytes";
+      return "command refused: a command has at most 65536 bytes";
     case Refusal::NotUtf8:
       return "command refused: its bytes are not UTF-8 text";
     case Refusal::Empty:

@@ -207,17 +207,19 @@ void Wire::letIn(Letter::Kind kind, const esp_mqtt_event_t& event, bool stop) {
   const Text payload{event.data, static_cast<size_t>(event.data_len)};
   const size_t all = static_cast<size_t>(event.total_data_len);
   if (all > payload.length || all > MAX_PAYLOAD_BYTES) {
-    mailbox_.putTooLong(all, millis());
+    if (stop) mailbox_.put(kind, Text{"stop", 4}, millis(), true);
+    else mailbox_.putTooLong(all, millis());
   } else {
     mailbox_.put(kind, payload, millis(), stop);
   }
 }
 
 bool Wire::isStop(Text payload) {
-  if (payload.length > sizeof scratch_ || payload.empty()) return false;
-  memcpy(scratch_, payload.at, payload.length);
+  const size_t length = payload.length < sizeof scratch_ ? payload.length : sizeof scratch_;
+  if (length == 0) return false;
+  memcpy(scratch_, payload.at, length);
   Command command;
-  return parseCommand(scratch_, payload.length, command) == Refusal::None && command.stops();
+  return parseCommand(scratch_, length, command) == Refusal::None && command.stops();
 }
 
 bool Wire::publish(const char* rest, Text payload, int qos, bool retain) {
