@@ -318,11 +318,10 @@ export class Life implements ScopeOwner {
     await this.#startWorker(worker);
     await connecting;
     if (this.#stopping) return;
-    if (worker.state === undefined) await this.#clearOldState(worker);
     const { holding } = this.standstill;
     if (holding === "all_stop" || recover) await Promise.allSettled([this.#switching.stop(holding ?? "end", "host")]);
     if (this.#stopping) return;
-    await this.#listen();
+    await this.#listen(worker);
     if (this.#stopping) return;
     this.#description.open();
     void this.#wire.publish(options.topics.availability(this.id), "online", { qos: 1, retain: true });
@@ -416,7 +415,7 @@ export class Life implements ScopeOwner {
     timer(this.#scope, RETAINED_MS, forget);
   }
 
-  async #listen(): Promise<void> {
+  async #listen(worker: BaseWorker): Promise<void> {
     const { topics } = this.options;
     await Promise.all([
       this.#wire.subscribeOwn(
@@ -429,6 +428,7 @@ export class Life implements ScopeOwner {
         this.#whileRunning((message) => this.#commands.receiveBroadcast(message)),
       ),
       this.#wire.reassertAvailability(),
+      worker.state === undefined && this.#clearOldState(worker),
     ]);
   }
 
