@@ -154,7 +154,7 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
 
   /**
    * Runs a program, without a shell, in the worker's folder, and waits for its end; its output goes to the log. It is
-   * killed, with all that it started, when the worker stops or what it is called in is stopped.
+   * killed, with all that it started in its process group, when the worker stops or what it is called in is stopped.
    *
    * @throws ExecError `not_found`, `failed` (an exit code other than 0, or a signal), `timeout`
    * @throws AbortError when it was killed, and while all-stop or a lock-out holds, unless it is `safe`
