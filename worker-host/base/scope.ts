@@ -6,8 +6,9 @@ import { msOf, type Span } from "./span.ts";
 
 /**
  * What a scope is. A `command` and a `run`, which is any other call of a handler, end with every stop. So does a `task`
- * that has moved something, and the `start` of a worker; a task that only spoke goes on. What belongs to a `stopping` ends
- * with no stop. In a `switching` runs what a `hold` switches on with.
+ * that has moved something; one that only spoke goes on. No stop ends the `start` of a worker, which has more to do than to
+ * move; but what that left behind, if it moved something. What belongs to a `stopping` ends with no stop. In a `switching`
+ * runs what a `hold` switches on with.
  */
 export type ScopeKind = "command" | "run" | "task" | "start" | "stopping" | "switching";
 
@@ -67,6 +68,8 @@ export class Scope {
   onAbandoned = ignore;
   /** The stop that ends it is the next one after so many; `undefined` where none does. */
   #stopsBefore: number | undefined;
+  /** How many stops there were when the start of a worker first moved something. */
+  #movedAfter: number | undefined;
   /** What a task moved first: `hold`. */
   #moved: string | undefined;
   /** It is a command's, or inside one. */
@@ -141,7 +144,8 @@ export class Scope {
       if (scope.#stopsBefore !== undefined) return;
       if (scope.kind !== "task" && scope.kind !== "start") continue;
       scope.#moved = what;
-      scope.#endsWithStop();
+      if (scope.kind === "task") scope.#endsWithStop();
+      else scope.#movedAfter ??= this.owner.stops?.count;
       return;
     }
   }
@@ -183,6 +187,11 @@ export class Scope {
   /** Its code has come to its end: in so many ms, callbacks that it left behind with others don't belong to it any more. */
   leave(inMs = 0): void {
     this.#leftFrom = this.clock.monotonic() + inMs;
+    if (this.#movedAfter === undefined) return;
+    // A stop that came meanwhile ends what it left behind, too.
+    this.#stopsBefore = this.#movedAfter;
+    const stopped = this.#stopped();
+    if (stopped) this.end(stopped);
   }
 
   /** Ends this scope and all inside it: their `hold`s turn off, their sleeps reject, their signals abort. */

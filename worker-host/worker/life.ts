@@ -16,7 +16,7 @@ import {
   stopTimeoutOf,
 } from "../commands/stopping.ts";
 import type { HaltReason } from "../contract/command.ts";
-import { describeError, WorkerHostError } from "../contract/errors.ts";
+import { messageOf, WorkerHostError } from "../contract/errors.ts";
 import { CallError } from "../mqtt/calls.ts";
 import type { MessageHandler } from "../mqtt/wire.ts";
 import { beginDisarmed } from "./arming.ts";
@@ -391,9 +391,9 @@ export class Life implements ScopeOwner {
       const starting = scope.track(() => worker.start(), "start()");
       if (await within(this.options.clock, START_MS, starting)) return;
     } catch (error) {
-      // A stop came meanwhile: it comes up idle.
-      if (this.#stopping || !scope.ended || !isAbort(error, scope)) throw error;
-      this.#reporter.warn(`start() was ended by a stop: ${describeError(error)}`);
+      // No start() fails for an all-stop or a lock-out: it comes up idle.
+      if (this.#stopping || !this.standstill.holding || !isAbort(error, scope)) throw error;
+      this.#reporter.warn(`start() ended early: ${messageOf(error)}`);
       return;
     } finally {
       scope.leave();
