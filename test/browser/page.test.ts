@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { freePort } from "../../bench/ports.mjs";
 import { FakeBoard } from "../harness/board.ts";
@@ -8,6 +9,7 @@ import { TestClient } from "../harness/client.ts";
 import { shared } from "../harness/ending.ts";
 import { startHost, type TestHost } from "../harness/host.ts";
 import { Stall } from "../harness/stall.ts";
+import { PATIENCE_MS } from "../harness/wait.ts";
 
 const JUMPER = `
 import { BaseWorker, command, z } from "worker-host";
@@ -135,11 +137,17 @@ test("load, reload, a new connection, Back and Forward send no command", async (
   await page.reload();
   await button(card(page, "loaded"), "Jump!");
   await page.goto("about:blank");
-  await page.goBack();
+  await page.goBack({ waitUntil: "commit" });
   await button(card(page, "loaded"), "Jump!");
-  await page.goForward();
-  await page.goBack();
+  await page.goForward({ waitUntil: "commit" });
+  await page.goBack({ waitUntil: "commit" });
   await button(card(page, "loaded"), "Jump!");
+  // Kept aside by the browser, and shown again as it was.
+  await page.evaluate("addEventListener('pageshow', (event) => { globalThis.kept = event.persisted; })");
+  await page.goto(`${url}/nothing`);
+  await page.goBack({ waitUntil: "commit" });
+  await button(card(page, "loaded"), "Jump!");
+  expect(await page.evaluate("globalThis.kept")).toBe(true);
   await page.context().setOffline(true);
   await page.context().setOffline(false);
   await button(card(page, "loaded"), "Jump!");
@@ -176,7 +184,7 @@ test("a form refuses what its command does not take, and sends what it takes; wh
   await shows(page, /^done in \d+ ms/);
   await client.barrier();
   expect(sent(client, "formed", "move")).toBe(1);
-  await page.goBack();
+  await page.goBack({ waitUntil: "commit" });
   await card(page, "formed").waitFor();
   expect(sent(client, "formed", "move")).toBe(1);
 });
@@ -194,25 +202,12 @@ test("a prop is locked out and released on its screen, and says so wherever it i
   await page.mouse.up();
   await page.getByRole("link", { name: "Show" }).click();
   await shows(page, "locked: locked out: the lid is loose");
-  await page.goBack();
+  await page.goBack({ waitUntil: "commit" });
   await pressDown(await button(page, "Release"));
   await client.expect("halloween/locked/status/lock_out", "");
   await page.mouse.up();
   await button(page, "Jump!");
   expect(sent(client, "locked", "jump")).toBe(0);
-});
-
-test("a console that is restarted says so, and is back by itself", async () => {
-  const { client, host, url } = await startHaunt(["jumper"], { WORKER_CONSOLE_PORT: String(await freePort()) });
-  const page = await openPage(`${url}/#/props`);
-  await button(card(page, "jumper"), "Jump!");
-  await client.command("worker_host", { action: "stop_worker", args: { id: "console" } });
-  await shows(page, /RESTARTING/);
-  await shows(card(page, "jumper"), "restarting");
-  await client.command("worker_host", { action: "start_worker", args: { id: "console" } });
-  await button(card(page, "jumper"), "Jump!");
-  expect(sent(client, "jumper", "jump")).toBe(0);
-  host.signal("SIGKILL");
 });
 
 test("all-stop fires at touch-down and says who has confirmed it; all clear has to be held for 2 s", async () => {
@@ -249,7 +244,7 @@ test("all-stop fires at touch-down and says who has confirmed it; all clear has 
   await allClear(client);
 });
 
-test("console, broker and host killed: the page says so, and recovers by itself", async () => {
+test("console restarted, or killed, broker and host killed: the page says so, and recovers by itself", async () => {
   const { broker, host, client, url } = await startHaunt(["jumper"], {
     WORKER_CONSOLE_PORT: String(await freePort()),
   });
@@ -257,6 +252,11 @@ test("console, broker and host killed: the page says so, and recovers by itself"
   const jump = await button(card(page, "jumper"), "Jump!");
   await hold(jump);
   await client.expect("halloween/jumper/telemetry/jumps", "1");
+  await client.command("worker_host", { action: "stop_worker", args: { id: "console" } });
+  await shows(page, /RESTARTING/);
+  await shows(card(page, "jumper"), "restarting");
+  await client.command("worker_host", { action: "start_worker", args: { id: "console" } });
+  await button(card(page, "jumper"), "Jump!");
   process.kill(listenerOf(host, Number(new URL(url).port)), "SIGKILL");
   await shows(page, /NO LINK/);
   expect(await jump.getAttribute("aria-disabled")).toBe("true");
@@ -265,21 +265,28 @@ test("console, broker and host killed: the page says so, and recovers by itself"
   await shows(page, /NOT CONFIRMED/);
   await client.expect("halloween/worker_host/status/all_stop", "engaged");
   await shows(page, "ENGAGED");
+  await allClear(client);
+  await button(card(page, "jumper"), "Jump!");
   await broker.stop();
   await shows(page, /BROKER AWAY/);
   await shows(card(page, "jumper").locator(".press").first(), "broker away");
+  const again = host.log.next(({ msg }) => msg === "all-stop is engaged", "all-stop while the broker is away");
+  await pressDown(page.locator(".stop-bar"));
+  await page.mouse.up();
+  await again;
+  await shows(page, "ENGAGED");
   await broker.start();
   await pressDown(await button(page, "All clear"));
   await client.close();
-  const again = await TestClient.connect(broker.url);
-  await again.expect("halloween/worker_host/status/all_stop", "clear");
+  const after = await TestClient.connect(broker.url);
+  await after.expect("halloween/worker_host/status/all_stop", "clear");
   await page.mouse.up();
   await button(card(page, "jumper"), "Jump!");
   host.signal("SIGKILL");
   await shows(page, /NO LINK/);
-  await again.barrier();
+  await after.barrier();
   expect(sent(client, "jumper", "jump")).toBe(1);
-  expect(sent(again, "jumper", "jump")).toBe(0);
+  expect(sent(after, "jumper", "jump")).toBe(0);
 });
 
 /** The process, of those that a host has started, that listens at a port. */
@@ -328,16 +335,75 @@ test("hostile descriptions, names and payloads never become markup, and never br
       { retain: true },
     );
   }
+  const fuzzed = fuzz(200, markup);
+  await Promise.all(
+    fuzzed.flatMap((text, index) =>
+      Object.entries({ description: text, state: text.slice(0, 300), "status/lock_out": text.slice(0, 300) }).map(
+        ([key, value]) => client.publish(`halloween/fuzzed_${index}/${key}`, value, { retain: true }),
+      ),
+    ),
+  );
   await client.publish("halloween/<b>/state", "armed", { retain: true });
   await client.publish("halloween/worker_host/status/all_stop_heard", '{"since":"x","heard":[1,{"id":2}]}', {
     retain: true,
   });
   const page = await openPage(`${url}/#/props`, { width: 320, height: 600 });
   for (const index of hostile.keys()) await shows(card(page, `hostile_${index}`), /<img src=x/);
+  await expect.poll(() => page.locator('[data-id^="fuzzed_"]').count(), { timeout: PATIENCE_MS }).toBe(200);
   await hold(await button(card(page, "beside"), "Jump!"));
   await client.expect("halloween/beside/telemetry/jumps", "1");
   expect(
     await page.evaluate("[globalThis.pwned, document.images.length, document.querySelectorAll('b').length]"),
   ).toEqual([undefined, 0, 0]);
   expect(await page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(320);
+  // Each prop's own screen: forms are made of what its description says.
+  const ids = [
+    ...hostile.map((_, at) => `hostile_${at}`),
+    ...fuzzed.flatMap((_, at) => (at % 3 === 0 ? [`fuzzed_${at}`] : [])),
+  ];
+  const missing = await page.evaluate(`(async () => {
+    const missing = [];
+    for (const id of ${JSON.stringify(ids)}) {
+      const shown = new Promise((resolve) => addEventListener("hashchange", resolve, { once: true }));
+      location.hash = "#/prop/" + id;
+      await shown;
+      await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+      if (!document.querySelector('.prop[data-id="' + id + '"]')) missing.push(id);
+    }
+    return missing;
+  })()`);
+  expect(missing).toEqual([]);
+  await page.getByRole("link", { name: "Show" }).click();
+  await shows(page, /\d+ of \d+ online/);
+  expect(
+    await page.evaluate("[globalThis.pwned, document.images.length, document.querySelectorAll('b').length]"),
+  ).toEqual([undefined, 0, 0]);
+  expect(await page.getByText("This page has failed").count()).toBe(0);
 });
+
+/** Descriptions in which something is another value: any JSON, or markup. */
+function fuzz(count: number, markup: string): string[] {
+  const schema = {
+    type: "object",
+    properties: { ms: { type: "number", maximum: 5 }, to: { enum: ["a", 1] } },
+    required: ["ms"],
+  };
+  const command = { description: "Move", args: schema, widget: { label: "Move" }, requires_state: ["armed"] };
+  const fine = {
+    contract: 1,
+    name: "x",
+    area: "y",
+    commands: { move: command, stop: {} },
+    telemetry: { t: { unit: "s" } },
+  };
+  const odd = fc.oneof(fc.jsonValue(), fc.constant(markup), fc.constantFrom("__proto__", "#", "#/$defs/a", 1e308, -0));
+  const changed = (value: unknown, at: number, into: unknown): unknown => {
+    if (typeof value !== "object" || value === null || at <= 0) return into;
+    const keys = Object.keys(value);
+    const key = keys[at % keys.length] ?? "";
+    const inner = (value as Record<string, unknown>)[key];
+    return { ...value, [key]: changed(inner, Math.floor(at / keys.length) - 1, into) };
+  };
+  const described = fc.tuple(fc.nat(5_000), odd).map(([at, into]) => JSON.stringify(changed(fine, at, into)));
+  return fc.sample(described, { numRuns: count, seed: 31 });
+}

@@ -15,6 +15,8 @@ export function sharedBrowser(): OpenPage {
     const browser = await chromium.launch({
       executablePath: CHROMIUM,
       args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+      // As a person's browser does it.
+      ignoreDefaultArgs: ["--disable-back-forward-cache"],
     });
     atEnd(() => browser.close());
     return browser;
