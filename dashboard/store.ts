@@ -46,7 +46,7 @@ export class Store {
     const text = this.valuesOf(id).get("description")?.text;
     const known = this.#portraits.get(id);
     if (known && known.text === text) return known.portrait;
-    const portrait = readPortrait(text);
+    const portrait = readPortrait(text, id);
     this.#portraits.set(id, { text, portrait });
     return portrait;
   }

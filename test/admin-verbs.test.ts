@@ -114,10 +114,11 @@ test("a worker's call and command to a host, its own or another, go where the ho
   }
   // Of what is not its own host, the description tells.
   for (const [id, said, topic] of [
-    ["starting", { workers: [] }, "halloween/starting/admin/cmd"],
-    ["newer", { workers: [], commands: { rescan: { admin: true } } }, "halloween/newer/admin/cmd"],
-    ["older", { workers: [], commands: { rescan: {} } }, "halloween/older/cmd"],
+    ["starting", { name: "starting", workers: [] }, "halloween/starting/admin/cmd"],
+    ["newer", { name: "newer", workers: [], commands: { rescan: { admin: true } } }, "halloween/newer/admin/cmd"],
+    ["older", { name: "older", workers: [], commands: { rescan: {} } }, "halloween/older/cmd"],
     ["board", { board: "esp32", commands: { rescan: {} } }, "halloween/board/cmd"],
+    ["boards", { id: "boards", name: "boards", board: "esp32", workers: [] }, "halloween/boards/cmd"],
     ["stray", "no description", "halloween/stray/cmd"],
   ] as const) {
     await client.publish(`halloween/${id}/description`, JSON.stringify(said), { retain: true });

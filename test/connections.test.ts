@@ -128,7 +128,9 @@ test("while the broker is away workers run on; what they said then is dropped, c
   await broker.stop();
   await host.logged("five in vain");
   await host.logged(/trying again until it works/);
-  expect((await host.logged(/^fogger was not told "late": the broker is away, or did not take it$/)).worker).toBe("busy");
+  expect((await host.logged(/^fogger was not told "late": the broker is away, or did not take it$/)).worker).toBe(
+    "busy",
+  );
   await broker.start();
 
   const after = await TestClient.connect(broker.url);

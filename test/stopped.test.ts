@@ -210,6 +210,12 @@ test("while all-stop holds, a new motion moves nothing; what the receiver would 
     JSON.stringify({ contract: 1, id: "lights", class: "lights", commands: { on: { safe: true } } }),
     { retain: true, qos: 1 },
   );
+  // A board's, which makes no host of it.
+  await motion.publish(
+    "halloween/fogger/description",
+    JSON.stringify({ contract: 1, id: "fogger", name: "fogger", board: "esp32", workers: [], commands: { start: {} } }),
+    { retain: true, qos: 1 },
+  );
   await motion.allStop();
   expect(motion.commands).toEqual([{ target: "fogger", action: "stop", args: undefined }]);
   await motion.publish("motion", "1");

@@ -59,7 +59,9 @@ test("all_stop says who confirmed it, who did not, and who can't be held", { tim
   });
   await FakeBoard.start(broker.url, "obeys_hw", describing({ stop: {} }));
   await FakeBoard.start(broker.url, "deaf_hw", { ...describing({ stop: {} }), deaf: true });
-  await FakeBoard.start(broker.url, "jumps_hw", { ...describing({ jump: {} }), deaf: true });
+  // No host, whatever it lists.
+  const listing = { board: "esp32", workers: [{ id: "lamp" }], commands: { jump: {} } };
+  await FakeBoard.start(broker.url, "jumps_hw", { description: JSON.stringify(listing), deaf: true });
   await FakeBoard.start(broker.url, "mute_hw", { description: "", deaf: true });
   await client.publish("halloween/solenoid/state", "on", { retain: true });
   // One that is off by now, and would have obeyed.

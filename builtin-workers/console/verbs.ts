@@ -127,7 +127,7 @@ export function createVerbs(options: VerbsOptions): ReadonlyMap<string, Verb> {
     ({ id, action, args }) => {
       refuseNoId(id);
       if (id === haunt.host || id === CONSOLE) throw new Error(`${id} takes no command by tell`);
-      const { commands } = readPortrait(options.descriptionOf(id));
+      const { commands } = readPortrait(options.descriptionOf(id), id);
       const command = commands.find((one) => one.action === action);
       const fault = command && faultOfArgs(command, args);
       if (fault !== undefined) throw new Error(fault);

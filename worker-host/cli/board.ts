@@ -1,6 +1,6 @@
 import { within } from "../base/clock.ts";
 import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
-import { parseBoard, parseRunstate } from "../contract/description.ts";
+import { parseDescribed, parseRunstate } from "../contract/description.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { decodeText } from "../contract/payload.ts";
 import { parseReply } from "../contract/reply.ts";
@@ -99,7 +99,7 @@ class Renaming {
     const worker = runstate && parseRunstate(runstate);
     this.#isShared = worker?.state === "running";
     if (description === undefined) return `nothing on the broker describes itself as "${id}"`;
-    if (parseBoard(description) === undefined) {
+    if (parseDescribed(description, id).chip === undefined) {
       const what = worker ? `it is a worker of the host "${worker.host}"` : 'its description has no "board"';
       return `"${id}" is no board: ${what}`;
     }

@@ -1,6 +1,6 @@
 import { HIDDEN } from "../base/secrets.ts";
 import { parseCommand } from "../contract/command.ts";
-import { parseRunstate } from "../contract/description.ts";
+import { describesHost, parseRunstate } from "../contract/description.ts";
 import { decodeText, jsonIn, jsonOf } from "../contract/payload.ts";
 import { printable } from "../contract/printable.ts";
 import { assertTopicFilter, matchesFilter, type Topics } from "../contract/topics.ts";
@@ -86,8 +86,7 @@ export function replayFateOf({ id, key }: Place, hosts: ReadonlySet<string>): Re
 export function hostsSeenIn({ id, key }: Place, payload: Uint8Array): string[] {
   const [kind, first] = key.split("/");
   if (kind === "status" && first === "runstate") return [parseRunstate(payload)?.host ?? ""];
-  if (key === "description")
-    return Array.isArray((jsonOf(payload) as { workers?: unknown } | null)?.workers) ? [id] : [];
+  if (key === "description") return describesHost(jsonOf(payload), id) ? [id] : [];
   return ["uptime", "claim", "status/all_stop"].some((own) => matchesFilter(own, key)) ? [id] : [];
 }
 

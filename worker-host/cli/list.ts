@@ -1,4 +1,4 @@
-import type { BoardSummary, HostDescription, WorkerSummary } from "../contract/description.ts";
+import { type BoardSummary, describesHost, type HostDescription, type WorkerSummary } from "../contract/description.ts";
 import { describeHeard, readHeard } from "../contract/heard.ts";
 import { decodeText, jsonIn } from "../contract/payload.ts";
 import { Topics } from "../contract/topics.ts";
@@ -64,7 +64,7 @@ async function ask(
   const [online, text, allStop] = await Promise.all(asked.map(ofTopic));
   const notes = allStop === "engaged" ? notesOnAllStop(await ofTopic(topics.allStopHeard)) : [];
   const shown = online === "online" ? text : undefined;
-  const workers = shown === undefined ? undefined : workersIn(shown);
+  const workers = shown === undefined ? undefined : workersIn(shown, hostName);
   const answers = !workers || !options.running || (await answersNow(connection, topics, options));
   await connection.stop();
   if (shown === undefined) return { problem: "no host runs on the broker" };
@@ -92,9 +92,10 @@ function notesOnAllStop(text: string | undefined): string[] {
 }
 
 /** `undefined` where somebody else wrote on the host's topic. */
-function workersIn(text: string): { workers: Row[] } | undefined {
-  const { workers, boards } = (jsonIn(text) ?? {}) as Partial<HostDescription>;
-  if (!Array.isArray(workers)) return undefined;
+function workersIn(text: string, hostName: string): { workers: Row[] } | undefined {
+  const said = jsonIn(text);
+  if (!describesHost(said, hostName)) return undefined;
+  const { workers, boards } = said as HostDescription;
   return { workers: [...workers, ...(Array.isArray(boards) ? boards.map(asRow) : [])] };
 }
 

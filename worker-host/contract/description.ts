@@ -43,23 +43,25 @@ export interface Described {
   page: string | undefined;
 }
 
-/** Reads that; a description that can't be read says nothing. */
-export function parseDescribed(payload: Uint8Array): Described {
+/** Whether a description is a host's: it lists workers, under the host's own name, and says nothing that a prop says. */
+export function describesHost(said: unknown, id: string): boolean {
+  if (typeof said !== "object" || said === null) return false;
+  const { workers, name, id: prop, board } = said as Partial<Record<string, unknown>>;
+  return Array.isArray(workers) && name === id && prop === undefined && board === undefined;
+}
+
+/** Reads the description of an id; one that can't be read says nothing. */
+export function parseDescribed(payload: Uint8Array, id: string): Described {
   const said = payload.length > LONGEST_DESCRIPTION ? undefined : jsonOf(payload);
-  const { board, commands, workers, page } = (said ?? {}) as Partial<Record<string, unknown>>;
+  const { board, commands, page } = (said ?? {}) as Partial<Record<string, unknown>>;
   const isBoard = typeof board === "string" && board !== "" && board.length <= LONGEST_CHIP;
   const stops = typeof commands === "object" && commands !== null && Object.hasOwn(commands, "stop");
   return {
     chip: isBoard ? board : undefined,
     stops,
-    isHost: Array.isArray(workers),
+    isHost: describesHost(said, id),
     page: typeof page === "string" && PAGE.test(page) ? page : undefined,
   };
-}
-
-/** What kind of board says this of itself, such as `esp32`; `undefined` where it isn't a board's description. */
-export function parseBoard(payload: Uint8Array): string | undefined {
-  return parseDescribed(payload).chip;
 }
 
 /** Whether a board is there, as the broker shows it; `missing`: it has firmware, but was never seen. */

@@ -1,4 +1,5 @@
 import type { Said, Values } from "./bus.ts";
+import { describesHost } from "./description.ts";
 import { faultOf, fieldsOf, readShape, type Shape } from "./json-check.ts";
 import { jsonIn } from "./payload.ts";
 
@@ -43,9 +44,10 @@ const LONGEST_LABEL = 60;
 const LONGEST_WORDS = 300;
 const ACTION = /^\S{1,100}$/;
 
-/** Reads a description; one that can't be read says nothing. */
-export function readPortrait(text: string | undefined): Portrait {
-  const { name, area, description, commands, telemetry, workers } = fieldsOf(jsonIn(text ?? ""));
+/** Reads the description of an id; one that can't be read says nothing. */
+export function readPortrait(text: string | undefined, id: string): Portrait {
+  const said = fieldsOf(jsonIn(text ?? ""));
+  const { name, area, description, commands, telemetry } = said;
   return {
     name: wordsOf(name, LONGEST_LABEL),
     area: wordsOf(area, LONGEST_LABEL) ?? "",
@@ -61,7 +63,7 @@ export function readPortrait(text: string | undefined): Portrait {
       }),
     ),
     stops: Object.hasOwn(fieldsOf(commands), "stop"),
-    isHost: Array.isArray(workers),
+    isHost: describesHost(said, id),
   };
 }
 

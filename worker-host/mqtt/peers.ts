@@ -1,6 +1,11 @@
 import { type Clock, within } from "../base/clock.ts";
 import { ADMIN_VERBS } from "../contract/admin-verbs.ts";
-import type { CommandDescription, HostDescription, WorkerDescription } from "../contract/description.ts";
+import {
+  type CommandDescription,
+  describesHost,
+  type HostDescription,
+  type WorkerDescription,
+} from "../contract/description.ts";
 import { decodeText, jsonIn } from "../contract/payload.ts";
 import { Topics } from "../contract/topics.ts";
 import type { PublishResult, Wire } from "./wire.ts";
@@ -57,7 +62,7 @@ export class Peers {
     if (target === topics.hostName) return topics.adminCommand;
     return this.#described(target).then((said) => {
       // A host tells of its commands some moments after its start.
-      const isAdmin = said?.commands ? commandIn(said, action)?.admin === true : Array.isArray(said?.workers);
+      const isAdmin = said?.commands ? commandIn(said, action)?.admin === true : describesHost(said, target);
       return isAdmin ? new Topics(topics.prefix, target).adminCommand : topics.command(target);
     });
   }
@@ -73,8 +78,7 @@ export class Peers {
   /** Whether a prop takes a command while all-stop holds: it says that it is safe, or is a host. */
   async takesInStandstill(target: string, action: string): Promise<boolean> {
     const said = await this.#described(target);
-    if (Array.isArray(said?.workers)) return true;
-    return commandIn(said, action)?.safe === true;
+    return describesHost(said, target) || commandIn(said, action)?.safe === true;
   }
 
   /** Whether a target is there: a worker, a board, or a host; waits for what the broker retains. */

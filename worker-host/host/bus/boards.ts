@@ -104,7 +104,7 @@ export class Boards {
   #hearDescription({ topic, payload, retain }: Message): void {
     const id = this.#idOf(topic);
     if (id === undefined) return;
-    const { chip, stops, isHost, page } = parseDescribed(payload);
+    const { chip, stops, isHost, page } = parseDescribed(payload, id);
     const appears = chip !== undefined && !retain && !this.#shown.get(id)?.told;
     this.#show(id, {
       described: payload.length > 0,
