@@ -46,7 +46,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
       meta: await this.#meta(),
       descriptionOf: (id) => this.#bus.valuesOf(id).get("description")?.text,
       log: (id, lines) => logEnd(join(this.dataDir, "../logs"), id, lines),
-      call: (id, action, args) => this.call(id, action, args),
+      call: (id, action, args) => this.run(() => this.call(id, action, args)),
       allStop: () => this.engage(),
     });
     const server = new PageServer({

@@ -1,7 +1,7 @@
 export { z } from "zod";
 export { AbortError } from "./base/abort-error.ts";
 export { duration } from "./base/duration.ts";
-export type { Task } from "./base/scope.ts";
+export type { Task } from "./base/scope-owner.ts";
 export type { Span } from "./base/span.ts";
 export { type CommandMode, type CommandSpec, command, type RunningCommand } from "./commands/command-spec.ts";
 export type { Schema } from "./commands/schema.ts";

@@ -1,4 +1,5 @@
-import type { Scope, Task } from "./scope.ts";
+import type { Scope } from "./scope.ts";
+import type { Task } from "./scope-owner.ts";
 import { msOf, type Span } from "./span.ts";
 
 /** Calls `fn` every `ms`, first after `ms`, never while its last call still runs; an error in it ends nothing. */

@@ -2,6 +2,22 @@ import type { Logger } from "pino";
 import type { HaltReason } from "../contract/command.ts";
 import type { AbortError } from "./abort-error.ts";
 
+/**
+ * What a scope is. A `command` and a `run`, which is any other call of a handler, end with every stop. So does a `task`
+ * that has moved something; one that only spoke goes on. No stop ends the `start` of a worker, which has more to do than to
+ * move; but what that left behind, if it moved something. What belongs to a `stopping` ends with no stop. In a `switching`
+ * runs what a `hold` switches on with.
+ */
+export type ScopeKind = "command" | "run" | "task" | "start" | "stopping" | "switching";
+
+/** Something running in a scope. */
+export interface Task {
+  /** Ends it: what it sleeps in rejects with `AbortError`, and its `hold`s turn off. */
+  cancel(): void;
+  /** Fulfils when it is over, however it ended. */
+  readonly done: Promise<void>;
+}
+
 /** What keeps a worker from moving. */
 export interface Standstill {
   /** Which of them holds now; all-stop where both do. */

@@ -1,24 +1,9 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { AbortError } from "./abort-error.ts";
+import { isPromiseLike } from "./and-then.ts";
 import type { Clock } from "./clock.ts";
-import type { ScopeOwner } from "./scope-owner.ts";
+import type { ScopeKind, ScopeOwner, Task } from "./scope-owner.ts";
 import { msOf, type Span } from "./span.ts";
-
-/**
- * What a scope is. A `command` and a `run`, which is any other call of a handler, end with every stop. So does a `task`
- * that has moved something; one that only spoke goes on. No stop ends the `start` of a worker, which has more to do than to
- * move; but what that left behind, if it moved something. What belongs to a `stopping` ends with no stop. In a `switching`
- * runs what a `hold` switches on with.
- */
-export type ScopeKind = "command" | "run" | "task" | "start" | "stopping" | "switching";
-
-/** Something running in a scope. */
-export interface Task {
-  /** Ends it: what it sleeps in rejects with `AbortError`, and its `hold`s turn off. */
-  cancel(): void;
-  /** Fulfils when it is over, however it ended. */
-  readonly done: Promise<void>;
-}
 
 /** For so long what a hold's `off` has begun may go on after its end. */
 const AFTER_OFF_MS = 5_000;
@@ -303,6 +288,13 @@ export class Scope {
     return { cancel: () => scope.end(), done: Promise.race([finished, abandoned]) };
   }
 
+  /** Calls `fn` as a handler is called, and gives what it gives. */
+  asRun<T>(fn: () => T, where: string): Promise<Awaited<T>> {
+    const scope = this.child(where, "run");
+    if (!scope.stopping) this.owner.began?.("run");
+    return scope.track(fn);
+  }
+
   /** As `enter`, giving a promise in any case. */
   track<T>(fn: () => T, where = this.where): Promise<Awaited<T>> {
     try {
@@ -448,10 +440,6 @@ const ignore = () => {};
 /** As the clock's own; never where `ms` is `Infinity`. */
 function after(clock: Clock, ms: number, callback: () => void): () => void {
   return ms === Number.POSITIVE_INFINITY ? ignore : clock.after(ms, callback);
-}
-
-function isPromiseLike<T>(value: T): value is T & PromiseLike<Awaited<T>> {
-  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
 }
 
 /** Whether `error` is no more than word of an end: of the scope, or of a command that was called in it. */

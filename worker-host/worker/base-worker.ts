@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 import { AbortError } from "../base/abort-error.ts";
 import { writeDurably } from "../base/durable-file.ts";
 import { every } from "../base/every.ts";
-import type { Task } from "../base/scope.ts";
+import type { Task } from "../base/scope-owner.ts";
 import type { Span } from "../base/span.ts";
 import { unlessEnded } from "../base/unless-ended.ts";
 import type { CommandSpec, RunningCommand } from "../commands/command-spec.ts";
@@ -124,6 +124,16 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
     const kind = scope.outside ? "run" : "task";
     if (typeof task !== "function") return scope.ofTasks.spawn(task, undefined, kind);
     return scope.ofTasks.spawn(() => task.call(this), task.name || "a spawned task", kind);
+  }
+
+  /**
+   * Calls `fn` as the handler of a message is called, so that a stop ends what it does; gives what it gives. For callbacks of
+   * other code, such as a web server's, which are no handlers by themselves.
+   *
+   * @throws AbortError when the worker stops, or a stop ends it; whatever `fn` throws
+   */
+  run<T>(fn: (this: this) => T): Promise<Awaited<T>> {
+    return this.currentScope.asRun(() => fn.call(this), fn.name || "a callback");
   }
 
   /**
