@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { Socket } from "node:net";
 import { join } from "node:path";
+import mqtt from "mqtt";
 import { pino } from "pino";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { systemClock } from "../worker-host/base/clock.ts";
@@ -355,6 +356,30 @@ test("a client that falls behind loses messages at QoS 0, is told of in the log,
   await vi.waitFor(() => expect(warned).toHaveLength(1), { timeout: 10_000 });
   expect(warned[0]).toMatch(/^the client "slow" at 127\.0\.0\.1 reads too slowly: \d+ messages at QoS 0 were dropped$/);
   expect(await slow.subscribe(["still/here"])).toEqual([0]);
+});
+
+test("the host's own connection, in this process, is not cut for its pace, as a socket is", async () => {
+  const { port, url, broker, warned } = await startOwn();
+  const { username = "", password = "" } = broker.ownOptions;
+  const own = new mqtt.MqttClient(() => broker.open(), { protocolVersion: 4, reconnectPeriod: 0, username, password });
+  onTestFinished(() => void own.end(true));
+  await new Promise<void>((resolve) => own.once("connect", () => resolve()));
+  await own.subscribeAsync("big/#");
+  // It takes one message, and no other.
+  own.handleMessage = () => {};
+  const stalled = await RawClient.connect(port, { id: "stalled" });
+  await stalled.subscribe(["big/#"]);
+  stalled.stopReading();
+  const loud = await TestClient.connect(url, []);
+  for (let i = 0; i < 16; i++) await loud.publish("big/message", Buffer.alloc(1_000_000), { qos: 0 });
+  await vi.waitFor(
+    () => expect(warned).toContainEqual(expect.stringMatching(/^the client "stalled" .* was disconnected/)),
+    {
+      timeout: 10_000,
+    },
+  );
+  expect(own.connected).toBe(true);
+  expect(warned).toHaveLength(1);
 });
 
 test("retained messages are bounded; the last value of a topic is never a stale one", async () => {

@@ -2,10 +2,14 @@ import { appendFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { WorkerDescription } from "../worker-host/contract/description.ts";
+import { Topics } from "../worker-host/contract/topics.ts";
+import { CommandDesk, type CommandDeskOptions } from "../worker-host/host/verbs/command-desk.ts";
+import { TestClock } from "../worker-host/testing/test-clock.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { type Files, makeFolder, workerSource, writeFiles } from "./harness/folder.ts";
 import { startHost } from "./harness/host.ts";
+import { PATIENCE_MS } from "./harness/wait.ts";
 
 const PING = workerSource("do_ping() { this.telemetry('pong', 1); }");
 const SAYS = workerSource(
@@ -48,6 +52,32 @@ test("stop_worker, start_worker, restart_worker and list, by JSON and by text", 
   expect(await tell("restart_worker", "lab")).toMatchObject({ status: "ok" });
   for (const text of ["online", "offline", "online"]) await client.expect("halloween/lab/status/availability", text);
   expect(client.texts("halloween/good/status/runstate").filter((text) => /"starting"/.test(text))).toHaveLength(1);
+});
+
+test("all-stop passes what waits, of which some is refused; all-clear passes nothing", async () => {
+  const did: string[] = [];
+  const hostConnection = { publish: () => {}, describe: () => {}, warn: (text: string) => did.push(text) };
+  const night = { lockOut: async (id: string) => void did.push(id) };
+  const allStop = {
+    engage: async () => void did.push("all-stop"),
+    clear: async () => void did.push("all-clear"),
+  };
+  const topics = new Topics("halloween", "worker_host");
+  const parts = { topics, clock: new TestClock(), hostConnection, night, allStop, operator: { alive: () => {} } };
+  const desk = new CommandDesk(parts as unknown as CommandDeskOptions);
+  await desk.load();
+  const tell = (text: string) =>
+    desk.receive({ topic: topics.command("worker_host"), payload: Buffer.from(text), qos: 1, retain: false });
+  for (const text of ["lock_out a", "lock_out b", "lock_out c", "STOP", "all_clear", "e-stop"]) tell(text);
+  const waiting = Array.from({ length: 300 }, (_, n) => `d${n}`);
+  for (const id of waiting) tell(`lock_out ${id}`);
+  await expect.poll(() => did.at(-1), { timeout: PATIENCE_MS }).toBe("d255");
+  const refused = "command on halloween/worker_host/cmd refused: busy: 256 of them wait";
+  expect(did).toEqual([
+    ...["all-stop", "a", "b", "c", "all-clear", "all-stop"],
+    ...waiting.slice(256).map(() => refused),
+    ...waiting.slice(0, 256),
+  ]);
 });
 
 test("a worker that is removed while a command for it waits is not started again", async () => {

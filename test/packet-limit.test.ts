@@ -6,7 +6,9 @@ import { systemClock } from "../worker-host/base/clock.ts";
 import { ConnectGate } from "../worker-host/mqtt/connect-gate.ts";
 import { Connection, type ConnectionOptions } from "../worker-host/mqtt/connection.ts";
 import { explainDisconnect } from "../worker-host/mqtt/mqtt-client.ts";
+import { PacketLimit } from "../worker-host/mqtt/packet-limit.ts";
 import type { BrokerOptions } from "../worker-host/mqtt/wire.ts";
+import { TestClock } from "../worker-host/testing/test-clock.ts";
 import { BROKER, startBroker, type TestBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { workerSource } from "./harness/folder.ts";
@@ -189,6 +191,18 @@ test("a limit that is not announced is learned of a subscription too", async () 
   }
   expect(proxy.frames.filter(isConnect("old"))).toHaveLength(3);
   expect(refused.all).toHaveLength(1);
+});
+
+test("where the broker's limit is known, no cut is taken for a size", () => {
+  const limit = new PacketLimit(new TestClock());
+  limit.connected(1_000_000);
+  const description = "x".repeat(24_000);
+  for (let cut = 0; cut < 3; cut++) {
+    limit.sent("message", "host/description", description);
+    expect(limit.cut()).toBeUndefined();
+  }
+  expect(limit.fault("host/description", description, { qos: 1 }, 4)).toBeUndefined();
+  expect(limit.fault("host/description", "x".repeat(1_000_000), { qos: 1 }, 4)).toMatch(/takes 1000000 at most$/);
 });
 
 test("what is retained is not to blame where a connection is cut by chance", async () => {

@@ -19,7 +19,7 @@ const BLAMED_MS = 5_000;
 const MOST_LEARNED = 1_000;
 
 /**
- * The longest packet that a broker takes. MQTT 5 announces it. Of any other broker it is learned: the broker cuts the
+ * The longest packet that a broker takes. MQTT 5 announces it, and of our own broker it is known. Of any other broker it is learned: the broker cuts the
  * connection at a packet that is too long, so the largest message that was under way at two cuts in a row is to blame.
  */
 export class PacketLimit {
@@ -110,6 +110,8 @@ export class PacketLimit {
     const suspect = this.#suspect;
     const accused = this.#accused;
     this.#acquit();
+    // Where the limit is known, the broker had another reason.
+    if (this.#announced !== undefined) return undefined;
     this.#accused = suspect;
     if (!suspect || !accused || keyOf(suspect) !== keyOf(accused)) return undefined;
     this.#accused = undefined;

@@ -112,7 +112,14 @@ export class EmbeddedBroker {
       aedes.handle(socket);
     };
     const tcp = { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
-    const servers = { outer: createServer(tcp, take), inner: createServer(take) };
+    const takeOwn = (socket: Socket) => {
+      if (!connections.admit(socket)) return;
+      socket.setMaxListeners(0);
+      // As aedes' own, without the time limit: where this process stood still, the host could not read.
+      const waitForDrain = (done: () => void) => socket.once("drain", done);
+      Object.assign(aedes.handle(socket), { waitForDrain });
+    };
+    const servers = { outer: createServer(tcp, take), inner: createServer(takeOwn) };
     const broker = new EmbeddedBroker(aedes, servers, connections, refusals, guard, credentials, own);
     await broker.#listen(port, lan);
     return broker;
@@ -135,12 +142,8 @@ export class EmbeddedBroker {
 
   /** How clients on this machine reach it. */
   get options(): BrokerOptions {
-    return {
-      url: `mqtt://127.0.0.1:${this.port}`,
-      ...this.credentials,
-      protocolVersion: 4,
-      maxPacketBytes: PACKET_BOUNDS.bytes,
-    };
+    const url = `mqtt://127.0.0.1:${this.port}`;
+    return { url, ...this.credentials, protocolVersion: 4, maxPacketBytes: PACKET_BOUNDS.bytes };
   }
 
   /** How the host and its workers reach it: there is always a place for them. */
@@ -149,8 +152,8 @@ export class EmbeddedBroker {
   }
 
   /**
-   * Opens a connection for the host's own commands, where the system has such sockets. A flood may put some MB into the buffers of a TCP socket, all of which
-   * would come before an all-stop; those of a Unix socket are small.
+   * Opens a connection for the host's own commands, where the system has such sockets. A flood may put some MB into the
+   * buffers of a TCP socket, all of which would come before an all-stop; those of a Unix socket are small.
    */
   get open(): (() => Socket) | undefined {
     return HAS_INNER ? () => connect(this.#innerName) : undefined;

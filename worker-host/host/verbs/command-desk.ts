@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
 import { Scope } from "../../base/scope.ts";
@@ -5,7 +6,7 @@ import { entryOf } from "../../commands/command-table.ts";
 import { Commands } from "../../commands/commands.ts";
 import { SeenIds } from "../../commands/seen-ids.ts";
 import { ADMIN_VERBS } from "../../contract/admin-verbs.ts";
-import { ALL_STOP, parseCommand, quote, STOP } from "../../contract/command.ts";
+import { ALL_STOP, isEmergencyStop, parseCommand, quote, STOP } from "../../contract/command.ts";
 import { describeError, WorkerHostError } from "../../contract/errors.ts";
 import type { Topics } from "../../contract/topics.ts";
 import type { Message } from "../../mqtt/wire.ts";
@@ -27,11 +28,22 @@ export interface CommandDeskOptions extends ConfigureOptions {
 }
 
 const URGENT: ReadonlySet<string> = new Set([ALL_STOP, STOP]);
+const ALL_CLEAR = "all_clear";
+const OPERATOR_ALIVE = "operator_alive";
+const AT_ONCE: ReadonlySet<string> = new Set([...URGENT, ALL_CLEAR, OPERATOR_ALIVE]);
+/** How many commands may wait for their turn. */
+const MOST_WAITING = 256;
 
-/** Takes what the host is told. All-stop it knows from the first moment on; the rest is loaded when it is needed. */
+/**
+ * Takes what the host is told. All-stop it knows from the first moment on, and takes at once; the rest is loaded when it
+ * is needed, and runs in its turn, one command in each turn of the event loop.
+ */
 export class CommandDesk {
   readonly commands: Commands;
   #loading: Promise<void> | undefined;
+  #waiting: Message[] = [];
+  #working = false;
+  #isLoaded = false;
 
   constructor(private readonly options: CommandDeskOptions) {
     const { topics, log, clock, hostConnection } = options;
@@ -64,25 +76,51 @@ export class CommandDesk {
   async #load(): Promise<void> {
     const { hostConnection } = this.options;
     const { addHostCommands } = await import("./host-commands.ts");
-    addHostCommands(this.#add, { ...this.options, describe: () => hostConnection.describeNow() });
+    const describe = () => hostConnection.describe();
+    addHostCommands(this.#add, { ...this.options, describe, describeNow: () => hostConnection.describeNow() });
     hostConnection.describe();
+    this.#isLoaded = true;
   }
 
   receive(message: Message): void {
-    const action = parseCommand(message.payload).command?.action;
-    if (action !== undefined && this.commands.has(action)) this.commands.receive(message);
-    else void this.load().then(() => this.commands.receive(message));
+    const { command } = parseCommand(message.payload);
+    if (command && (AT_ONCE.has(command.action) || isEmergencyStop(command))) {
+      // A prop that was locked out before doesn't move when all-stop is cleared.
+      if (command.action === ALL_CLEAR) this.#takeWaiting();
+      this.commands.receive(message);
+    } else if (this.#waiting.length < MOST_WAITING) {
+      this.#waiting.push(message);
+      if (!this.#working) void this.#work();
+    } else {
+      const { topics, hostConnection } = this.options;
+      hostConnection.warn(`command on ${topics.command(topics.hostName)} refused: busy: ${MOST_WAITING} of them wait`);
+    }
+  }
+
+  async #work(): Promise<void> {
+    this.#working = true;
+    await this.load();
+    for (let message = this.#waiting.shift(); message; message = this.#waiting.shift()) {
+      this.commands.receive(message);
+      await setImmediate();
+    }
+    this.#working = false;
+  }
+
+  #takeWaiting(): void {
+    if (!this.#isLoaded) return;
+    for (const message of this.#waiting.splice(0)) this.commands.receive(message);
   }
 
   #addAllStop({ allStop, operator }: CommandDeskOptions): void {
     const stop = (args: unknown) => allStop.engage(whoOf(args));
     this.#add(ALL_STOP, { description: "Stop every prop, and let nothing move until all_clear" }, stop);
     this.#add(STOP, { description: "The same as all_stop" }, stop);
-    this.#add("all_clear", { description: "End all-stop; starts nothing by itself" }, (args) => {
+    this.#add(ALL_CLEAR, { description: "End all-stop; starts nothing by itself" }, (args) => {
       operator.alive();
       return allStop.clear(whoOf(args));
     });
-    this.#add("operator_alive", { description: "Say that the operator is there" }, () => operator.alive());
+    this.#add(OPERATOR_ALIVE, { description: "Say that the operator is there" }, () => operator.alive());
   }
 
   readonly #add: AddCommand = (action, spec, handler) => {

@@ -9,8 +9,9 @@ import type { ShowNight } from "../safety/show-night.ts";
 export type AddCommand = (action: string, spec: CommandSpec, handler: (args: unknown) => unknown) => void;
 
 export interface HostCommandsOptions extends ConfigureOptions {
-  /** Publishes the host's description. */
+  /** Publishes the host's description, soon with all that changes meanwhile, or now. */
   describe: () => void;
+  describeNow: () => void;
   night: ShowNight;
 }
 
@@ -51,9 +52,9 @@ class HostCommands {
   ) {}
 
   addAll(): void {
-    const { supervisor, live, describe, night } = this.options;
+    const { supervisor, live, describeNow, night } = this.options;
     this.add("list", { description: "Give all workers and their states" }, () => {
-      describe();
+      describeNow();
       return supervisor.records.summaries();
     });
     this.add(
