@@ -27,10 +27,10 @@ import { createContext } from "./context.ts";
 import { Description, type Telemetry } from "./description.ts";
 import { HaltGuard } from "./halt-guard.ts";
 import type { Configured, LifeOptions } from "./life-options.ts";
-import { CHECK, explainStart, inTime, isLasting, TOP_LEVEL, type WorkerClass } from "./load.ts";
+import { CHECK, explainStart, inTime, isLasting, type WorkerClass } from "./load.ts";
 import { locate } from "./locate.ts";
 import { Loop } from "./loop.ts";
-import type { About, ConfigSpec, StartOptions, WorkerSpec } from "./messages.ts";
+import { type About, type ConfigSpec, LOADING, type StartOptions, type WorkerSpec } from "./messages.ts";
 import { takeOwnCalls } from "./own-calls.ts";
 import { type LifeParts, reclaim } from "./reclaim.ts";
 import { StatusReporter } from "./status-reporter.ts";
@@ -301,8 +301,8 @@ export class Life implements ScopeOwner {
 
   async #bringUp(recover: boolean): Promise<void> {
     const { spec, options } = this;
-    const loading = this.#scope.run(() => options.load(spec), TOP_LEVEL);
-    this.#class = await inTime(options.clock, TOP_LEVEL, loading);
+    const loading = this.#scope.run(() => options.load(spec), LOADING);
+    this.#class = await inTime(options.clock, LOADING, loading);
     this.#stopTimeoutMs = stopTimeoutOf(this.#class);
     this.#description.setStopTimeout(this.#class.stopTimeoutMs === undefined ? undefined : this.#stopTimeoutMs);
     const connecting = this.#wire.start();

@@ -10,7 +10,7 @@ import { collectCommands } from "./collect-commands.ts";
 import { LiveConfig } from "./config.ts";
 import type { WorkerContext } from "./context.ts";
 import { locate } from "./locate.ts";
-import type { ConfigSpec, WorkerSpec } from "./messages.ts";
+import { type ConfigSpec, LOADING, type WorkerSpec } from "./messages.ts";
 
 /** Loaded before any bundle: Node can't require() a module, as a CommonJS worker does, that is still being loaded. */
 const ENTRY = pathToFileURL(packageFile("dist/index.js")).href;
@@ -22,7 +22,6 @@ const importModule = createRequire(import.meta.url)(packageFile("worker-host/imp
 
 /** For as long a worker's code may keep others waiting: until it is loaded, and until its config is checked. */
 const LOAD_MS = 10_000;
-export const TOP_LEVEL = "its top-level code";
 export const CHECK = 'the check of its config by "static config"';
 
 /** A class that a worker's file exports. */
@@ -99,7 +98,7 @@ export async function inspect(
   clock: Clock,
 ): Promise<string[]> {
   try {
-    const Class = await inTime(clock, TOP_LEVEL, loadWorker(spec));
+    const Class = await inTime(clock, LOADING, loadWorker(spec));
     collectCommands(Class.prototype);
     stopTimeoutOf(Class);
     const checking = new LiveConfig(Class.config, spec.file, secrets).check(spec.config, before);

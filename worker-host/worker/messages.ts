@@ -46,6 +46,9 @@ export interface WorkerSpec {
   lockedOut?: string | undefined;
 }
 
+/** What is noted of a worker while its file, and the packages of that, are loaded. */
+export const LOADING = "its top-level code";
+
 /** How often a runner says that it is not held up, in ms. */
 export const BEAT_MS = 250;
 

@@ -1,7 +1,7 @@
 import type { Scope } from "../base/scope.ts";
 import { unlessEnded } from "../base/unless-ended.ts";
 import { assertAction } from "../commands/command-table.ts";
-import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
+import { COMMAND_EXPIRY_S, formatCommand, STOP } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { encodePayload, parsePayload } from "../contract/payload.ts";
 import { assertKey, assertTarget, assertTopicFilter, assertTopicName } from "../contract/topics.ts";
@@ -146,13 +146,14 @@ export class Messenger {
     const { wire, newId, log, peers } = this.#context;
     const payload = formatCommand(action, args, newId());
     const how = { qos: 1, expiryS: COMMAND_EXPIRY_S, ...options } as const;
-    const sent = this.currentScope.stopping
-      ? wire.publishSurely(topic, payload, how)
-      : wire.publish(topic, payload, how);
-    void peers.warnIfAbsent(target, action, sent, (text) => {
+    const { stopping } = this.currentScope;
+    const sent = stopping ? wire.publishSurely(topic, payload, how) : wire.publish(topic, payload, how);
+    const tell = (text: string) => {
       log.warn(text);
       this.status("warn", text);
-    });
+    };
+    // At its own end, or in a stop, a worker stops what is there: all may go at once.
+    if (action !== STOP || !stopping) void peers.warnIfAbsent(target, action, sent, tell);
     return sent.then((result) => {
       if (result === "dropped") log.warn(`${target} was not told "${action}": the broker is away, or did not take it`);
       return result !== "dropped";

@@ -66,7 +66,7 @@ export function lookAtData(data: string, now: number): Finding[] {
 
 /** Where the workers' code is built. */
 export function lookAtTemporary(): Finding {
-  const fault = whyNotWritable(tmpdir());
+  const fault = existsSync(tmpdir()) ? whyNotWritable(tmpdir()) : "there is no such folder";
   if (fault === undefined) return lookAtSpace("temp", tmpdir());
   return fail("temp", `${tmpdir()} can't be written to: ${fault}`, "set TMPDIR to a folder that can");
 }
@@ -203,7 +203,8 @@ export async function lookAtProps(
 
 function lookAtFolder(props: string): Finding[] {
   try {
-    return [ok("props", `${props} has ${readdirSync(props).length} entries`)];
+    const { length } = readdirSync(props);
+    return [ok("props", `${props} has ${length} ${length === 1 ? "entry" : "entries"}`)];
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") {
       const remedy = "name the folder of your props with --props, or write a first one: worker-host new prop my_prop";

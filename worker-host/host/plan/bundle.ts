@@ -109,15 +109,29 @@ export class Bundler {
 
   #explain(file: string, error: unknown): string {
     const { errors } = error as Partial<esbuild.BuildFailure>;
+    const isTyped = errors?.some(({ location }) => location && isTypeScript(resolve(dirname(file), location.file)));
+    const rename = isTyped ? "; it is TypeScript: give it a name that ends with .ts" : "";
     if (!errors) return `${this.show(file)}: ${(error as Error).message}`;
     return errors
       .map(({ text, location, notes }) => {
         const path = location ? resolve(dirname(file), location.file) : file;
         const place = location ? `${this.show(path)}:${location.line}:${location.column + 1}` : this.show(file);
         const hint = notes[0]?.text ? ` (${notes[0].text})` : "";
-        return `${place}: ${text}${hint}`;
+        return `${place}: ${text}${hint}${rename}`;
       })
       .join("\n");
+  }
+}
+
+/** Whether a file with JavaScript's name holds what only TypeScript has. */
+function isTypeScript(path: string): boolean {
+  if (!/\.m?js$/.test(path)) return false;
+  try {
+    esbuild.transformSync(readFileSync(path, "utf8"), { loader: "ts", logLevel: "silent" });
+    return true;
+  } catch {
+    // It is broken under that name too.
+    return false;
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Dirent } from "node:fs";
+import { type Dirent, existsSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { faultOfId } from "../../contract/topics.ts";
@@ -41,6 +41,8 @@ export interface DiscoverOptions {
 
 const SOURCE = /\.(ts|mts|js|mjs)$/;
 const WORKER = /^worker\.(ts|mts|js|mjs)$/;
+const CONFIG = /^config\.(ya?ml|json5?|jsonc|toml|ini)$/i;
+const READ = /^config\.(yaml|yml|json)$/;
 const NO_SOURCE = /\.(d|test)\.[a-z]+$/;
 const PORTING_GUIDE = "docs/porting-from-python.md";
 
@@ -49,12 +51,19 @@ export async function discover(options: DiscoverOptions): Promise<Discovered> {
   const folders = new Folders(options.show);
   const [props, builtins] = await Promise.all([discoverProps(options, folders), discoverBuiltins(options, folders)]);
   const found = props.flatMap((prop) => prop.found);
+  const missing = existsSync(options.props)
+    ? []
+    : [`${options.show(options.props)}: there is no such folder, and so no prop`];
   const workers = new Set(found.map(({ id }) => id));
   return {
     found: [...found, ...builtins],
     boards: props.flatMap(({ id, firmware }) => (firmware && !workers.has(id) ? [id] : [])),
     unread: [...folders.unread.keys()],
-    warnings: [...folders.unread.values()].filter((text) => !found.some(({ fault }) => fault?.startsWith(text))),
+    warnings: [
+      ...missing,
+      ...[...folders.unread.values()].filter((text) => !found.some(({ fault }) => fault?.startsWith(text))),
+      ...props.flatMap(({ astray }) => astray),
+    ],
   };
 }
 
@@ -101,6 +110,8 @@ interface Prop {
   id: string;
   found: Found[];
   firmware: boolean;
+  /** Tells of config files that are not read where they are. */
+  astray: string[];
 }
 
 async function discoverProps({ props, show }: DiscoverOptions, folders: Folders): Promise<Prop[]> {
@@ -112,11 +123,29 @@ async function lookInto(id: string, props: string, folders: Folders, show: (path
   const dir = join(props, id, "backend");
   const names = await folders.names(dir, () => true, "files");
   const unread = folders.unread.get(dir);
-  if (unread !== undefined) return { id, found: unreadProp(id, dir, unread), firmware: false };
+  if (unread !== undefined) return { id, found: unreadProp(id, dir, unread), firmware: false, astray: [] };
   const sketches = await folders.names(join(props, id, "firmware"), (name) => name.endsWith(".ino"), "files");
-  const found = foundInProp(id, dir, names, show);
+  const beside = await folders.names(join(props, id), () => true, "files");
+  const inside = foundInProp(id, dir, names, show);
+  const found = inside.length > 0 ? inside : foundBeside(id, join(props, id), beside, show);
   const firmware = sketches.length > 0;
-  return { id, found: firmware ? found.map((one): Found => ({ ...one, firmware })) : found, firmware };
+  const astray = [
+    ...beside.filter((name) => CONFIG.test(name)).map((name) => join(props, id, name)),
+    ...names.filter((name) => CONFIG.test(name) && !READ.test(name)).map((name) => join(dir, name)),
+  ].map((path) => `${show(path)} is not read: a config is ${show(dir)}/config.yaml, config.yml or config.json`);
+  return {
+    ...{ id, firmware },
+    found: firmware ? found.map((one): Found => ({ ...one, firmware })) : found,
+    astray: found.length > 0 ? astray : [],
+  };
+}
+
+/** A worker that isn't in the folder where workers are. */
+function foundBeside(id: string, dir: string, names: string[], show: (path: string) => string): Found[] {
+  const name = names.find((each) => WORKER.test(each));
+  if (name === undefined || faultOfId(id) !== undefined) return [];
+  const fault = `${show(join(dir, name))}: a worker is in a folder "backend": move it to ${show(join(dir, "backend", name))}`;
+  return [{ id, kind: "props", file: join(dir, name), config: { base: "config" }, fault }];
 }
 
 /** A prop whose worker can't be looked for. Of what can't be a prop, such as `lost+found`, the warning is enough. */

@@ -4,7 +4,7 @@ import { type Clock, within } from "../../base/clock.ts";
 import type { Output } from "../../base/output.ts";
 import { RateLimiter } from "../../base/rate-limiter.ts";
 import { journalOf, readSeen } from "../../commands/seen-ids.ts";
-import type { FromRunner, RunnerSetup, ToRunner } from "../../worker/messages.ts";
+import { type FromRunner, LOADING, type RunnerSetup, type ToRunner } from "../../worker/messages.ts";
 import type { LogFiles } from "../data/log-files.ts";
 import type { HostCounts } from "../host-counts.ts";
 import { RunnerProcess } from "./runner-process.ts";
@@ -168,10 +168,11 @@ export class WatchedRunner {
       pid,
       clock,
       onWarn: (ms) => {
-        if (counts) counts.stallWarnings++;
         const last = lastNoted(blackBox);
-        const whose = last ? `; last entered was ${last.id} ${last.where}` : "";
-        warn(`the process of the workers has been held up for ${ms} ms${whose}`);
+        // To load a package takes its time, and holds up nothing that runs.
+        if (last === undefined || last.where.includes(LOADING)) return;
+        if (counts) counts.stallWarnings++;
+        warn(`the process of the workers has been held up for ${ms} ms; last entered was ${last.id} ${last.where}`);
       },
       onStall: (ms) => {
         const ended = this.#condemn(
