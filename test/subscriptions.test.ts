@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { startBroker } from "./harness/broker.ts";
+import { BROKER, startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { workerSource } from "./harness/folder.ts";
 import { startHost } from "./harness/host.ts";
@@ -107,4 +107,25 @@ test("of two that watch the same topic by other filters, each is told once", asy
     '["the fogger","fogging"]',
     '["the fogger","idle"]',
   ]);
+});
+
+const SHARING = workerSource(
+  "async start() { await this.subscribe('$share/g/exact/t', ({ text }) => this.telemetry('heard', text)); await this.subscribe('exact/t', ({ text }) => this.telemetry('own', text)); }",
+);
+
+test("a shared subscription without a wildcard calls its handler, or the broker that has none says so", async () => {
+  const broker = BROKER === "mosquitto" ? await startBroker() : undefined;
+  const host = await startHost({ ...(broker ? { broker } : {}), props: { "lab/backend/worker.ts": SHARING } });
+  if (!broker) {
+    await host.logged(/a subscription of .* was refused: the embedded broker knows no shared subscriptions/);
+    return;
+  }
+  const client = await TestClient.connect(broker.url, ["halloween/lab/telemetry/#"]);
+  for (const text of ["a", "b"]) {
+    await client.publish("exact/t", text);
+    await client.expect("halloween/lab/telemetry/heard", text);
+    await client.expect("halloween/lab/telemetry/own", text);
+  }
+  expect(client.texts("halloween/lab/telemetry/heard")).toEqual(["a", "b"]);
+  expect(client.texts("halloween/lab/telemetry/own")).toEqual(["a", "b"]);
 });

@@ -43,8 +43,15 @@ function addresses(): string[] {
 
 function fail(error: unknown): never {
   if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2);
-  console.error(error instanceof WorkerHostError ? error.message : ((error as Error)?.stack ?? describeError(error)));
+  console.error(textOf(error));
   process.exit(error instanceof WorkerHostError && error.code === "invalid_settings" ? 2 : 1);
+}
+
+/** Of what the system refuses the words are enough; anything else that is none of our errors is a fault of ours. */
+function textOf(error: unknown): string {
+  if (error instanceof WorkerHostError) return error.message;
+  const { syscall, message, stack } = error as Partial<NodeJS.ErrnoException>;
+  return (syscall === undefined ? stack : message) ?? describeError(error);
 }
 
 /** Says what came of a command line, and ends with its exit code. */
@@ -87,6 +94,10 @@ const edges: Edges = {
   onSignal: (handler) => {
     process.on("SIGINT", handler);
     process.on("SIGTERM", handler);
+    process.on("SIGHUP", (signal) => {
+      // Whoever starts it with nohup wants it to go on: Node lets no program know that the signal was to be ignored.
+      if ([process.stdin, process.stdout, process.stderr].some(({ isTTY }) => isTTY)) handler(signal);
+    });
   },
   onUncaught: (handler) => {
     process.on("uncaughtException", handler);

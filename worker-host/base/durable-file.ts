@@ -59,7 +59,8 @@ export async function unlessMissing<Found>(reading: Promise<Found>): Promise<Fou
   try {
     return await reading;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    // Where the folder is a file, there is nothing in it either.
+    if (["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
     throw error;
   }
 }

@@ -6,7 +6,7 @@ import { dirname, join, resolve } from "node:path";
 import { type Clock, within } from "../base/clock.ts";
 import { silentLog } from "../base/log.ts";
 import { packageFile } from "../base/package-file.ts";
-import { WorkerHostError } from "../contract/errors.ts";
+import { messageOf, WorkerHostError } from "../contract/errors.ts";
 import { pathFrom } from "../host/paths.ts";
 import { type Bundle, Bundler } from "../host/plan/bundle.ts";
 import { noneOfThem, type Planned, readPlan, specOf } from "../host/plan/plan.ts";
@@ -54,7 +54,10 @@ export async function check(settings: Settings, options: CheckOptions): Promise<
   const show = pathFrom(cwd);
   const { workers, warnings } = await readPlan({ ...settings, env, show });
   const chosen = ids.length === 0 ? workers : ids.map((id) => find(workers, id));
-  const scratch = await mkdtemp(join(tmpdir(), "worker-host-check-"));
+  const scratch = await mkdtemp(join(tmpdir(), "worker-host-check-")).catch((cause: unknown) => {
+    const text = `nothing can be written to ${tmpdir()} (${messageOf(cause)}): set TMPDIR to a folder that can be`;
+    throw new WorkerHostError("not_written", text, { cause });
+  });
   try {
     const checked = chosen.map(begin);
     const running = checked.filter(({ planned, faults }) => planned.skipped === undefined && faults.length === 0);

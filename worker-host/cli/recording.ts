@@ -77,19 +77,22 @@ export class RecordingWriter {
 export async function* readRecording(path: string, onStart: (prefix: string) => void): AsyncGenerator<Recorded> {
   let number = 0;
   let last = 0;
+  let started = false;
   try {
     for await (const line of createInterface({ input: createReadStream(path), crlfDelay: Number.POSITIVE_INFINITY })) {
       number++;
-      const values = line.length > LONGEST_LINE ? undefined : jsonIn(line);
+      if (line.trim() === "") continue;
+      const values = line.length > LONGEST_LINE ? undefined : jsonIn(line.replace(/^\ufeff/, ""));
       const fields = (typeof values === "object" && values !== null ? values : {}) as Record<string, unknown>;
-      if (number === 1) onStart(prefixIn(fields));
+      if (!started) onStart(prefixIn(fields));
       else {
         const message = messageIn(fields, last);
         last = message.ms;
         yield message;
       }
+      started = true;
     }
-    if (number === 0) prefixIn({});
+    if (!started) prefixIn({});
   } catch (cause) {
     const fault = cause instanceof Fault ? `:${Math.max(1, number)}: ${cause.message}` : `: ${messageOf(cause)}`;
     if (cause instanceof Fault || (cause as NodeJS.ErrnoException).syscall !== undefined)

@@ -67,7 +67,8 @@ export class Subscriptions {
   }
 
   #create(filter: string, options: SubscribeOptions): Subscription {
-    const exact = !/[+#]/.test(filter);
+    // A filter of a group matches the topics of what stands behind that.
+    const exact = !/[+#]|^\$share\//.test(filter);
     const identifier = options.alone ? undefined : exact ? EXACT : ++this.#lastIdentifier;
     return { ...options, exact, identifier, listeners: new Set() };
   }

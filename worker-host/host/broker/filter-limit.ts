@@ -11,6 +11,8 @@ export class FilterLimit {
   /** Counts a filter to be subscribed to; gives why it is refused. */
   add(client: Client, { topic }: Subscription): string | undefined {
     if (topic.length > MAX_LENGTH) return `the filter has ${topic.length} characters, at most ${MAX_LENGTH} are taken`;
+    if (topic.startsWith("$share/"))
+      return "the embedded broker knows no shared subscriptions: use mosquitto for these";
     const filters = this.#filters.get(client) ?? new Set();
     this.#filters.set(client, filters);
     if (filters.size >= MAX_FILTERS && !filters.has(topic)) {
