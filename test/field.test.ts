@@ -51,3 +51,49 @@ test("a folder that is none ends in words, not in a stack", async () => {
   expect(host.log.all.filter(({ level }) => level >= 50).length).toBeLessThanOrEqual(1);
   expect(host.stderr).toBe("");
 });
+
+test("what was said on the bus is printed without what a terminal obeys", async () => {
+  const evil = "\u001b[2J\u001b]0;owned\u0007";
+  const host = await startHost({
+    props: {
+      "lab/backend/worker.ts": workerSource(
+        "do_say() { return JSON.parse('\"a\\\\u001b[31mb\"'); } do_boom() { throw new Error(JSON.parse('\"a\\\\u001b[31mb\"')); }",
+      ),
+      "bad/backend/worker.ts": workerSource("async start() { throw new Error(JSON.parse('\"a\\\\u001b[31mb\"')); }"),
+    },
+    args: ["--max-restarts", "0"],
+  });
+  const env = { MQTT_URL: await host.url() };
+  const client = await TestClient.connect(env.MQTT_URL, ["halloween/#"]);
+  await client.publish(
+    "halloween/horn_hw/description",
+    JSON.stringify({ contract: 1, id: "horn_hw", name: evil, board: { chip: evil }, commands: {} }),
+    { retain: true },
+  );
+  await client.publish("halloween/horn_hw/status/availability", "online", { retain: true });
+  const answers = await Promise.all(
+    [
+      ["list"],
+      ["send", "lab", "say", "--wait"],
+      ["send", "lab", "boom", "--wait"],
+      ["send", "bad", "x"],
+      ["doctor"],
+    ].map((args) => runCli(args, { env })),
+  );
+  for (const { stdout, stderr } of answers) expect(stdout + stderr).not.toMatch(/(?!\n)\p{Cc}/u);
+  expect(answers[1]?.stdout).toBe("a\\u001b[31mb\n");
+});
+
+test("what can't work is refused: a prop that no host looks at, a user that is no key", async () => {
+  const cwd = makeFolder();
+  for (const id of ["_x", "__proto__", "node_modules"])
+    expect(await runCli(["new", "prop", id], { cwd })).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining(`no host looks into a folder "${id}"`),
+    });
+  await runCli(["access", "init"], { cwd });
+  expect(await runCli(["access", "add", "__proto__"], { cwd })).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining("can't be a key"),
+  });
+});

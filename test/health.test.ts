@@ -231,6 +231,22 @@ test("a client that is slow, or says nothing, is let go; one that says too much 
   expect((await get(`${url.origin}/healthz`)).code).toBe(200);
 });
 
+test("answers though sixty requests lie there that were begun and not ended", async () => {
+  const url = new URL(await healthUrl(await startHost({ env: HEALTH })));
+  const half = await Promise.all(
+    Array.from({ length: 60 }, async () => {
+      const socket = connect(Number(url.port), url.hostname);
+      socket.on("error", () => {});
+      onTestFinished(() => void socket.destroy());
+      await once(socket, "connect");
+      socket.write("GET /healthz HTTP/1.1\r\n");
+      return socket;
+    }),
+  );
+  expect((await get(`${url.origin}/healthz`)).code).toBe(200);
+  expect(half.filter(({ destroyed }) => !destroyed).length).toBeLessThanOrEqual(60);
+});
+
 test("a port that is in use is a clear error at the start", async () => {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");

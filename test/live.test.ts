@@ -2,13 +2,16 @@ import { renameSync, rmSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import pino from "pino";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
+import { argumentsOf, childrenOfAll } from "../bench/processes.mjs";
+import { systemClock } from "../worker-host/base/clock.ts";
 import type { Plan } from "../worker-host/host/plan/plan.ts";
 import { LiveReload } from "../worker-host/host/reload/live-reload.ts";
 import type { Supervisor } from "../worker-host/host/runners/supervisor.ts";
 import { TestClock } from "../worker-host/testing/test-clock.ts";
-import { type Files, workerSource, writeFiles } from "./harness/folder.ts";
+import { type Files, makeFolder, workerSource, writeFiles } from "./harness/folder.ts";
 import { sharedHaunt } from "./harness/haunt.ts";
+import { Happenings } from "./harness/wait.ts";
 
 const PING = workerSource("do_ping() { this.telemetry('pong', 1); }");
 const says = (word: string, more = "") =>
@@ -273,4 +276,58 @@ test("a config that an editor is in the middle of writing is waited for; one tha
   await client.expect(level, "none");
   expect(client.texts(level)).toEqual(["1", "22", "3", "none"]);
   expect(client.texts(`halloween/${id}/status/error`)).toEqual([]);
+});
+
+test("what a worker writes beside its code is no edit: the files are not looked at anew", async () => {
+  const folder = makeFolder({ "lab/backend/worker.ts": PING, "lab/backend/words.txt": "a" });
+  // What can't be read is left as it is.
+  const plan: Plan = { workers: [], boards: [], unread: [folder], warnings: [] };
+  const looks = new Happenings<string>();
+  const bundle = {
+    url: "",
+    hash: "",
+    inputs: [join(folder, "lab/backend/worker.ts"), join(folder, "lab/backend/words.txt")],
+  };
+  const live = new LiveReload({
+    supervisor: {
+      records: { all: [{ bundle, planned: { id: "lab", file: bundle.inputs[0] } }] },
+      rest: async () => {},
+    } as unknown as Supervisor,
+    watched: [folder],
+    readPlan: async () => {
+      looks.add("look");
+      return plan;
+    },
+    onPlan: () => {},
+    onGone: () => {},
+    say: () => {},
+    warn: () => {},
+    show: (path) => path,
+    waits: () => false,
+    log: pino({ level: "silent" }),
+    clock: systemClock,
+  });
+  onTestFinished(() => live.stop());
+  await live.watch();
+  for (const name of ["events.log", "state.json", "tape.bin"]) writeFiles(folder, { [`lab/backend/${name}`]: "x" });
+  await setTimeout(300);
+  expect(looks.all).toHaveLength(1);
+  writeFiles(folder, { "lab/backend/words.txt": "b" });
+  await looks.find(() => looks.all.length === 2, "a look at what is imported");
+  writeFiles(folder, { "lab/backend/config.json": "{}" });
+  await looks.find(() => looks.all.length === 3, "a look at a new config");
+});
+
+test.each(["SIGKILL", "SIGSTOP"] as const)("an edit is taken up though esbuild's process got a %s", async (signal) => {
+  const { id, client, host, edit } = await run({ "lab/backend/worker.ts": says("'one'") });
+  const said = `halloween/${id}/telemetry/says`;
+  await client.expect(said, "one");
+  for (const word of signal === "SIGKILL" ? ["two", "three"] : ["two"]) {
+    edit({ "lab/backend/worker.ts": says(`'${word} before'`) });
+    await client.expect(said, `${word} before`);
+    const builders = (childrenOfAll().get(host.pid) ?? []).filter((pid) => /esbuild/.test(argumentsOf(pid).join(" ")));
+    for (const pid of builders) process.kill(pid, signal);
+    edit({ "lab/backend/worker.ts": says(`'${word}'`) });
+    await client.expect(said, word);
+  }
 });

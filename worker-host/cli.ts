@@ -19,6 +19,7 @@ import { type Outcome, send } from "./cli/send.ts";
 import { tellHost } from "./cli/tell-host.ts";
 import { addWatch } from "./cli/watch.ts";
 import { describeError, WorkerHostError } from "./contract/errors.ts";
+import { printableLines } from "./contract/printable.ts";
 import { pathFrom } from "./host/paths.ts";
 import { resolveSettings, type Settings } from "./host/settings/settings.ts";
 
@@ -43,7 +44,7 @@ function addresses(): string[] {
 
 function fail(error: unknown): never {
   if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2);
-  console.error(textOf(error));
+  console.error(printableLines(textOf(error)));
   process.exit(error instanceof WorkerHostError && error.code === "invalid_settings" ? 2 : 1);
 }
 
@@ -56,7 +57,7 @@ function textOf(error: unknown): string {
 
 /** Says what came of a command line, and ends with its exit code. */
 function finish({ code, text }: Outcome): never {
-  (code === 0 ? console.log : console.error)(text);
+  (code === 0 ? console.log : console.error)(printableLines(text));
   process.exit(code);
 }
 
@@ -78,8 +79,9 @@ const edges: Edges = {
   forPeople: process.stdout.isTTY,
   addresses,
   settingsFrom,
-  say: (text) => console.log(text),
-  note: (text) => console.error(text),
+  say: (text) => console.log(printableLines(text)),
+  sayShown: (text) => console.log(text),
+  note: (text) => console.error(printableLines(text)),
   onClosedOutput: (handler) => void process.stdout.on("error", handler),
   takeOutput: () => {
     withoutWaiting(process.stderr);
@@ -142,8 +144,8 @@ withSettings(program.command("list"), () => true)
       json: flags.json === true,
       running: flags.running === true,
     });
-    for (const note of outcome.notes) console.error(note);
-    if (outcome.text) console.log(outcome.text);
+    for (const note of outcome.notes) edges.note(note);
+    if (outcome.text) edges.say(outcome.text);
     process.exit(outcome.ok ? 0 : 1);
   });
 
@@ -218,7 +220,7 @@ withSettings(program.command("new"), ({ key }) => key === "props" || key === "mq
   .argument("<id>", "its id, the name of its folder")
   .addHelpText("after", "\nExample:\n  worker-host new prop lantern")
   .action((kind: string, id: string, flags: Flags) => {
-    console.log(createNew(settingsFrom(flags), { kind, id, show: pathFrom(process.cwd()) }).join("\n"));
+    edges.say(createNew(settingsFrom(flags), { kind, id, show: pathFrom(process.cwd()) }).join("\n"));
   });
 
 withSettings(program.command("check"), () => true)
@@ -228,8 +230,8 @@ withSettings(program.command("check"), () => true)
   .action(async (ids: string[], flags: Flags) => {
     const { check } = await import("./cli/check.ts");
     const outcome = await check(settingsFrom(flags), { ...edges, ids });
-    for (const note of outcome.notes) console.error(note);
-    console.log(outcome.lines.join("\n") || "no worker");
+    for (const note of outcome.notes) edges.note(note);
+    edges.say(outcome.lines.join("\n") || "no worker");
     process.exit(outcome.ok ? 0 : 1);
   });
 

@@ -20,6 +20,8 @@ export interface Edges {
   settingsFrom: (flags: Flags) => Settings;
   /** Prints a line. */
   say: (text: string) => void;
+  /** The same for a text that is printable already, but for our own colours. */
+  sayShown: (text: string) => void;
   /** Prints a line that is no part of the result. */
   note: (text: string) => void;
   /** Calls it when nobody takes any more what is printed. */

@@ -32,7 +32,7 @@ export function addLogs(program: Command, edges: Edges): void {
       const show = await shownAs(flags.json === true, edges);
       const tails = new Map(ids.map((one) => [one, new LogTail(folder, one)]));
       const last = await inOrder([...tails.values()].map((tail) => () => tail.last(count)));
-      for (const line of count === 0 ? [] : last.slice(-count)) edges.say(show(line));
+      for (const line of count === 0 ? [] : last.slice(-count)) edges.sayShown(show(line));
       if (flags.follow !== true) return;
       edges.onSignal(() => edges.exit(0));
       edges.onClosedOutput(() => edges.exit(0));
@@ -40,7 +40,8 @@ export function addLogs(program: Command, edges: Edges): void {
         await delay(edges.clock, LOOK_EVERY_MS);
         for (const one of id === undefined ? await logsIn(folder) : [])
           if (!tails.has(one)) tails.set(one, new LogTail(folder, one));
-        for (const line of await inOrder([...tails.values()].map((tail) => () => tail.more()))) edges.say(show(line));
+        for (const line of await inOrder([...tails.values()].map((tail) => () => tail.more())))
+          edges.sayShown(show(line));
       }
     });
 }

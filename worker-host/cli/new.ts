@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { WorkerHostError } from "../contract/errors.ts";
 import { faultOfPropId, Topics } from "../contract/topics.ts";
+import { isLeftOut } from "../host/plan/discover.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import { compiler, INSTALL_TYPES, installedTypes, isInstalledFor } from "./types.ts";
 
@@ -20,7 +21,9 @@ export interface NewOptions {
  */
 export function createNew(settings: Settings, { kind, id, show }: NewOptions): string[] {
   if (kind !== "prop") throw refusal(`there is no "${kind}" to make; there is: worker-host new prop <id>`);
-  const fault = faultOfPropId(id, settings.name);
+  const fault = isLeftOut(id)
+    ? `no host looks into a folder "${id}": take a name without "_" in front`
+    : faultOfPropId(id, settings.name);
   if (fault) throw refusal(fault);
   const folder = join(settings.props, id);
   if (existsSync(folder)) throw refusal(`${show(folder)} is there already: take another id, or remove it first`);

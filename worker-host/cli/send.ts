@@ -4,7 +4,6 @@ import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
 import { parseRunstate } from "../contract/description.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { jsonIn, parseJson } from "../contract/payload.ts";
-import { printable } from "../contract/printable.ts";
 import { assertTarget, Topics } from "../contract/topics.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import { CallError, type CallRequest, Calls } from "../mqtt/calls.ts";
@@ -70,7 +69,7 @@ async function whyAbsent(
   if (runstate?.state === "starting") return undefined;
   if (presence === "offline") {
     const { state = "offline", detail = "" } = runstate ?? {};
-    return `${target} is ${state}${detail && `: ${printable(detail)}`}`;
+    return `${target} is ${state}${detail && `: ${detail}`}`;
   }
   return `nothing has the id "${target}": "worker-host list" says what runs`;
 }

@@ -7,6 +7,7 @@ import type { Output } from "../base/output.ts";
 import { Secrets } from "../base/secrets.ts";
 import type { WorkerSummary } from "../contract/description.ts";
 import { describeError } from "../contract/errors.ts";
+import { printableLines } from "../contract/printable.ts";
 import { Topics } from "../contract/topics.ts";
 import { LOGS_FOLDER, LogFiles } from "../host/data/log-files.ts";
 import { Host } from "../host/host.ts";
@@ -52,7 +53,7 @@ async function openLogging(settings: Settings, edges: Edges): Promise<Logging> {
     await logFiles.close();
     await output.flush();
   };
-  return { log, logOptions, logFiles, output, say: (text) => output.write(`${text}\n`), close };
+  return { log, logOptions, logFiles, output, say: (text) => output.write(`${printableLines(text)}\n`), close };
 }
 
 /** Gives where the broker is, once the workers are settled; nothing where it was told to stop before that. */

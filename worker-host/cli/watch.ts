@@ -22,7 +22,7 @@ export function addWatch(program: Command, edges: Edges): void {
 }
 
 async function watch(word: string | undefined, flags: Flags, edges: Edges): Promise<void> {
-  const { clock, env, forPeople, say, note, exit, fail } = edges;
+  const { clock, env, forPeople, sayShown, note, exit, fail } = edges;
   const settings = edges.settingsFrom(flags);
   const { prefix } = settings;
   const filter = asUsage(() => filterMeant(new Topics(prefix, settings.name), word));
@@ -49,7 +49,7 @@ async function watch(word: string | undefined, flags: Flags, edges: Edges): Prom
     const message = cleaned(raw, secrets);
     const now = clock.now();
     recording?.add(message);
-    say(
+    sayShown(
       flags.json === true
         ? inJson(message, now)
         : busLine(message, new Date(now), { prefix, columns: edges.columns(), colors }),

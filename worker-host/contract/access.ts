@@ -70,6 +70,6 @@ export function rulesOf(
 /** Why `name` can't be a user's with that role, in words; `undefined` where it can. */
 export function faultOfUser(name: string, role: Role): string | undefined {
   // A board's and a worker's is its id, a host's its name; the others' have the same letters, so that they fit into mosquitto's files.
-  const fault = faultOfId(name);
+  const fault = name === "__proto__" ? `"${name}" can't be a key of a file: take another name` : faultOfId(name);
   return role === "host" && name === new Topics("").hostName ? undefined : fault;
 }

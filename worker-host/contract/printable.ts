@@ -15,6 +15,11 @@ export function printable(text: string): string {
   return text.replace(UNPRINTABLE, (sign) => SHORT.get(sign) ?? escaped(sign));
 }
 
+/** The same for a text of several lines. */
+export function printableLines(text: string): string {
+  return text.split("\n").map(printable).join("\n");
+}
+
 /** The same for a text of JSON: it stays JSON, and means the same. */
 export function printableJson(json: string): string {
   return json.replace(UNPRINTABLE, escaped);

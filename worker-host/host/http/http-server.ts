@@ -22,7 +22,9 @@ export interface HttpOptions {
 const CONNECTION_MS = 10_000;
 const IDLE_MS = 5_000;
 const CHECK_EVERY_MS = 1_000;
-const MAX_CONNECTIONS = 50;
+/** So many connections may be open on which no request has come yet. */
+const MAX_SILENT = 50;
+const MAX_CONNECTIONS = 200;
 const MAX_HEADER_BYTES = 8 * 1024;
 
 /** Answers GET at a few paths, reads no body, and closes each connection after its answer. */
@@ -51,7 +53,14 @@ export class HealthHttp {
     const { port, host, paths, clock } = this.options;
     const app = this.#app;
     app.server.maxConnections = MAX_CONNECTIONS;
+    const silent = new Set<Socket>();
+    app.server.on("request", ({ socket }) => silent.delete(socket));
     app.server.on("connection", (socket: Socket) => {
+      // Of those that have not asked for anything yet, the oldest makes room.
+      const [oldest] = silent;
+      if (silent.size >= MAX_SILENT) oldest?.destroy();
+      silent.add(socket);
+      socket.once("close", () => silent.delete(socket));
       socket.once(
         "close",
         clock.after(CONNECTION_MS, () => socket.destroy()),

@@ -27,7 +27,9 @@ export interface Bundle {
 const SELF = packageFile("dist/index.js");
 const SELF_URL = pathToFileURL(SELF).href;
 
-/** A build takes less than a second. */
+/** A build takes milliseconds; where none has ended for so long, esbuild's process answers no more. */
+const SILENT_MS = 8_000;
+/** With another one, a build takes no longer than this. */
 const BUILD_MS = 30_000;
 
 /** Where the workers that come with worker-host are: they may import its `contract/` and a package of its own too. */
@@ -58,6 +60,8 @@ export function workerOf(url: string): string | undefined {
 /** Builds workers into a folder of its own. */
 export class Bundler {
   #count = 0;
+  /** When a build last came to its end. */
+  #lastBuilt = Number.NEGATIVE_INFINITY;
 
   constructor(
     private readonly outDir: string,
@@ -71,8 +75,15 @@ export class Bundler {
    * @throws WorkerHostError `load_failed`, with file, line and column of each fault; also where it takes too long
    */
   async bundle(id: string, file: string): Promise<Bundle> {
-    const built = await within(this.clock, BUILD_MS, this.#bundle(id, file));
-    if (built) return built.value;
+    const building = this.#bundle(id, file).catch(whereLost);
+    let built = await within(this.clock, SILENT_MS, building);
+    while (!built && this.clock.monotonic() - this.#lastBuilt < SILENT_MS)
+      built = await within(this.clock, SILENT_MS, building);
+    if (built?.value) return built.value;
+    // Somebody has ended esbuild's process, or stopped it: another one is started.
+    await esbuild.stop();
+    const again = await within(this.clock, BUILD_MS, this.#bundle(id, file));
+    if (again) return again.value;
     throw new WorkerHostError(
       "load_failed",
       `${this.show(file)}: to build it takes more than ${BUILD_MS / 1000} s: is a file that it needs a pipe, or on a drive that doesn't answer?`,
@@ -91,6 +102,7 @@ export class Bundler {
       }
       // One call instead of the four that a file takes by way of the thread pool, where a thousand others wait.
       writeFileSync(outfile, code);
+      this.#lastBuilt = this.clock.monotonic();
       return { url: pathToFileURL(outfile).href, inputs, hash: createHash("sha256").update(code).digest("hex") };
     } catch (error) {
       throw new WorkerHostError("load_failed", this.#explain(file, error), { cause: error });
@@ -121,6 +133,13 @@ export class Bundler {
       })
       .join("\n");
   }
+}
+
+/** `undefined` where a build failed since esbuild's process has gone; throws whatever else it failed with. */
+function whereLost(error: unknown): undefined {
+  const { errors, message = "" } = (error as Error).cause as Partial<esbuild.BuildFailure>;
+  if (!errors && /service (was stopped|is no longer running)/.test(message)) return undefined;
+  throw error;
 }
 
 /** Whether a file with JavaScript's name holds what only TypeScript has. */

@@ -114,8 +114,13 @@ interface Prop {
   astray: string[];
 }
 
+/** Whether a folder of props/ is none of a prop, by its name. */
+export function isLeftOut(name: string): boolean {
+  return name.startsWith("_") || name === "node_modules";
+}
+
 async function discoverProps({ props, show }: DiscoverOptions, folders: Folders): Promise<Prop[]> {
-  const ids = await folders.names(props, (name) => !name.startsWith("_") && name !== "node_modules", "folders");
+  const ids = await folders.names(props, (name) => !isLeftOut(name), "folders");
   return Promise.all(ids.map((id) => lookInto(id, props, folders, show)));
 }
 

@@ -29,6 +29,8 @@ export interface LiveReloadOptions extends ReconcileOptions {
 const REST_AFTER_MS = 5_000;
 /** How long a config file that seems half written has to stay as it is before it is taken so. */
 const PATIENCE_MS = 2_000;
+/** What says which workers there are, how they are built, and what is their config. */
+const READ = /\.([cm]?[jt]sx?|ya?ml|ino|py)$|^(package|tsconfig.*|.*config)\.json$/;
 const CONFIG = /(^|\.)config\.(ya?ml|json)$/;
 /** A file system rounds its times. */
 const CLOCKS_DIFFER_MS = 100;
@@ -142,7 +144,9 @@ export class LiveReload {
     if (files.size > 0) this.#seen(files);
   }
 
-  #seen(files: ReadonlySet<string>): void {
+  #seen(all: ReadonlySet<string>): void {
+    const files = new Set([...all].filter((file) => this.#matters(file)));
+    if (files.size === 0) return;
     if (this.options.waits()) {
       this.#wait(files);
       return;
@@ -152,6 +156,15 @@ export class LiveReload {
     if ([...this.#unfinished].some(isUnfinished)) {
       this.#cancelPatience = this.options.clock.after(PATIENCE_MS, () => this.#takeIn());
     } else this.#takeIn();
+  }
+
+  /** Whether something may be different because of a file: what a worker writes for itself beside its code is no edit. */
+  #matters(file: string): boolean {
+    const name = basename(file);
+    if (!name.includes(".") || READ.test(name)) return true;
+    // What a build found missing may be any file.
+    const { all } = this.options.supervisor.records;
+    return all.some(({ bundle }) => bundle === undefined || bundle.inputs.includes(file));
   }
 
   /** Looks at all that was edited, and may have been waited for. */
