@@ -93,27 +93,14 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
 
   async listen() {
     this.#unsubscribe();
-    const { allStop } = this.#topics;
-    const filters = [
-      this.#topics.state("+"),
-      this.#topics.descriptions,
-      this.#topics.status("+", "#"),
-      this.#topics.telemetry("+", "#"),
-      this.#topics.command("+"),
-      this.#topics.reply("+", "#"),
-    ];
-    const ends = filters.map((filter) =>
-      this.subscribe(filter, (message) => {
-        this.#bus.take(message, now());
-        if (message.topic !== allStop) return;
-        if (message.text === "engaged" && !message.retain) this.#onEngaged();
-        this.tellPages();
-      }),
-    );
-    const granted = await Promise.all(ends);
-    this.#unsubscribe = () => {
-      for (const end of granted) end();
-    };
+    const { all, allStop } = this.#topics;
+    // One subscription: a reply comes after its command.
+    this.#unsubscribe = await this.subscribe(all, (message) => {
+      this.#bus.take(message, now());
+      if (message.topic !== allStop) return;
+      if (message.text === "engaged" && !message.retain) this.#onEngaged();
+      this.tellPages();
+    });
   }
 
   tellPages() {

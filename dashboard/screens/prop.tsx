@@ -55,11 +55,11 @@ function LastCommands({ values, store }: OfProp) {
     <>
       <h2>Asked of it</h2>
       <ul class="asked">
-        {asked.map(({ action, args, at, outcome }) => (
+        {asked.map(({ action, args, at, waits, outcome }) => (
           <li key={`${at} ${action}`} class={outcome?.ok === false ? "trouble" : ""}>
             {action} {args} <Age said={{ text: "", at, retained: false }} store={store} />
             <span class="line">
-              {!outcome && "no answer seen"}
+              {!outcome && waits && "no answer seen"}
               {outcome && `${outcome.ok ? `done in ${Math.round(outcome.ms)} ms` : "refused"} ${outcome.text}`}
             </span>
           </li>

@@ -23,6 +23,8 @@ export interface Asked {
   args: string;
   /** When, on the clock of the model's keeper, in ms. */
   at: number;
+  /** Its sender wants a reply. */
+  waits?: true;
   outcome?: { ok: boolean; text: string; ms: number };
 }
 
@@ -114,6 +116,7 @@ export class BusModel {
     // Commands alone make no prop; a host's may carry what is secret.
     if (!command || !known || id === this.topics.hostName) return;
     const asked: Asked = { action: shorten(command.action), args: shorten(argsOf(command)), at };
+    if (command.replyTo !== undefined) asked.waits = true;
     this.#tell(id, known, [asked, ...askedOf(known)].slice(0, MOST_ASKED));
     if (command.id === undefined) return;
     this.#unanswered.set(command.id, { id, asked });
