@@ -7,7 +7,9 @@ import { ON_EACH_BROKER } from "../vitest.config.ts";
 const ROOT = new URL("..", import.meta.url).pathname;
 
 /** A longer file than `MOST_LINES` gives its reason here. */
-const LONGER: Record<string, string> = {};
+const LONGER: Record<string, string> = {
+  "worker-host/worker/life.ts": "one class: all that a life is made of, in the order in which it comes up",
+};
 const MOST_LINES = 450;
 
 /** From the ground up: each may import of ours what is below it, or beside it. */

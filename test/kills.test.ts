@@ -8,6 +8,12 @@ import { patiently } from "./harness/wait.ts";
 
 const PING = workerSource("do_ping() { this.telemetry('pong', 1); }");
 
+/** What it holds open, nothing but the `hold` closes. */
+const VALVE = workerSource(
+  `do_open() { return this.hold(Infinity, () => this.telemetry("valve", "on"), () => this.telemetry("valve", "off")); }
+   do_ping() { this.telemetry("pong", 1); }`,
+);
+
 /** Whether a process is there. */
 function alive(pid: number): boolean {
   try {
@@ -60,13 +66,21 @@ test("kill -9 of a host with the embedded broker leaves no process", async () =>
   await gone(...pids);
 });
 
-test("kill -9 of the runner: its workers are offline, then run again in a new one", async () => {
+test("kill -9 of the runner: its workers are offline, then run again in a new one; what one left on is told", async () => {
   const broker = await startBroker();
   const client = await TestClient.connect(broker.url);
   const host = await startHost({
     broker,
-    props: { "lab/backend/worker.ts": WITH_PIDS, "two/backend/worker.ts": PING },
+    props: { "lab/backend/worker.ts": WITH_PIDS, "two/backend/worker.ts": VALVE, "three/backend/worker.ts": VALVE },
   });
+  for (const id of ["two", "three"]) {
+    await client.command(id, "open");
+    await client.expect(`halloween/${id}/telemetry/valve`, "on");
+  }
+  await client.command("three", "stop");
+  await client.expect("halloween/three/telemetry/valve", "off");
+  await client.command("lab", "fire");
+  await client.expect("halloween/lab/telemetry/event", "on");
   const [runner = 0, , child = 0] = JSON.parse(await client.expect("halloween/lab/telemetry/pids")) as number[];
 
   process.kill(runner, "SIGKILL");
@@ -76,6 +90,14 @@ test("kill -9 of the runner: its workers are offline, then run again in a new on
   await client.expect("halloween/two/status/availability", "online");
   await client.command("two", "ping");
   await client.expect("halloween/two/telemetry/pong");
+  const leftOn = /^its process ended while it held something on, and it has no do_stop: that may still be on/;
+  await client.expect("halloween/two/status/error", leftOn);
+  await client.expect("halloween/lab/telemetry/event", "do_stop");
+  for (const id of ["lab", "three"]) {
+    await client.expect(`halloween/${id}/status/availability`, "offline");
+    await client.expect(`halloween/${id}/status/availability`, "online");
+    expect(client.texts(`halloween/${id}/status/error`)).toEqual([]);
+  }
   await gone(runner);
   // Its workers' children are in its group, which the host ends.
   await gone(child);

@@ -38,6 +38,8 @@ export interface ScopeOwner {
   began?(what: "command" | "run" | "move"): void;
   /** What is said to code that moves something (`hold`) where no stop could end it. */
   outside?(what: string): Error;
+  /** A `hold` has something on; to be called when that has been switched off, where it could be. */
+  held?(): () => void;
   /** `where` says what was running: `ticker`, `do_fire`. */
   report(error: unknown, where: string): void;
   /** A command has ended while a `sleep` or `hold` that was called in it still runs. */

@@ -347,11 +347,12 @@ export class Scope {
     if (standstill?.holding) return this.sleep(ms);
     this.move("hold");
     const over = this.#wait("hold");
+    const released = this.owner.held?.();
     let turnedOff: Promise<void> | undefined;
     const turnOff = () => {
       turnedOff = this.#turnOff(off);
       // Whoever awaits the hold hears of a failure below; until then it is not an unhandled one.
-      turnedOff.catch(ignore);
+      turnedOff.then(released, ignore);
     };
     const turnOffOnce = () => {
       if (!turnedOff) turnOff();

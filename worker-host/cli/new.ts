@@ -86,13 +86,17 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
       () => {
         this.state = "glowing";
       },
-      () => {
-        this.state = "dark";
-      },
+      () => this.do_stop(),
     );
     const glows = (this.store.get<number>("glows") ?? 0) + 1;
     await this.store.set("glows", glows);
     this.telemetry("glows", glows);
+  }
+
+  /** Where the worker's process was ended while the lamp was on, nothing else puts it out. */
+  @command({ description: "Go out at once" })
+  do_stop() {
+    this.state = "dark";
   }
 
   @command({ description: "Say that it is there", safe: true })

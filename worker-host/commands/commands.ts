@@ -125,6 +125,11 @@ export class Commands {
     return this.#known.has(action);
   }
 
+  /** Whether anything of the worker's own runs at a stop. */
+  get stops(): boolean {
+    return this.#known.has(STOP) || this.#others !== undefined;
+  }
+
   /** What of it runs goes on to its end. Gives whether it was there. */
   remove(action: string): boolean {
     const removed = this.#known.delete(action);

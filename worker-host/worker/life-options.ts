@@ -32,6 +32,8 @@ export interface LifeOptions {
   onEnter?: (where: string, place?: string) => void;
   /** Has the host stop everything; where there is no such way to it, the bus is one. */
   onWantsAllStop?: (reason: string | undefined) => void;
+  /** Told when its first `hold` has something on, and when its last one has nothing on any more. */
+  onHolds?: (on: boolean) => void;
   /** Tells of a process group that the worker started, and of its end. */
   onGroup: (pid: number, alive: boolean) => void;
   /** Where what it does is counted, over its restarts. */

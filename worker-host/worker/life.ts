@@ -62,6 +62,8 @@ export class Life implements ScopeOwner {
   /** How much has begun, and how much of that were commands or what moves something. */
   #begun = 0;
   #moved = 0;
+  /** How many `hold`s have something on. */
+  #holds = 0;
   /** The tasks that people have been told of. */
   readonly #warnedOf = new Set<string>();
   #class: WorkerClass | undefined;
@@ -154,6 +156,16 @@ export class Life implements ScopeOwner {
       "outside",
       `${what} is outside of every command, handler and task, where no stop would end it (${place}): write this.spawn(() => …) around what your callback does`,
     );
+  }
+
+  held(): () => void {
+    if (this.#holds++ === 0) this.options.onHolds?.(true);
+    let isOff = false;
+    return () => {
+      if (isOff) return;
+      isOff = true;
+      if (--this.#holds === 0) this.options.onHolds?.(false);
+    };
   }
 
   /** Ends commands, calls of other handlers, and tasks that have moved something. */
@@ -320,12 +332,24 @@ export class Life implements ScopeOwner {
     if (this.#stopping) return;
     const { holding } = this.standstill;
     if (holding === "all_stop" || recover) await Promise.allSettled([this.#switching.stop(holding ?? "end", "host")]);
+    if (recover && this.spec.leftOn) this.#tellOfLeftOn();
     if (this.#stopping) return;
     await this.#listen(worker);
     if (this.#stopping) return;
     this.#description.open();
     void this.#wire.publish(options.topics.availability(this.id), "online", { qos: 1, retain: true });
     if (worker.loop) this.#loop?.start();
+  }
+
+  /** What its process took with it no `off` switches off any more. */
+  #tellOfLeftOn(): void {
+    if (!this.#commands.stops) {
+      const text =
+        "its process ended while it held something on, and it has no do_stop: that may still be on. Go and look, and give " +
+        "it a do_stop that switches it off";
+      this.#reporter.fail(text, undefined);
+    }
+    this.options.onHolds?.(this.#holds > 0);
   }
 
   #openStore(): Promise<Store> {

@@ -44,6 +44,8 @@ export interface WorkerSpec {
   about: About;
   /** Why it takes no command but `stop`. */
   lockedOut?: string | undefined;
+  /** A `hold` of its earlier self had something on when that was last heard of. */
+  leftOn?: boolean;
 }
 
 /** What is noted of a worker while its file, and the packages of that, are loaded. */
@@ -117,5 +119,7 @@ export type FromRunner =
   | { type: "stats"; request: number; counts: [id: string, counts: Counts][]; bytes: number }
   /** A worker wants everything stopped. */
   | { type: "all_stop"; by: string; reason?: string }
+  /** A worker's first `hold` has something on, or its last one has nothing on any more. */
+  | { type: "holds"; id: string; on: boolean }
   /** A worker started a process group, or it has ended. */
   | { type: "group"; pid: number; alive: boolean };

@@ -85,6 +85,7 @@ class Runner {
       counts: this.#countsOf(id),
       onEnter: (where, place) => this.blackBox.enter(id, where, place),
       onWantsAllStop: (reason) => send({ type: "all_stop", by: id, ...(reason === undefined ? {} : { reason }) }),
+      onHolds: (on) => send({ type: "holds", id, on }),
       onGroup: (pid, alive) => {
         if (alive) this.#groups.add(pid);
         else this.#groups.delete(pid);

@@ -33,6 +33,7 @@ const IS_WHOLE = new Map<unknown, (message: Fields) => boolean>([
       Number.isSafeInteger(request) && Number.isFinite(bytes) && Array.isArray(counts) && counts.every(areCounts),
   ],
   ["all_stop", ({ by, reason }) => typeof by === "string" && isTextOrNone(reason)],
+  ["holds", ({ id, on }) => typeof id === "string" && typeof on === "boolean"],
   ["group", ({ pid, alive }) => Number.isSafeInteger(pid) && (pid as number) > 1 && typeof alive === "boolean"],
 ]);
 

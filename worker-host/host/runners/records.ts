@@ -26,6 +26,8 @@ export interface WorkerRecord {
   quarantined: boolean;
   /** Its process died under it: what it switched on may still be on, until a start of it has run its `do_stop`. */
   unclean: boolean;
+  /** A `hold` of it has something on, or had when its process died. */
+  holds: boolean;
   /** Its id is another host's, or a board's: its topics are that one's. */
   idTaken?: boolean;
   /** Somebody stopped it: it starts when somebody says so. */
@@ -78,6 +80,7 @@ export class Records {
       ended: true,
       quarantined: false,
       unclean: false,
+      holds: false,
       held: false,
     };
     this.#byId.set(planned.id, record);

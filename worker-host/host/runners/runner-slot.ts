@@ -37,6 +37,8 @@ export interface RunnerSlotOptions {
   seen: Map<string, string[]>;
   counts?: HostCounts;
   onState: (message: Extract<FromRunner, { type: "state" }>) => void;
+  /** One of its workers holds something on, or nothing any more. */
+  onHolds?: (message: Extract<FromRunner, { type: "holds" }>) => void;
   /** One of its workers wants everything stopped. */
   onAllStop?: (who: { by: string; reason?: string }) => void;
   /** Its process died: the offender, if there is one, is out; these workers are started again in the next one. */
@@ -284,6 +286,10 @@ export class RunnerSlot {
         this.options.counts?.take(message.counts);
         this.#requests.get(message.request)?.({ warnings: [] });
         this.#requests.delete(message.request);
+        return;
+      case "holds":
+        this.#respec(message.id, { leftOn: message.on });
+        this.options.onHolds?.(message);
         return;
       case "group":
         if (message.alive && this.#process?.process.started(message.pid)) this.#groups.add(message.pid);

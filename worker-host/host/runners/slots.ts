@@ -33,6 +33,8 @@ export interface SlotsOptions {
   /** A process said what has become of a worker. */
   onState: (slot: RunnerSlot, message: Extract<FromRunner, { type: "state" }>) => void;
   /** As of `RunnerSlot`. */
+  onHolds: (message: Extract<FromRunner, { type: "holds" }>) => void;
+  /** As of `RunnerSlot`. */
   onAllStop: (who: { by: string; reason?: string }) => void;
   /** These workers run in another process from now on. */
   onMoved: (ids: string[], slot: RunnerSlot) => void;

@@ -10,7 +10,9 @@ import type { RunnerAnswer, RunnerSlot } from "./runner-slot.ts";
 import { Slots, type SlotsOptions } from "./slots.ts";
 import type { Offender } from "./watched-runner.ts";
 
-export interface SupervisorOptions extends RecordsOptions, Omit<SlotsOptions, "onState" | "onDied" | "onMoved"> {
+export interface SupervisorOptions
+  extends RecordsOptions,
+    Omit<SlotsOptions, "onState" | "onHolds" | "onDied" | "onMoved"> {
   bundler: Bundler;
   /** The folder for what has to outlive a restart. */
   data: string;
@@ -40,6 +42,10 @@ export class Supervisor {
     this.#slots = new Slots({
       ...options,
       onState: (slot, message) => this.#onState(slot, message),
+      onHolds: ({ id, on }) => {
+        const record = this.records.get(id);
+        if (record) record.holds = on;
+      },
       onMoved: (ids, slot) => {
         for (const id of ids) {
           const record = this.records.get(id);
@@ -158,7 +164,7 @@ export class Supervisor {
     record.slot = slot;
     record.run++;
     const lockedOut = this.options.lockedOut(record.planned.id);
-    const spec = { ...specOf(record.planned, record.bundle, this.options), lockedOut };
+    const spec = { ...specOf(record.planned, record.bundle, this.options), lockedOut, leftOn: record.holds };
     slot.start(spec, record.run, { patient, recover: record.unclean });
   }
 
