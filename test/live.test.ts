@@ -331,3 +331,60 @@ test.each(["SIGKILL", "SIGSTOP"] as const)("an edit is taken up though esbuild's
     await client.expect(said, word);
   }
 });
+
+const BAD: [name: string, body: string, says: RegExp][] = [
+  ["without an export", PING.replace("export class", "class"), /exports no class Worker .*; the old one runs on/],
+  [
+    "with a class of another name",
+    PING.replace("class Worker", "class Lamp"),
+    /exports no class Worker .*Lamp.*; the old/,
+  ],
+  ["that throws at its top level", `throw new Error("no power");\n${PING}`, /no power; the old one runs on/],
+  [
+    "with a default that its schema would not give",
+    workerSource("static config = z.object({ n: z.number().default('x') });", 'import { z } from "worker-host";'),
+    /n: the default is "x".*; the old/,
+  ],
+];
+
+test.each(BAD)("new code %s leaves the old one running", async (_name, body, says) => {
+  const { id, client, edit, starts } = await run({ "lab/backend/worker.ts": PING });
+  edit({ "lab/backend/worker.ts": body });
+  await client.expect(`halloween/${id}/status/error`, says);
+  await client.command(id, "ping");
+  await client.expect(`halloween/${id}/telemetry/pong`, "1");
+  expect(starts(id)).toHaveLength(1);
+  expect(client.texts(`halloween/${id}/status/availability`)).toEqual(["online"]);
+  edit({ "lab/backend/worker.ts": PING.replace("'pong', 1", "'pong', 2") });
+  for (const text of ["offline", "online"]) await client.expect(`halloween/${id}/status/availability`, text);
+  await client.command(id, "ping");
+  await client.expect(`halloween/${id}/telemetry/pong`, "2");
+});
+
+test("where the start of new code throws, the one before starts again, and the fault stays shown until it is mended", async () => {
+  const { id, client, edit } = await run({ "lab/backend/worker.ts": says("'one'") });
+  const [said, runstate] = [`halloween/${id}/telemetry/says`, `halloween/${id}/status/runstate`];
+  await client.expect(said, "one");
+  edit({ "lab/backend/worker.ts": workerSource("async start() { throw new Error('no power'); }") });
+  await client.expect(said, "one");
+  const shown = /"running".*no power; the one before it runs on/;
+  await client.expect(runstate, shown);
+  edit({ "lab/backend/worker.ts": workerSource("async start() { throw new Error('no light'); }") });
+  await client.expect(said, "one");
+  await client.expect(runstate, /"running".*no light; the one before it runs on/);
+  edit({ "lab/backend/worker.ts": says("'two'") });
+  await client.expect(said, "two");
+  const last = await client.expect(runstate, /"running"/);
+  expect(last).not.toContain("no light");
+});
+
+test("a worker.ts that becomes a worker.js with a fault leaves the old one running", async () => {
+  const { id, client, props, edit } = await run({ "lab/backend/worker.ts": PING });
+  edit({ "lab/backend/worker.ts": "export class Worker { n: number = 1;" });
+  await client.expect(`halloween/${id}/status/error`, /the old one runs on/);
+  renameSync(join(props, id, "backend/worker.ts"), join(props, id, "backend/worker.js"));
+  await client.expect(`halloween/${id}/status/error`, /worker\.js:1:\d+: .*the old one runs on/);
+  await client.command(id, "ping");
+  await client.expect(`halloween/${id}/telemetry/pong`, "1");
+  expect(client.texts(`halloween/${id}/status/availability`)).toEqual(["online"]);
+});

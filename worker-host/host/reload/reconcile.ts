@@ -93,11 +93,11 @@ async function update(record: WorkerRecord, next: Planned, look: Look, options: 
   delete record.complaint;
   record.planned = next;
   if (record.held) return { acted: false };
-  const replanned = now.file !== next.file || now.fault !== next.fault || now.skipped !== next.skipped;
+  const replanned = now.fault !== next.fault || now.skipped !== next.skipped;
   const changed = differs(now, next);
   if (!changed) delete record.refused;
   const configured = changed && !(record.refused && !differs(record.refused, next));
-  const dirty = look.changed(next.file) || (record.bundle?.inputs ?? []).some(look.changed);
+  const dirty = now.file !== next.file || look.changed(next.file) || (record.bundle?.inputs ?? []).some(look.changed);
   if (replanned || !runs) {
     const again = replanned || (record.state === "failed" && (configured || dirty || !record.bundle || look.retry));
     if (again) await startAnew(record, options);
@@ -134,7 +134,7 @@ async function refresh(
   const next = record.planned;
   const { id, warnings, isolation, maxMemoryMb } = next;
   const before = record.bundle;
-  const broken = dirty ? await supervisor.build(record) : undefined;
+  const broken = dirty ? await supervisor.rebuild(record) : undefined;
   if (broken !== undefined) say(id, "error", `${broken}; the old one runs on`);
   if (record.bundle !== before || now.isolation !== isolation || now.maxMemoryMb !== maxMemoryMb) {
     await supervisor.launch(record, { patient: true });

@@ -33,6 +33,10 @@ export interface WorkerRecord {
   /** Somebody stopped it: it starts when somebody says so. */
   held: boolean;
   bundle?: Bundle;
+  /** What it last ran of, where it has been built anew since. */
+  good?: Bundle;
+  /** Why it runs of an earlier bundle than its files would give. */
+  setback?: string;
   /** Where it runs, or ran last. */
   slot?: RunnerSlot;
 }

@@ -134,9 +134,38 @@ export class Supervisor {
     } else {
       record.bundle = built;
       record.quarantined = false;
-      if (old) await bundler.discard(old);
+      if (old && old !== record.good) await bundler.discard(old);
     }
     return undefined;
+  }
+
+  /**
+   * Builds a worker that runs anew, and loads that; gives what is wrong with it. Then `record.bundle` stays what it runs of.
+   */
+  async rebuild(record: WorkerRecord): Promise<string | undefined> {
+    const { bundle: before, state } = record;
+    if (before && state === "running") record.good = before;
+    const broken = await this.build(record);
+    if (broken !== undefined) return broken;
+    if (record.bundle === before) {
+      // The files are again what it runs of.
+      if (record.setback !== undefined && state === "running") this.records.become(record, "running");
+      delete record.setback;
+      return undefined;
+    }
+    const { fault } = record.good ? await this.inspect(record, record.planned) : {};
+    if (fault !== undefined) await this.#setBack(record);
+    else delete record.setback;
+    return fault;
+  }
+
+  /** Goes back to what a worker last ran of; an edit of what the newer one was made of is still seen. */
+  async #setBack(record: WorkerRecord): Promise<void> {
+    const { bundle, good } = record;
+    if (!bundle || !good || bundle === good) return;
+    good.inputs = [...new Set([...good.inputs, ...bundle.inputs])];
+    record.bundle = good;
+    await this.options.bundler.discard(bundle);
   }
 
   /** Starts a worker that is built, in the place of its earlier self, because somebody wants it. */
@@ -175,7 +204,7 @@ export class Supervisor {
   }
 
   /** Says whether a worker, as it would be planned, could start; `before`: the config that a `configure` would change. */
-  async inspect(record: WorkerRecord, planned: Planned, before: ConfigSpec): Promise<RunnerAnswer> {
+  async inspect(record: WorkerRecord, planned: Planned, before?: ConfigSpec): Promise<RunnerAnswer> {
     const fault = planned.fault ?? (record.bundle && isThere(record.bundle) ? undefined : await this.build(record));
     if (fault !== undefined) return { fault, warnings: [] };
     if (!record.bundle) return { warnings: [] };
@@ -278,8 +307,33 @@ export class Supervisor {
     if (!record || record.slot !== slot) return;
     // What was removed is built anew before the next start.
     const passes = !hopeless || (record.bundle !== undefined && !isThere(record.bundle));
-    const again = state === "failed" && run === record.run && passes && !this.#stopping;
-    this.records.take(record, run, state, again ? `${detail}; ${this.#startAgain(record)}` : detail);
+    const failed = state === "failed" && run === record.run && !this.#stopping;
+    if (failed && record.good && record.good !== record.bundle) {
+      this.#startGood(record, run, detail ?? "it failed");
+      return;
+    }
+    if (state === "running" && run === record.run) this.#proven(record);
+    const shown = state === "running" ? (record.setback ?? detail) : detail;
+    this.records.take(record, run, state, failed && passes ? `${detail}; ${this.#startAgain(record)}` : shown);
+  }
+
+  /** Starts what a worker last ran of, in the place of what did not start; the fault is shown until it is mended. */
+  #startGood(record: WorkerRecord, run: number, fault: string): void {
+    record.setback = `${fault}; the one before it runs on`;
+    this.records.take(record, run, "failed", record.setback);
+    this.options.say(record.planned.id, "error", record.setback);
+    const again = async () => {
+      await this.#setBack(record);
+      if (!record.held) await this.#launch(record, {});
+    };
+    void this.options.inTurn(again);
+  }
+
+  /** What it runs of now is what it goes back to. */
+  #proven(record: WorkerRecord): void {
+    const { good, bundle } = record;
+    delete record.good;
+    if (good && good !== bundle) void this.options.bundler.discard(good);
   }
 
   #onDied(slot: RunnerSlot, ids: string[], reason: string, offender?: Offender): void {
@@ -297,8 +351,12 @@ export class Supervisor {
 
   /** It ended its process: it gets one of its own, so that it can't do so to others again. */
   #offended(record: WorkerRecord, text: string): void {
-    record.quarantined = true;
     delete record.slot;
+    if (record.good && record.good !== record.bundle) {
+      this.#startGood(record, record.run, text);
+      return;
+    }
+    record.quarantined = true;
     this.records.end(record, "failed", `${text}; ${this.#startAgain(record)}`);
   }
 
