@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from "vitest";
 import { BaseWorker } from "worker-host";
 import { startWorker } from "worker-host/testing";
-import { ADMIN_VERBS } from "../worker-host/contract/admin-verbs.ts";
+import { ADMIN_VERBS } from "../worker-host/contract/access.ts";
 import type { HostDescription } from "../worker-host/contract/description.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";

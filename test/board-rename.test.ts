@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
 import { systemClock } from "../worker-host/base/clock.ts";
-import { renameBoard } from "../worker-host/cli/board.ts";
+import { renameBoard } from "../worker-host/cli/simulation.ts";
 import type { WorkerSummary } from "../worker-host/contract/description.ts";
 import { resolveSettings } from "../worker-host/host/settings/settings.ts";
 import { FakeBoard } from "./harness/board.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { busLine } from "../worker-host/cli/bus-message.ts";
+import { busLine } from "../worker-host/cli/watch.ts";
 
 const AT = new Date(2026, 9, 31, 20, 5, 7, 9);
 

@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from "vitest";
 import { BaseWorker, command, z } from "worker-host";
 import { startWorker } from "worker-host/testing";
-import { RateLimiter } from "../worker-host/base/rate-limiter.ts";
+import { RateLimiter } from "../worker-host/base/log.ts";
 import { TestClock } from "../worker-host/testing/test-clock.ts";
 import { TestClient } from "./harness/client.ts";
 import { startHost } from "./harness/host.ts";

@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from "vitest";
 import { BaseWorker, type CommandSpec, command, z } from "worker-host";
 import { startWorker } from "worker-host/testing";
-import type { Reply } from "../worker-host/contract/reply.ts";
+import type { Reply } from "../worker-host/contract/command.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { makeFolder, workerSource } from "./harness/folder.ts";

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
-import type { Reply } from "../worker-host/contract/reply.ts";
+import type { Reply } from "../worker-host/contract/command.ts";
 import { BROKER } from "./harness/broker.ts";
 import { type Files, workerSource } from "./harness/folder.ts";
 import { type Haunt, sharedHaunt, startHaunt } from "./harness/haunt.ts";

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { noCounts } from "../worker-host/base/counts.ts";
-import { readFromRunner } from "../worker-host/host/runners/from-runner.ts";
+import { readFromRunner } from "../worker-host/host/runners/runner-process.ts";
 import { expectOthersWell, startThree } from "./harness/three.ts";
 
 // What a worker, or a package that it uses, says or does in the name of the process that it runs in.

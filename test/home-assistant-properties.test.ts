@@ -1,9 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Topics } from "../worker-host/contract/topics.ts";
-import { argsOf } from "../worker-host/host/home-assistant/args.ts";
-import { readDescription } from "../worker-host/host/home-assistant/described.ts";
-import { Devices } from "../worker-host/host/home-assistant/devices.ts";
+import { argsOf, readDescription } from "../worker-host/host/home-assistant/described.ts";
+import { Devices } from "../worker-host/host/home-assistant/entities.ts";
 import { takeDevice } from "./harness/home-assistant.ts";
 import { rounds } from "./harness/rounds.ts";
 

@@ -1,7 +1,7 @@
 import { Readable } from "node:stream";
 import { setImmediate } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { followLines } from "../worker-host/base/lines.ts";
+import { followLines } from "../worker-host/base/output.ts";
 import { expectOthersWell, restarted, startThree } from "./harness/three.ts";
 
 // What a worker's process says without end, past worker-host, to where the host listens.

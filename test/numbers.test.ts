@@ -1,8 +1,8 @@
 import { expect, onTestFinished, test } from "vitest";
 import { BaseWorker, command, z } from "worker-host";
 import { startWorker } from "worker-host/testing";
-import { coerceText } from "../worker-host/contract/coerce.ts";
 import { parseCommand } from "../worker-host/contract/command.ts";
+import { coerceText } from "../worker-host/contract/json-schema.ts";
 import { jsonIn, parsePayload } from "../worker-host/contract/payload.ts";
 import { parseConfigText } from "../worker-host/host/config/config-file.ts";
 import { editConfigText } from "../worker-host/host/config/edit-config.ts";

@@ -3,7 +3,7 @@ import pino from "pino";
 import { expect, onTestFinished, test } from "vitest";
 import { argumentsOf, childrenOfAll } from "../bench/processes.mjs";
 import { RunnerSlot } from "../worker-host/host/runners/runner-slot.ts";
-import type { FromRunner, RunnerSetup, WorkerSpec } from "../worker-host/worker/messages.ts";
+import type { FromRunner, RunnerSetup, WorkerSpec } from "../worker-host/worker/channel.ts";
 import { makeFolder } from "./harness/folder.ts";
 import { Happenings } from "./harness/wait.ts";
 

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import type { Writable } from "node:stream";
 import { expect, onTestFinished, test } from "vitest";
-import type { RunnerSetup, ToRunner } from "../worker-host/worker/messages.ts";
+import type { RunnerSetup, ToRunner } from "../worker-host/worker/channel.ts";
 import { makeFolder } from "./harness/folder.ts";
 import { ROOT } from "./harness/host.ts";
 import { patiently } from "./harness/wait.ts";

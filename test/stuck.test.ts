@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { WebSocketServer } from "ws";
 import { feedWatchdog } from "../worker-host/cli/serve.ts";
 import { Bundler } from "../worker-host/host/plan/bundle.ts";
-import { callsOf } from "../worker-host/host/runners/inspector.ts";
+import { callsOf } from "../worker-host/host/runners/stuck-code.ts";
 import { TestClock } from "../worker-host/testing/test-clock.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";

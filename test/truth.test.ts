@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { BaseWorker } from "worker-host";
 import { startWorker } from "worker-host/testing";
-import { Secrets } from "../worker-host/base/secrets.ts";
+import { Secrets } from "../worker-host/base/log.ts";
 import { describeError, WorkerHostError } from "../worker-host/contract/errors.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";

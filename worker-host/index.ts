@@ -1,8 +1,8 @@
 export { z } from "zod";
-export { AbortError } from "./base/abort-error.ts";
+export type { Span } from "./base/clock.ts";
 export { duration } from "./base/duration.ts";
 export type { Task } from "./base/scope-owner.ts";
-export type { Span } from "./base/span.ts";
+export { AbortError } from "./base/scope-owner.ts";
 export { type CommandMode, type CommandSpec, command, type RunningCommand } from "./commands/command-spec.ts";
 export type { Schema } from "./commands/schema.ts";
 export type { Command } from "./contract/command.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { formatClaim, parseClaim } from "../../worker-host/contract/claim.ts";
 import { parseRunstate } from "../../worker-host/contract/description.ts";
+import { formatClaim, parseClaim } from "../../worker-host/host/bus/claim.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { coerceText } from "../../worker-host/contract/coerce.ts";
 import type { JsonSchema } from "../../worker-host/contract/json-schema.ts";
+import { coerceText } from "../../worker-host/contract/json-schema.ts";
 
 test.each([
   [`a="two words" b='it is'`, { a: "two words", b: "it is" }],

@@ -1,12 +1,19 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { duration } from "../../worker-host/base/duration.ts";
-import { coerceText } from "../../worker-host/contract/coerce.ts";
-import { formatCommand, MAX_COMMAND_BYTES, parseCommand, quote } from "../../worker-host/contract/command.ts";
+import {
+  formatCommand,
+  formatReply,
+  MAX_COMMAND_BYTES,
+  parseCommand,
+  parseReply,
+  quote,
+  type Reply,
+} from "../../worker-host/contract/command.ts";
 import { describeError, WorkerHostError } from "../../worker-host/contract/errors.ts";
 import type { JsonSchema } from "../../worker-host/contract/json-schema.ts";
+import { coerceText } from "../../worker-host/contract/json-schema.ts";
 import { decodeText, encodePayload, parsePayload } from "../../worker-host/contract/payload.ts";
-import { formatReply, parseReply, type Reply } from "../../worker-host/contract/reply.ts";
 import { rounds } from "../harness/rounds.ts";
 
 const RUNS = { numRuns: rounds(500) };

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { formatReply, parseReply } from "../../worker-host/contract/reply.ts";
+import { formatReply, parseReply } from "../../worker-host/contract/command.ts";
 
 const read = (reply: object) => parseReply(new TextEncoder().encode(JSON.stringify(reply)));
 

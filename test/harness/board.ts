@@ -1,6 +1,6 @@
 import mqtt from "mqtt";
+import type { Reply } from "../../worker-host/contract/command.ts";
 import { parseCommand } from "../../worker-host/contract/command.ts";
-import type { Reply } from "../../worker-host/contract/reply.ts";
 import { Topics } from "../../worker-host/contract/topics.ts";
 import { atEnd } from "./ending.ts";
 

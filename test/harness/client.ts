@@ -1,5 +1,5 @@
 import mqtt, { type IClientOptions, type IClientPublishOptions } from "mqtt";
-import { ADMIN_VERBS } from "../../worker-host/contract/admin-verbs.ts";
+import { ADMIN_VERBS } from "../../worker-host/contract/access.ts";
 import { parseCommand } from "../../worker-host/contract/command.ts";
 import { atEnd } from "./ending.ts";
 import { Mailbox } from "./mailbox.ts";

@@ -1,7 +1,6 @@
 import { z } from "zod";
-import { HomeAssistantTopics } from "../../worker-host/contract/home-assistant-topics.ts";
-import { Topics } from "../../worker-host/contract/topics.ts";
-import { ownerOf } from "../../worker-host/host/home-assistant/devices.ts";
+import { HomeAssistantTopics, Topics } from "../../worker-host/contract/topics.ts";
+import { ownerOf } from "../../worker-host/host/home-assistant/entities.ts";
 import { TestClient } from "./client.ts";
 
 /** A topic that can be published to, or subscribed to here, since none of ours has a wildcard. */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { msIn, msOf, SPAN_TEXT, type Span } from "./span.ts";
+import { msIn, msOf, SPAN_TEXT, type Span } from "./clock.ts";
 
 const error = 'expected ms, or a text such as "5s" or "2min"';
 

@@ -1,4 +1,6 @@
+import { Socket } from "node:net";
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from "pino";
+import { jsonIn } from "../contract/payload.ts";
 import type { Clock } from "./clock.ts";
 import { Output, type OutputTarget } from "./output.ts";
 
@@ -13,7 +15,7 @@ export interface LogOptions {
 }
 
 /** Where lines of the log go, each with its line end. */
-export interface LogPath {
+interface LogPath {
   /** Standard output. */
   target: OutputTarget;
   clock: Clock;
@@ -48,4 +50,154 @@ export async function createLogger(
 /** For what is a part of something that tells its faults itself. */
 export function silentLog(): Logger {
   return pino({ level: "silent" });
+}
+
+/** How each line of the log begins; what follows is what somebody said. */
+const LINE_BEGIN = /^\{"level":\d+,"time":"[^"]*"(,"worker":"[A-Za-z0-9_-]+")?/;
+
+/** The file descriptor over which a runner hands its log to its host. */
+export const LOG_FD = 4;
+
+const LONGEST_LINE = 65_536;
+/** What waits for a host that is held up; more is left out. */
+const MOST_WAITING = 1_048_576;
+
+/**
+ * Hands lines of the log to the host, which keeps them in files. A line is the kernel's before the worker goes on, so
+ * that it gets there also when the worker hangs or is killed; a host, or a disk, that is held up keeps nobody waiting.
+ */
+export class LogPipe {
+  readonly #socket = new Socket({ fd: LOG_FD, readable: false, writable: true });
+  #leftOut = 0;
+
+  constructor() {
+    this.#socket.unref();
+    // The host is gone, and so is this process in a moment.
+    this.#socket.on("error", () => this.#socket.destroy());
+  }
+
+  write(line: string): void {
+    if (this.#socket.destroyed) return;
+    if (this.#socket.writableLength > MOST_WAITING) {
+      this.#leftOut++;
+      return;
+    }
+    const [begin = '{"level":40'] = LINE_BEGIN.exec(line) ?? [];
+    if (this.#leftOut > 0) {
+      this.#socket.write(
+        `${begin},"msg":"${this.#leftOut} lines were left out: they came faster than they are kept"}\n`,
+      );
+      this.#leftOut = 0;
+    }
+    const fits = line.length <= LONGEST_LINE;
+    this.#socket.write(fits ? line : `${begin},"msg":"a line of ${line.length} characters was left out"}\n`);
+  }
+}
+
+/** What stands where a secret was. */
+export const HIDDEN = "[hidden]";
+/** A shorter text is too likely to stand in a line by itself. */
+const SHORTEST = 4;
+/** A password that is one short word may also be a word of a message. */
+const WORD = /^[a-z]{1,8}$/i;
+/** What stands beside a word that is a value, and none of a message's words. */
+const BESIDE = "[:=/@?&,;\"'`()\\\\]";
+/** How often JSON may stand in a text of JSON. */
+const NESTED = 4;
+
+/** Texts that no line of a log may hold, such as passwords. */
+export class Secrets {
+  readonly #texts = new Set<string>();
+
+  constructor(texts: Iterable<string> = []) {
+    for (const text of texts) this.add(text);
+  }
+
+  add(text: string | undefined): void {
+    if (text === undefined || text.length < SHORTEST) return;
+    let form = text;
+    this.#texts.add(encodeForUrl(text));
+    for (let depth = 0; depth <= NESTED; depth++) {
+      this.#texts.add(form);
+      form = JSON.stringify(form).slice(1, -1);
+    }
+  }
+
+  /** A text for people without them. */
+  cleanText(text: string): string {
+    let cleaned = text;
+    for (const secret of this.#texts) cleaned = hide(secret, cleaned);
+    return cleaned;
+  }
+
+  /** A line of JSON without them. */
+  clean(line: string): string {
+    let found = false;
+    const [begin = ""] = LINE_BEGIN.exec(line) ?? [];
+    let rest = line.slice(begin.length);
+    for (const text of this.#texts) {
+      if (!rest.includes(text)) continue;
+      const hidden = hide(text, rest);
+      found ||= hidden !== rest;
+      rest = hidden;
+    }
+    if (!found) return line;
+    const cleaned = begin + rest;
+    // A secret of digits may have stood in a number.
+    return jsonIn(cleaned) !== undefined || begin === ""
+      ? cleaned
+      : `${begin},"msg":"a line with a secret is left out"}\n`;
+  }
+}
+
+function hide(secret: string, text: string): string {
+  if (!WORD.test(secret)) return text.replaceAll(secret, HIDDEN);
+  return text.replace(new RegExp(`(?<=^|${BESIDE})${secret}(?=$|${BESIDE})|(?<==)${secret}(?=\\s)`, "g"), HIDDEN);
+}
+
+/** Half of a surrogate pair has no form in a URL. */
+function encodeForUrl(text: string): string {
+  return encodeURIComponent(Buffer.from(text).toString());
+}
+
+/** So many may be said in one go, if not said otherwise … */
+const BURST = 20;
+/** … and then one in so many ms. */
+const EVERY_MS = 500;
+
+/** Passes on what is said, but no more than people can read: what is left out is counted, and that is said too. */
+export class RateLimiter {
+  #room: number;
+  #since: number;
+  #leftOut = 0;
+  #last = "";
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly tell: (text: string, error?: unknown) => void,
+    private readonly burst = BURST,
+  ) {
+    this.#room = burst;
+    this.#since = clock.monotonic();
+  }
+
+  /** @param error what it is about, where it is said at once */
+  say(text: string, error?: unknown): void {
+    const now = this.clock.monotonic();
+    this.#room = Math.min(this.burst, this.#room + (now - this.#since) / EVERY_MS);
+    this.#since = now;
+    if (this.#room >= 1 && this.#leftOut === 0) {
+      this.#room--;
+      this.tell(text, error);
+      return;
+    }
+    if (this.#leftOut === 0) this.clock.after(2 * EVERY_MS, () => this.#sum());
+    this.#leftOut++;
+    this.#last = text;
+  }
+
+  #sum(): void {
+    this.tell(this.#leftOut === 1 ? this.#last : `${this.#leftOut} more were left out; the last: ${this.#last}`);
+    this.#leftOut = 0;
+  }
 }

@@ -1,6 +1,5 @@
 import { prettyFactory } from "pino-pretty";
-import { jsonIn } from "../contract/payload.ts";
-import { printable } from "../contract/printable.ts";
+import { jsonIn, printable } from "../contract/payload.ts";
 
 /** What has lines of its own. */
 const OF_SEVERAL_LINES: ReadonlySet<string> = new Set(["stack"]);

@@ -1,6 +1,5 @@
 import type { Logger } from "pino";
 import type { HaltReason } from "../contract/command.ts";
-import type { AbortError } from "./abort-error.ts";
 
 /**
  * What a scope is. A `command` and a `run`, which is any other call of a handler, end with every stop. So does a `task`
@@ -48,4 +47,9 @@ export interface ScopeOwner {
   entered?(where: string): void;
   /** A function is called that may hold up the process: `execSync`. */
   blocks?(name: string): void;
+}
+
+/** Rejects what was waiting in a scope when it ended; named as Node names it, so that `error.name` can tell. */
+export class AbortError extends Error {
+  override readonly name = "AbortError";
 }

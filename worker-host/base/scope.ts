@@ -1,9 +1,9 @@
 import { AsyncLocalStorage } from "node:async_hooks";
-import { AbortError } from "./abort-error.ts";
-import { isPromiseLike } from "./and-then.ts";
 import type { Clock } from "./clock.ts";
+import { msOf, type Span } from "./clock.ts";
+import { isPromiseLike } from "./promises.ts";
 import type { ScopeKind, ScopeOwner, Task } from "./scope-owner.ts";
-import { msOf, type Span } from "./span.ts";
+import { AbortError } from "./scope-owner.ts";
 
 /** For so long what a hold's `off` has begun may go on after its end. */
 const AFTER_OFF_MS = 5_000;

@@ -11,8 +11,7 @@ import { WorkerHostError } from "../contract/errors.ts";
 import { assertTopicFilter, faultOfPrefix } from "../contract/topics.ts";
 import type { AccessState } from "../host/access/access-folder.ts";
 import { passwordLine } from "../host/access/mosquitto-files.ts";
-import type { Edges } from "./edges.ts";
-import type { Flags } from "./options.ts";
+import type { Edges, Flags } from "./options.ts";
 
 const PASSWORD_CHARS = 24;
 const SALT_BYTES = 12;

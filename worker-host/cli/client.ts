@@ -1,8 +1,8 @@
 import { type Clock, within } from "../base/clock.ts";
 import { readCredentials } from "../host/access/lan-credentials.ts";
 import type { Settings } from "../host/settings/settings.ts";
-import { ConnectGate } from "../mqtt/connect-gate.ts";
 import type { Connection } from "../mqtt/connection.ts";
+import { ConnectGate } from "../mqtt/mqtt-client.ts";
 import type { BrokerOptions } from "../mqtt/wire.ts";
 import { shownUrl } from "../mqtt/wire.ts";
 

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { Settings } from "../host/settings/settings.ts";
-import { type Finding, fail, ok } from "./doctor/finding.ts";
-import type { Edges } from "./edges.ts";
+import { type Finding, fail, ok } from "./doctor-checks.ts";
+import type { Edges } from "./options.ts";
 import { type Flags, withSettings } from "./options.ts";
 
 /** The command that looks for what is wrong with a setup. */
@@ -21,12 +21,12 @@ export function addDoctor(program: Command, edges: Edges): void {
 }
 
 async function examine(flags: Flags, edges: Edges): Promise<Finding[]> {
-  const machine = await import("./doctor/machine.ts");
+  const machine = await import("./doctor-checks.ts");
   const now = edges.clock.now();
   const first = [machine.lookAtNode(now), machine.lookAtClock(now)];
   const settings = settingsOf(flags, edges);
   if (Array.isArray(settings)) return [...first, ...settings];
-  const { lookAtBroker, lookAtPort } = await import("./doctor/broker.ts");
+  const { lookAtBroker, lookAtPort } = await import("./doctor-checks.ts");
   const host = machine.runningHost(settings.data, now);
   const { health } = settings;
   const [broker, port, props] = await Promise.all([

@@ -5,10 +5,10 @@ import { closestMatch } from "leven";
 import { delay } from "../base/clock.ts";
 import { unlessMissing } from "../base/durable-file.ts";
 import { WorkerHostError } from "../contract/errors.ts";
-import { printable, printableJson } from "../contract/printable.ts";
+import { printable, printableJson } from "../contract/payload.ts";
 import { LOGS_FOLDER, logFileName } from "../host/data/log-files.ts";
 import { pathFrom } from "../host/paths.ts";
-import type { Edges } from "./edges.ts";
+import type { Edges } from "./options.ts";
 import { type Flags, withSettings } from "./options.ts";
 
 const LOOK_EVERY_MS = 250;

@@ -4,7 +4,7 @@ import { WorkerHostError } from "../contract/errors.ts";
 import { faultOfPropId, Topics } from "../contract/topics.ts";
 import { isLeftOut } from "../host/plan/discover.ts";
 import type { Settings } from "../host/settings/settings.ts";
-import { compiler, INSTALL_TYPES, installedTypes, isInstalledFor } from "./types.ts";
+import { compiler, INSTALL_TYPES, installedTypes, isInstalledFor } from "./check.ts";
 
 export interface NewOptions {
   /** What is to be made: `prop`. */

@@ -2,8 +2,7 @@ import { closeSync, createReadStream, openSync, writeSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { Clock } from "../base/clock.ts";
 import { messageOf, WorkerHostError } from "../contract/errors.ts";
-import { decodeText, jsonIn } from "../contract/payload.ts";
-import { printableJson } from "../contract/printable.ts";
+import { decodeText, jsonIn, printableJson } from "../contract/payload.ts";
 import { assertTopicName } from "../contract/topics.ts";
 import type { Message } from "../mqtt/wire.ts";
 

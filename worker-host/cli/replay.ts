@@ -1,16 +1,16 @@
 import type { Command } from "commander";
 import { delay } from "../base/clock.ts";
-import { numberIn } from "../contract/coerce.ts";
 import { COMMAND_EXPIRY_S, formatCommand, parseCommand } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
+import { numberIn } from "../contract/json-schema.ts";
 import { Topics } from "../contract/topics.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import type { PublishOptions, PublishResult } from "../mqtt/wire.ts";
-import { hostsSeenIn, maySendAgain, placeOf, replayFateOf, topicAt } from "./bus-message.ts";
 import { connect } from "./client.ts";
-import type { Edges } from "./edges.ts";
+import type { Edges } from "./options.ts";
 import { type Flags, forOneHost, withSettings } from "./options.ts";
 import { type Recorded, readRecording } from "./recording.ts";
+import { hostsSeenIn, maySendAgain, placeOf, replayFateOf, topicAt } from "./watch.ts";
 
 export function addReplay(program: Command, edges: Edges): void {
   withSettings(program.command("replay"), forOneHost)

@@ -1,7 +1,144 @@
-import { AbortError } from "../base/abort-error.ts";
+import type { Clock } from "../base/clock.ts";
 import type { Scope } from "../base/scope.ts";
-import { timer } from "../base/timer.ts";
-import type { CheckedSpec } from "./command-spec.ts";
+import { AbortError } from "../base/scope-owner.ts";
+import { timer } from "../base/timers.ts";
+import { type Command, formatReply, type Reply } from "../contract/command.ts";
+import { describeError } from "../contract/errors.ts";
+import type { PublishOptions } from "../mqtt/wire.ts";
+import { type CheckedSpec, type CommandEntry, endOf, type RunningCommand } from "./command-spec.ts";
+import type { StopReason } from "./stopping.ts";
+
+/** A command that has arrived, and how to answer it. */
+export interface Request {
+  command: Command;
+  /** On the monotonic clock. */
+  receivedAt: number;
+  correlationData?: Uint8Array;
+}
+
+/** What came of a command: what its handler gave, why it was not run, what ended it early, or what its handler threw. */
+export type Outcome =
+  | { status: "done"; result: unknown }
+  | { status: "refused"; why: string }
+  | { status: "aborted"; error: AbortError }
+  | { status: "failed"; error: unknown };
+
+/** A command as its handler gets it; its signal is made when somebody asks for it. */
+export class CommandInScope implements RunningCommand {
+  readonly action: string;
+  readonly args: unknown;
+  declare readonly text?: true;
+  declare readonly id?: string;
+  declare readonly replyTo?: string;
+  declare readonly expiresAt?: number;
+  declare readonly reason?: StopReason;
+  readonly #scope: Scope;
+
+  constructor(scope: Scope, { action, text, id, replyTo, expiresAt }: Command, args: unknown, reason?: StopReason) {
+    this.#scope = scope;
+    this.action = action;
+    this.args = args;
+    if (text !== undefined) this.text = text;
+    if (id !== undefined) this.id = id;
+    if (replyTo !== undefined) this.replyTo = replyTo;
+    if (expiresAt !== undefined) this.expiresAt = expiresAt;
+    if (reason !== undefined) this.reason = reason;
+  }
+
+  get signal(): AbortSignal {
+    return this.#scope.signal;
+  }
+}
+
+export interface AnswersOptions {
+  /** Who answers. */
+  from: string;
+  clock: Pick<Clock, "now" | "monotonic">;
+  /** Tells people of a command that was not run. */
+  warn: (text: string) => void;
+  publish: (topic: string, payload: string, options: PublishOptions) => void;
+  /** Takes out of an error what nobody may see. */
+  clean?: (text: string) => string;
+}
+
+/** What people, and the senders of commands, hear of them. */
+export class Answers {
+  /** @param report tells people of an error in a command */
+  constructor(
+    private readonly options: AnswersOptions,
+    private readonly report: (error: unknown, action: string) => void,
+  ) {}
+
+  answer(request: Request, outcome: Outcome): void {
+    switch (outcome.status) {
+      case "done":
+        this.#reply(request, { status: "ok", result: outcome.result });
+        return;
+      case "refused":
+        this.options.warn(outcome.why);
+        this.#reply(request, { status: "error", error: outcome.why, refused: true });
+        return;
+      case "aborted":
+        this.#reply(request, { status: "error", error: `aborted: ${outcome.error.message}` });
+        return;
+      case "failed":
+        this.report(outcome.error, request.command.action);
+        this.#reply(request, { status: "error", error: describeError(outcome.error) });
+    }
+  }
+
+  /** Does nothing where no reply is wanted. */
+  #reply({ command, correlationData, receivedAt }: Request, reply: Omit<Reply, "id" | "from" | "ms">): void {
+    const { replyTo, id } = command;
+    if (replyTo === undefined) return;
+    const { from, clock, clean } = this.options;
+    const cleaned = reply.error === undefined ? {} : { error: clean?.(reply.error) ?? reply.error };
+    const ms = Math.round(clock.monotonic() - receivedAt);
+    const whole: Reply = { ...(id === undefined ? {} : { id }), from, ...reply, ...cleaned, ms };
+    this.options.publish(replyTo, formatReply(whole), { qos: 1, ...(correlationData ? { correlationData } : {}) });
+  }
+}
+
+/** How long what commands switched on has been on, for those that say how long it may be. */
+export class OnTimes<Entry extends CommandEntry> {
+  readonly #running = new Map<string, { end: string; callOff: () => void }>();
+
+  /** @param onLongest called when it has been on for so long */
+  constructor(
+    private readonly scope: Scope,
+    private readonly onLongest: (entry: Entry) => void,
+  ) {}
+
+  /** A run begins: its command's time runs anew. */
+  begin(entry: Entry): void {
+    const { action, spec } = entry;
+    const { maxOnMs } = spec;
+    if (maxOnMs === undefined) return;
+    this.#running.get(action)?.callOff();
+    const cancel = timer(this.scope, maxOnMs, () => {
+      this.#running.delete(action);
+      this.onLongest(entry);
+    });
+    const time = {
+      end: endOf(spec),
+      callOff: () => {
+        cancel();
+        if (this.#running.get(action) === time) this.#running.delete(action);
+      },
+    };
+    this.#running.set(action, time);
+  }
+
+  /** What calls off the times that run now and that `action` is the end of. */
+  endedBy(action: string): (() => void)[] {
+    if (this.#running.size === 0) return [];
+    return [...this.#running.values()].filter(({ end }) => end === action).map(({ callOff }) => callOff);
+  }
+
+  callOff(): void {
+    for (const { callOff } of [...this.#running.values()]) callOff();
+  }
+}
 
 /** How many of one command run at once, where its spec says nothing. */
 const DEFAULT_MAX = 256;

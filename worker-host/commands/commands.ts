@@ -1,8 +1,7 @@
-import { AbortError } from "../base/abort-error.ts";
-import { andThen } from "../base/and-then.ts";
 import { type Counts, countCommand } from "../base/counts.ts";
+import { andThen } from "../base/promises.ts";
 import type { Scope } from "../base/scope.ts";
-import { coerceText } from "../contract/coerce.ts";
+import { AbortError } from "../base/scope-owner.ts";
 import {
   ALL_STOP,
   type Command,
@@ -15,14 +14,21 @@ import {
 } from "../contract/command.ts";
 import type { CommandDescription } from "../contract/description.ts";
 import { WorkerHostError } from "../contract/errors.ts";
+import { coerceText } from "../contract/json-schema.ts";
 import type { Topics } from "../contract/topics.ts";
 import type { Message } from "../mqtt/wire.ts";
-import { Answers, type AnswersOptions } from "./answers.ts";
-import { CommandRuns, RefusedError } from "./command-runs.ts";
+import {
+  Answers,
+  type AnswersOptions,
+  CommandInScope,
+  CommandRuns,
+  OnTimes,
+  type Outcome,
+  RefusedError,
+  type Request,
+} from "./command-runs.ts";
 import type { CheckedSpec, RunningCommand } from "./command-spec.ts";
-import { assertEnd, type CommandEntry, describeEntry, endOf } from "./command-table.ts";
-import { OnTimes } from "./on-times.ts";
-import { CommandInScope, type Outcome, type Request } from "./request.ts";
+import { assertEnd, type CommandEntry, describeEntry, endOf } from "./command-spec.ts";
 import { type Fault, type Validated, validate } from "./schema.ts";
 import type { SeenIds } from "./seen-ids.ts";
 import type { StopPath, StopReason } from "./stopping.ts";

@@ -1,8 +1,7 @@
-import { AbortError } from "../base/abort-error.ts";
-import { type Clock, within } from "../base/clock.ts";
+import { type Clock, msIn, within } from "../base/clock.ts";
 import { isAbort, Scope } from "../base/scope.ts";
 import type { ScopeOwner } from "../base/scope-owner.ts";
-import { msIn } from "../base/span.ts";
+import { AbortError } from "../base/scope-owner.ts";
 import { type Command, type HaltReason, quote } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 

@@ -5,7 +5,7 @@ export const ROLES = ["board", "worker", "operator", "author", "viewer", "host"]
 export type Role = (typeof ROLES)[number];
 
 export const ACCESSES = ["read", "write", "readwrite"] as const;
-export type Access = (typeof ACCESSES)[number];
+type Access = (typeof ACCESSES)[number];
 
 /** What a user may do with the topics of a filter. */
 export interface AccessRule {
@@ -73,3 +73,16 @@ export function faultOfUser(name: string, role: Role): string | undefined {
   const fault = name === "__proto__" ? `"${name}" can't be a key of a file: take another name` : faultOfId(name);
   return role === "host" && name === new Topics("").hostName ? undefined : fault;
 }
+
+/**
+ * What a host is told to do that changes files, code or which workers run: it takes these on a topic of their own, so that
+ * a broker's access list can keep them for authors.
+ */
+export const ADMIN_VERBS: ReadonlySet<string> = new Set([
+  "configure",
+  "reload",
+  "rescan",
+  "restart_worker",
+  "start_worker",
+  "stop_worker",
+]);

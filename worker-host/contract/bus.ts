@@ -1,7 +1,6 @@
-import { type Command, parseCommand } from "./command.ts";
+import { type Command, parseCommand, parseReply } from "./command.ts";
 import { LONGEST_DESCRIPTION } from "./description.ts";
 import { jsonIn } from "./payload.ts";
-import { parseReply } from "./reply.ts";
 import { isPeer, type Topics } from "./topics.ts";
 
 /** What was last said on one topic of an id. */

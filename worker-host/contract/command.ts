@@ -1,5 +1,5 @@
-import { textOf } from "./errors.ts";
-import { decodeText, encodePayload, isDeeperThan, MOST_LEVELS, parseJson as parseExactly } from "./payload.ts";
+import { messageOf, textOf } from "./errors.ts";
+import { decodeText, encodePayload, isDeeperThan, jsonOf, MOST_LEVELS, parseJson as parseExactly } from "./payload.ts";
 
 /** A longer command is refused. */
 export const MAX_COMMAND_BYTES = 65_536;
@@ -174,4 +174,47 @@ export function quote(value: unknown): string {
 /** How a payload begins, in quotes, for people. */
 export function quoteBytes(payload: Uint8Array): string {
   return quote(new TextDecoder().decode(payload.subarray(0, 60)));
+}
+
+/** What came of a command. */
+export interface Reply {
+  /** The `id` that the command had. */
+  id?: string;
+  /** The id of the worker, board or host that answers. */
+  from?: string;
+  status: "ok" | "error";
+  /** What the handler returned. */
+  result?: unknown;
+  /** Why not, in words. */
+  error?: string;
+  /** The handler was not called. */
+  refused?: true;
+  /** How long it took, in ms. */
+  ms: number;
+}
+
+/** The payload of a reply. A result that has no JSON is left out, in words. */
+export function formatReply(reply: Reply): string {
+  try {
+    return JSON.stringify(reply);
+  } catch (error) {
+    const { result: _, ...rest } = reply;
+    return JSON.stringify({ ...rest, status: "error", error: `its result is not JSON: ${messageOf(error)}` });
+  }
+}
+
+/** Reads a reply; `undefined` where a payload is none. */
+export function parseReply(payload: Uint8Array): Reply | undefined {
+  const reply = jsonOf(payload) as Partial<Reply> | null | undefined;
+  if (reply?.status !== "ok" && reply?.status !== "error") return undefined;
+  const { status, result, refused, id, from, error, ms } = reply;
+  return {
+    status,
+    ms: typeof ms === "number" ? ms : 0,
+    ...(typeof id === "string" ? { id } : {}),
+    ...(typeof from === "string" ? { from } : {}),
+    ...(typeof error === "string" ? { error } : {}),
+    ...(refused === true ? { refused } : {}),
+    ...(result === undefined ? {} : { result }),
+  };
 }

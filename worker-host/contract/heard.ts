@@ -1,4 +1,4 @@
-import { printable } from "./printable.ts";
+import { printable } from "./payload.ts";
 import { isPeer } from "./topics.ts";
 
 /** Who has confirmed a stop: the payload of `<p>/<host>/status/all_stop_heard`. */

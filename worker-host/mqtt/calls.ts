@@ -1,7 +1,6 @@
 import type { Clock } from "../base/clock.ts";
-import { msOf, type Span } from "../base/span.ts";
-import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
-import { parseReply } from "../contract/reply.ts";
+import { msOf, type Span } from "../base/clock.ts";
+import { COMMAND_EXPIRY_S, formatCommand, parseReply } from "../contract/command.ts";
 import type { Topics } from "../contract/topics.ts";
 import type { Message, Wire } from "./wire.ts";
 

@@ -1,11 +1,13 @@
 import type { MqttClient } from "mqtt";
 import type { Logger } from "pino";
+import type { Clock } from "../base/clock.ts";
 import { type Counts, noCounts } from "../base/counts.ts";
-import type { ConnectGate } from "./connect-gate.ts";
+import { decodeText } from "../contract/payload.ts";
 import {
   asBuffer,
   type ClientError,
   type ClientOptions,
+  type ConnectGate,
   type ConnectionProblem,
   createClient,
   explainDisconnect,
@@ -16,10 +18,45 @@ import {
   requestOf,
   takesIdentifiers,
 } from "./mqtt-client.ts";
-import { Outgoing } from "./outgoing.ts";
 import { PacketLimit } from "./packet-limit.ts";
 import { type SubscribeOptions, Subscriptions } from "./subscriptions.ts";
 import type { MessageHandler, PublishOptions, PublishResult } from "./wire.ts";
+
+/** How much may be on its way to the broker at once. */
+const MAX_BYTES = 8 * 1024 * 1024;
+const MAX_MESSAGES = 10_000;
+
+/** Bounds what a connection has on its way: a broker that takes less than is said must not cost all memory. */
+class Outgoing {
+  #bytes = 0;
+  #messages = 0;
+  #whenRoom: (() => void) | undefined;
+
+  /** Takes a message on its way, unless there are too many; what it gives is to be called when it has arrived. */
+  enter(payload: string | Uint8Array): (() => void) | undefined {
+    if (this.#bytes >= MAX_BYTES || this.#messages >= MAX_MESSAGES) return undefined;
+    const { length } = payload;
+    this.#bytes += length;
+    this.#messages++;
+    return () => {
+      this.#bytes -= length;
+      this.#messages--;
+      this.#check();
+    };
+  }
+
+  /** Calls `callback` once, when half of the room is free, in the place of the one before. */
+  whenRoom(callback: () => void): void {
+    this.#whenRoom = callback;
+  }
+
+  #check(): void {
+    if (this.#bytes > MAX_BYTES / 2 || this.#messages > MAX_MESSAGES / 2) return;
+    const callback = this.#whenRoom;
+    this.#whenRoom = undefined;
+    callback?.();
+  }
+}
 
 export interface ConnectionOptions extends ClientOptions {
   log: Logger;
@@ -353,4 +390,48 @@ export class Connection {
     this.#retained.delete(culprit.topic);
     this.#culprits.push(culprit);
   }
+}
+
+interface ReassertOptions {
+  /** The topic of the connection's availability. */
+  availability: string;
+  /** What else it retains that is cleared by who clears its availability. */
+  beside: readonly string[];
+  connection: Connection;
+  clock: Clock;
+}
+
+/** How long somebody who clears topics has to come to the last of them. */
+const CLEARING_MS = 1_000;
+
+/**
+ * Says on the topic of a connection's availability what it said last, when somebody says `offline` there in its name: a
+ * broker finds out late that a connection is dead, and then publishes the will of one that has long been replaced. A
+ * board that had the same id clears the topic, and others, when it takes another id: then all are said again.
+ */
+export async function reassert({ availability, beside, connection, clock }: ReassertOptions): Promise<void> {
+  // A broker may hand out the same message twice, where subscriptions overlap.
+  let saying = false;
+  let clearing = false;
+  const sayBeside = () => {
+    clearing = false;
+    for (const topic of beside) {
+      const said = connection.retained(topic);
+      if (said !== undefined) void connection.publish(topic, said, { qos: 1, retain: true });
+    }
+  };
+  await connection.subscribe(availability, ({ payload, retain }) => {
+    const said = connection.retained(availability);
+    const heard = decodeText(payload);
+    if (heard === said) saying = false;
+    if (retain || saying || said === undefined || said === "offline") return;
+    if (heard !== "offline" && heard !== "") return;
+    saying = true;
+    void connection.publish(availability, said, { qos: 1, retain: true }).then((result) => {
+      if (result === "dropped") saying = false;
+    });
+    if (heard !== "" || clearing) return;
+    clearing = true;
+    clock.after(CLEARING_MS, sayBeside);
+  });
 }

@@ -1,5 +1,5 @@
 import { type Clock, within } from "../base/clock.ts";
-import { ADMIN_VERBS } from "../contract/admin-verbs.ts";
+import { ADMIN_VERBS } from "../contract/access.ts";
 import {
   type CommandDescription,
   describesHost,

@@ -3,9 +3,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { systemClock } from "../base/clock.ts";
+import { type Clock, msOf, type Span, systemClock } from "../base/clock.ts";
 import { silentLog } from "../base/log.ts";
-import { msOf, type Span } from "../base/span.ts";
 import { SeenIds } from "../commands/seen-ids.ts";
 import { parseCommand } from "../contract/command.ts";
 import type { WorkerDescription } from "../contract/description.ts";
@@ -13,19 +12,65 @@ import { encodePayload, parsePayload } from "../contract/payload.ts";
 import { Topics } from "../contract/topics.ts";
 import { createAedes } from "../host/broker/broker.ts";
 import { Calls } from "../mqtt/calls.ts";
-import { ConnectGate } from "../mqtt/connect-gate.ts";
 import { Connection } from "../mqtt/connection.ts";
+import { ConnectGate } from "../mqtt/mqtt-client.ts";
 import type { Message, PublishOptions } from "../mqtt/wire.ts";
 import type { BaseWorker } from "../worker/base-worker.ts";
+import type { ConfigSpec } from "../worker/channel.ts";
 import type { WorkerContext } from "../worker/context.ts";
-import { Latch } from "../worker/latch.ts";
+import { Latch } from "../worker/halt-guard.ts";
 import { Life } from "../worker/life.ts";
 import type { WorkerClass } from "../worker/load.ts";
-import type { ConfigSpec } from "../worker/messages.ts";
-import { Inbox, type TestMessage } from "./inbox.ts";
 import { TestClock } from "./test-clock.ts";
 
-export type { TestMessage } from "./inbox.ts";
+/** A message that a worker published. */
+export interface TestMessage {
+  topic: string;
+  text: string;
+}
+
+/** Messages as they came; of each topic, those that a test has not asked for yet. */
+class Inbox {
+  readonly all: TestMessage[] = [];
+  readonly #unread = new Map<string, string[]>();
+  readonly #waiting = new Map<string, ((text: string) => void)[]>();
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly patienceMs: number,
+  ) {}
+
+  add(message: TestMessage): void {
+    this.all.push(message);
+    const waiting = this.#waiting.get(message.topic)?.shift();
+    if (waiting) waiting(message.text);
+    else this.#unread.set(message.topic, [...(this.#unread.get(message.topic) ?? []), message.text]);
+  }
+
+  /** The first on `topic` that was not asked for yet; waits for it. */
+  next(topic: string): Promise<string> {
+    const text = this.#unread.get(topic)?.shift();
+    if (text !== undefined) return Promise.resolve(text);
+    return new Promise((resolve, reject) => {
+      const arrive = (arrived: string) => {
+        cancel();
+        resolve(arrived);
+      };
+      const cancel = this.clock.after(this.patienceMs, () => {
+        const waiting = this.#waiting.get(topic) ?? [];
+        waiting.splice(waiting.indexOf(arrive), 1);
+        reject(new Error(`nothing came on ${topic} in ${this.patienceMs} ms${this.#seen()}`));
+      });
+      this.#waiting.set(topic, [...(this.#waiting.get(topic) ?? []), arrive]);
+    });
+  }
+
+  #seen(): string {
+    const last = this.all.slice(-10).map(({ topic, text }) => `\n  ${topic} ${text}`);
+    const hint = "; where the worker waits, put time forward with advance(ms)";
+    return last.length === 0 ? hint : `${hint}. The last that came:${last.join("")}`;
+  }
+}
 
 export interface StartWorkerOptions {
   /** As it would stand in the config file; checked by `static config`. */

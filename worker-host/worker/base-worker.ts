@@ -1,14 +1,13 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "pino";
-import { AbortError } from "../base/abort-error.ts";
+import type { Span } from "../base/clock.ts";
 import { writeDurably } from "../base/durable-file.ts";
-import { every } from "../base/every.ts";
 import type { Task } from "../base/scope-owner.ts";
-import type { Span } from "../base/span.ts";
-import { unlessEnded } from "../base/unless-ended.ts";
+import { AbortError } from "../base/scope-owner.ts";
+import { every, unlessEnded } from "../base/timers.ts";
 import type { CommandSpec, RunningCommand } from "../commands/command-spec.ts";
-import { assertAction, entryOf } from "../commands/command-table.ts";
+import { assertAction, entryOf } from "../commands/command-spec.ts";
 import type { InferOutput, Schema } from "../commands/schema.ts";
 import { quote } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";

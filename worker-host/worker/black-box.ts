@@ -1,7 +1,10 @@
+import childProcess from "node:child_process";
+import crypto from "node:crypto";
 import { closeSync, openSync, readSync, writeSync } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 
 /** What a process was last doing, as it noted itself. */
-export interface LastEntered {
+interface LastEntered {
   /** Of the worker whose code was entered. */
   id: string;
   /** What of it: `do_fire`, `ticker`; `""` where that has no name. */
@@ -70,4 +73,25 @@ function readBegin(path: string): string {
 
 function oneLine(text: string): string {
   return text.slice(0, MAX_CHARS).replaceAll("\n", " ");
+}
+
+/** Functions that hold up a whole process where nobody can look into it. */
+const BLOCKING: readonly [holder: object, names: readonly string[]][] = [
+  [childProcess, ["execSync", "execFileSync", "spawnSync"]],
+  [crypto, ["pbkdf2Sync", "scryptSync", "generateKeyPairSync", "generatePrimeSync", "checkPrimeSync"]],
+  [Atomics, ["wait"]],
+];
+
+/** Has `note` called with its name before each such function runs, however it was imported. */
+export function noteBlockingCalls(note: (name: string) => void): void {
+  for (const [holder, names] of BLOCKING) {
+    for (const name of names) {
+      const original = Reflect.get(holder, name) as (...args: unknown[]) => unknown;
+      Reflect.set(holder, name, function (this: unknown, ...args: unknown[]) {
+        note(name);
+        return Reflect.apply(original, this, args);
+      });
+    }
+  }
+  syncBuiltinESMExports();
 }

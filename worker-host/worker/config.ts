@@ -1,13 +1,21 @@
 import { isDeepStrictEqual } from "node:util";
 import { closestMatch } from "leven";
 import { type Clock, within } from "../base/clock.ts";
-import { Secrets } from "../base/secrets.ts";
-import { isMarked, isSchema, jsonSchemaOf, secretTexts, showKeys, unknownKeys, validate } from "../commands/schema.ts";
-import { assertDefaults } from "../commands/schema-defaults.ts";
+import { Secrets } from "../base/log.ts";
+import {
+  assertDefaults,
+  isMarked,
+  isSchema,
+  jsonSchemaOf,
+  secretTexts,
+  showKeys,
+  unknownKeys,
+  validate,
+} from "../commands/schema.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { JsonSchema } from "../contract/json-schema.ts";
 import type { BaseWorker } from "./base-worker.ts";
-import type { ConfigSpec, KeyLines } from "./messages.ts";
+import type { ConfigSpec, KeyLines } from "./channel.ts";
 
 /** A config that its schema lets through, with its defaults. */
 export interface CheckedConfig {

@@ -5,10 +5,10 @@ import type { Commands } from "../commands/commands.ts";
 import type { Topics } from "../contract/topics.ts";
 import { Calls } from "../mqtt/calls.ts";
 import { Peers } from "../mqtt/peers.ts";
+import type { WorkerSpec } from "./channel.ts";
 import type { Describable } from "./description.ts";
+import { SendGuard, type SendGuardOptions } from "./halt-guard.ts";
 import type { Loop } from "./loop.ts";
-import type { WorkerSpec } from "./messages.ts";
-import { SendGuard, type SendGuardOptions } from "./send-guard.ts";
 import type { Store } from "./store.ts";
 import type { WorkerConnection } from "./worker-connection.ts";
 

@@ -2,10 +2,10 @@ import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { StringDecoder } from "node:string_decoder";
-import { AbortError } from "../base/abort-error.ts";
+import { msOf, type Span } from "../base/clock.ts";
 import { killGroup } from "../base/kill-group.ts";
 import type { Scope } from "../base/scope.ts";
-import { msOf, type Span } from "../base/span.ts";
+import { AbortError } from "../base/scope-owner.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 
 export interface ExecOptions {

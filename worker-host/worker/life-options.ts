@@ -2,14 +2,14 @@ import type { Duplex } from "node:stream";
 import type { Logger } from "pino";
 import type { Clock } from "../base/clock.ts";
 import type { Counts } from "../base/counts.ts";
-import type { Secrets } from "../base/secrets.ts";
+import type { Secrets } from "../base/log.ts";
 import type { SeenIds } from "../commands/seen-ids.ts";
 import type { Topics } from "../contract/topics.ts";
-import type { ConnectGate } from "../mqtt/connect-gate.ts";
+import type { ConnectGate } from "../mqtt/mqtt-client.ts";
 import type { BrokerOptions } from "../mqtt/wire.ts";
-import type { Latch } from "./latch.ts";
+import type { WorkerSpec, WorkerState } from "./channel.ts";
+import type { Latch } from "./halt-guard.ts";
 import type { WorkerClass } from "./load.ts";
-import type { WorkerSpec, WorkerState } from "./messages.ts";
 
 /** What a life is handed from its process. */
 export interface LifeOptions {

@@ -1,11 +1,11 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
-import { AbortError } from "../base/abort-error.ts";
+import type { Span } from "../base/clock.ts";
 import { within } from "../base/clock.ts";
 import { isAbort, Scope } from "../base/scope.ts";
 import type { ScopeOwner } from "../base/scope-owner.ts";
-import type { Span } from "../base/span.ts";
-import { timer } from "../base/timer.ts";
+import { AbortError } from "../base/scope-owner.ts";
+import { timer } from "../base/timers.ts";
 import { Commands } from "../commands/commands.ts";
 import {
   type EndReason,
@@ -19,21 +19,18 @@ import type { HaltReason } from "../contract/command.ts";
 import { messageOf, WorkerHostError } from "../contract/errors.ts";
 import { CallError } from "../mqtt/calls.ts";
 import type { MessageHandler } from "../mqtt/wire.ts";
-import { beginDisarmed } from "./arming.ts";
 import type { BaseWorker } from "./base-worker.ts";
-import { collectCommands } from "./collect-commands.ts";
+import { type About, type ConfigSpec, LOADING, type StartOptions, type WorkerSpec } from "./channel.ts";
 import { type CheckedConfig, LiveConfig, shownOf } from "./config.ts";
 import { createContext } from "./context.ts";
 import { Description, type Telemetry } from "./description.ts";
 import { HaltGuard } from "./halt-guard.ts";
 import type { Configured, LifeOptions } from "./life-options.ts";
-import { CHECK, explainStart, inTime, isLasting, type WorkerClass } from "./load.ts";
-import { locate } from "./locate.ts";
+import { CHECK, explainStart, inTime, isLasting, locate, type WorkerClass } from "./load.ts";
 import { Loop } from "./loop.ts";
-import { type About, type ConfigSpec, LOADING, type StartOptions, type WorkerSpec } from "./messages.ts";
-import { takeOwnCalls } from "./own-calls.ts";
+import { StatusReporter } from "./messenger.ts";
+import { beginDisarmed, collectCommands, takeOwnCalls } from "./own-commands.ts";
 import { type LifeParts, reclaim } from "./reclaim.ts";
-import { StatusReporter } from "./status-reporter.ts";
 import { Store } from "./store.ts";
 import { WorkerConnection } from "./worker-connection.ts";
 

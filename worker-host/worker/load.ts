@@ -1,16 +1,16 @@
 import { createRequire } from "node:module";
-import { pathToFileURL } from "node:url";
+import { dirname, join, relative, sep } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { type Clock, within } from "../base/clock.ts";
+import type { Secrets } from "../base/log.ts";
 import { packageFile } from "../base/package-file.ts";
-import type { Secrets } from "../base/secrets.ts";
 import { stopTimeoutOf } from "../commands/stopping.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { BaseWorker } from "./base-worker.ts";
-import { collectCommands } from "./collect-commands.ts";
+import { type ConfigSpec, LOADING, type WorkerSpec } from "./channel.ts";
 import { LiveConfig } from "./config.ts";
 import type { WorkerContext } from "./context.ts";
-import { locate } from "./locate.ts";
-import { type ConfigSpec, LOADING, type WorkerSpec } from "./messages.ts";
+import { collectCommands } from "./own-commands.ts";
 
 /** Loaded before any bundle: Node can't require() a module, as a CommonJS worker does, that is still being loaded. */
 const ENTRY = pathToFileURL(packageFile("dist/index.js")).href;
@@ -117,4 +117,25 @@ export function isLasting(error: unknown): boolean {
 /** What went wrong with a worker, and where. */
 export function explainStart(error: unknown, { file, dir }: Pick<WorkerSpec, "file" | "dir">): string {
   return isLasting(error) ? describeError(error) : `${locate(error, file, dir)}: ${describeError(error)}`;
+}
+
+const FRAME = /(file:\/\/\/[^\s()]+|\/[^\s()]+|[A-Za-z]:\\[^()]+):(\d+):\d+\)?$/;
+
+/**
+ * Where in a worker's own files an error was thrown, as `props/fogger/backend/worker.ts:12`; `file` alone where its
+ * stack names none of them.
+ *
+ * @param file the worker's file as it is shown to people
+ * @param dir the folder in which that file is
+ */
+export function locate(error: unknown, file: string, dir: string): string {
+  const stack = error instanceof Error ? (error.stack ?? "") : "";
+  for (const line of stack.split("\n")) {
+    const [, place, lineNumber] = FRAME.exec(line.trim()) ?? [];
+    if (!place) continue;
+    const path = relative(dir, place.startsWith("file:") ? fileURLToPath(place) : place);
+    if (path.startsWith("..") || path.split(sep).includes("node_modules")) continue;
+    return `${join(dirname(file), path)}:${lineNumber}`;
+  }
+  return file;
 }

@@ -1,5 +1,5 @@
+import { msOf, type Span } from "../base/clock.ts";
 import { isAbort, type Scope } from "../base/scope.ts";
-import { msOf, type Span } from "../base/span.ts";
 
 export interface LoopOptions {
   scope: Scope;

@@ -1,12 +1,52 @@
+import type { Logger } from "pino";
+import type { Clock } from "../base/clock.ts";
+import { RateLimiter } from "../base/log.ts";
 import type { Scope } from "../base/scope.ts";
-import { unlessEnded } from "../base/unless-ended.ts";
-import { assertAction } from "../commands/command-table.ts";
+import { unlessEnded } from "../base/timers.ts";
+import { assertAction } from "../commands/command-spec.ts";
 import { COMMAND_EXPIRY_S, formatCommand, STOP } from "../contract/command.ts";
-import { WorkerHostError } from "../contract/errors.ts";
+import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { encodePayload, parsePayload } from "../contract/payload.ts";
 import { assertKey, assertTarget, assertTopicFilter, assertTopicName } from "../contract/topics.ts";
 import type { PublishOptions, PublishResult, SafeOptions } from "../mqtt/wire.ts";
 import type { WorkerContext } from "./context.ts";
+
+interface StatusReporterOptions {
+  clock: Clock;
+  log: Logger;
+  /** Publishes something for people on the worker's status topics. */
+  publish: (key: "warn" | "error", text: string) => void;
+}
+
+/** What is said of a worker for people: to the log, and on its status topics, no more than they can read. */
+export class StatusReporter {
+  readonly #warnings: RateLimiter;
+  readonly #errors: RateLimiter;
+
+  constructor({ clock, log, publish }: StatusReporterOptions) {
+    this.#warnings = new RateLimiter(clock, (text) => {
+      log.warn(text);
+      publish("warn", text);
+    });
+    this.#errors = new RateLimiter(clock, (text, error) => {
+      log.error(error === undefined ? {} : { err: error }, text);
+      publish("error", text);
+    });
+  }
+
+  warn(text: string): void {
+    this.#warnings.say(text);
+  }
+
+  /** @param where what was running: `ticker`, `do_fire` */
+  report(error: unknown, where: string): void {
+    this.fail(`${where}: ${describeError(error)}`, error);
+  }
+
+  fail(text: string, error: unknown): void {
+    this.#errors.say(text, error);
+  }
+}
 
 /** A message of a subscription. */
 export interface IncomingMessage {
@@ -40,7 +80,7 @@ export interface Haunt {
 }
 
 /** How a command goes out. */
-export interface CommandOptions extends SafeOptions {
+interface CommandOptions extends SafeOptions {
   qos?: 0 | 1 | 2;
 }
 

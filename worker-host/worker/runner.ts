@@ -1,29 +1,155 @@
 import { randomUUID } from "node:crypto";
 import { url as inspectorUrl } from "node:inspector";
 import { Socket } from "node:net";
+import { setImmediate } from "node:timers/promises";
 import { format } from "node:util";
 import type { Logger } from "pino";
 import { systemClock, within } from "../base/clock.ts";
 import { type Counts, noCounts, takeCounts } from "../base/counts.ts";
 import { killGroup } from "../base/kill-group.ts";
-import { createLogger } from "../base/log.ts";
-import { LogPipe } from "../base/log-pipe.ts";
+import { createLogger, LogPipe, Secrets } from "../base/log.ts";
 import { type Output, withoutWaiting } from "../base/output.ts";
 import { isAbort, Scope } from "../base/scope.ts";
-import { Secrets } from "../base/secrets.ts";
 import { journalOf, SeenJournal } from "../commands/seen-ids.ts";
+import type { EndReason } from "../commands/stopping.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { Topics } from "../contract/topics.ts";
-import { ConnectGate } from "../mqtt/connect-gate.ts";
-import { BlackBox } from "./black-box.ts";
-import { noteBlockingCalls } from "./blocking-calls.ts";
-import { CHANNEL_FD, Channel } from "./channel.ts";
-import { HostWatch } from "./host-watch.ts";
-import { Latch } from "./latch.ts";
+import { ConnectGate } from "../mqtt/mqtt-client.ts";
+import { BlackBox, noteBlockingCalls } from "./black-box.ts";
+import {
+  type About,
+  BEAT_MS,
+  CHANNEL_FD,
+  Channel,
+  type ConfigSpec,
+  type FromRunner,
+  type RunnerSetup,
+  type StartOptions,
+  type ToRunner,
+  type WorkerSpec,
+} from "./channel.ts";
+import { Latch } from "./halt-guard.ts";
 import { Life } from "./life.ts";
-import { Lives } from "./lives.ts";
 import { inspect, loadWorker } from "./load.ts";
-import { BEAT_MS, type FromRunner, type RunnerSetup, type ToRunner, type WorkerSpec } from "./messages.ts";
+
+/** A worker's life under an id, and the one that it takes over from until that has ended. */
+interface Place {
+  life: Life;
+  run: number;
+  before: Place | undefined;
+}
+
+const STARTS_A_TURN = 16;
+
+/** The workers of a process, one under each id: the next one's life begins when the one before has ended. */
+class Lives {
+  readonly #places = new Map<string, Place>();
+  #turn: Promise<unknown> = Promise.resolve();
+  #starts = 0;
+
+  /** @param create makes a life; `run` counts the worker's starts by its host, `seen` are the ids that it ran elsewhere */
+  constructor(private readonly create: (spec: WorkerSpec, run: number, seen: readonly string[]) => Life) {}
+
+  /** Starts a worker in the place of the one that has its id. */
+  start(spec: WorkerSpec, run: number, options: StartOptions): void {
+    const life = this.create(spec, run, options.seen);
+    const place: Place = { life, run, before: this.#places.get(spec.id) };
+    this.#places.set(spec.id, place);
+    void this.#take(place, options);
+  }
+
+  async #take(place: Place, { patient, recover }: StartOptions): Promise<void> {
+    if (place.before && patient) await this.#drain(place.before);
+    if (place.before) await this.#vacate(place.before, "reload");
+    place.before = undefined;
+    await this.#inTurn();
+    await place.life.start({ recover });
+  }
+
+  /** A few start in each turn of the event loop: a thousand at once would hold up the process. */
+  #inTurn(): Promise<unknown> {
+    if (this.#starts++ % STARTS_A_TURN === 0) this.#turn = this.#turn.then(() => setImmediate());
+    return this.#turn;
+  }
+
+  async #drain({ life, before }: Place): Promise<void> {
+    if (before) await this.#drain(before);
+    await life.drain();
+  }
+
+  async #vacate({ life, before }: Place, reason: EndReason, quiet = false): Promise<void> {
+    if (before) await this.#vacate(before, reason, quiet);
+    await life.stop(reason, quiet);
+  }
+
+  /** @param quiet after its connection has ended, so that nothing of it is heard */
+  async stop(id: string, quiet = false): Promise<void> {
+    const place = this.#places.get(id);
+    if (!place) return;
+    await this.#vacate(place, "end", quiet);
+    // Until then whoever comes next waits for it.
+    if (this.#places.get(id) === place) this.#places.delete(id);
+  }
+
+  /**
+   * Gives a worker what its config file says now; one that can't take it while it runs is started anew.
+   *
+   * @throws WorkerHostError `invalid_config`; whatever its `onConfig` throws
+   */
+  async configure(id: string, config: ConfigSpec, about: About): Promise<void> {
+    const place = this.#places.get(id);
+    const configured = await place?.life.configure(config, about);
+    if (!place || configured !== "restart" || this.#places.get(id) !== place) return;
+    this.start({ ...place.life.spec, config, about }, place.run, { patient: true, recover: false, seen: [] });
+  }
+
+  /** It takes no command but `stop`; `undefined` releases it. */
+  lockOut(id: string, reason: string | undefined): void {
+    for (const life of livesOf(this.#places.get(id))) life.lockOut(reason);
+  }
+
+  /** Tells people of something that concerns all workers of this process. */
+  warnAll(text: string): void {
+    for (const place of this.#places.values()) for (const life of livesOf(place)) life.warn(text);
+  }
+
+  async stopAll(): Promise<void> {
+    await Promise.all([...this.#places.keys()].map((id) => this.stop(id)));
+  }
+}
+
+/** The lives under one id: the next one, and those before it, which run until it begins. */
+function livesOf(place: Place | undefined): Life[] {
+  return place ? [place.life, ...livesOf(place.before)] : [];
+}
+
+/** How long a host may say nothing before its workers tell of it, in ms. */
+const SILENT_MS = 10_000;
+
+/**
+ * Watches the host of this process, from its workers' side: a host that stands still restarts nothing, and hears no
+ * all-stop. Time counts only as far as this process itself went on, so that a machine which was suspended tells nothing.
+ */
+class HostWatch {
+  #silentMs = 0;
+
+  /** @param say tells people of it, for each worker */
+  constructor(private readonly say: (text: string) => void) {}
+
+  /** So much time has passed in this process, in ms. */
+  pass(ms: number): void {
+    const before = this.#silentMs;
+    this.#silentMs += ms;
+    if (before < SILENT_MS && this.#silentMs >= SILENT_MS)
+      this.say(`the host has said nothing for ${SILENT_MS / 1000} s: it hears no all-stop, and restarts nothing`);
+  }
+
+  /** The host has said something. */
+  heard(): void {
+    if (this.#silentMs >= SILENT_MS) this.say("the host is there again");
+    this.#silentMs = 0;
+  }
+}
 
 /** How long workers have to switch off what they switched on, once their host is gone. */
 const ORPHANED_MS = 500;

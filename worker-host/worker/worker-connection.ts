@@ -1,6 +1,5 @@
 import { matchesFilter, type Topics } from "../contract/topics.ts";
-import { Connection, type ConnectionOptions } from "../mqtt/connection.ts";
-import { reassert } from "../mqtt/reassert.ts";
+import { Connection, type ConnectionOptions, reassert } from "../mqtt/connection.ts";
 import type { SubscribeOptions } from "../mqtt/subscriptions.ts";
 import type { MessageHandler, PublishOptions, PublishResult, Wire } from "../mqtt/wire.ts";
 

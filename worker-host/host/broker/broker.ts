@@ -5,14 +5,16 @@ import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
 import { WorkerHostError } from "../../contract/errors.ts";
 import type { BrokerOptions } from "../../mqtt/wire.ts";
-import { BrokerMemory } from "./broker-memory.ts";
-import { ConnectionLimit } from "./connection-limit.ts";
-import { createEmitter } from "./emitter.ts";
-import { FilterLimit } from "./filter-limit.ts";
-import { boundPackets } from "./packet-bound.ts";
-import { PasswordGuard } from "./password-guard.ts";
-import { RefusalLog, type Refuse, shown } from "./refusal-log.ts";
-import { RETAINED_LIMITS, RetainedMessages } from "./retained-messages.ts";
+import {
+  boundPackets,
+  ConnectionLimit,
+  FilterLimit,
+  PasswordGuard,
+  RefusalLog,
+  type Refuse,
+  shown,
+} from "./broker-limits.ts";
+import { BrokerMemory, createEmitter, RETAINED_LIMITS, RetainedMessages } from "./broker-memory.ts";
 import { DRAIN_TIMEOUT_MS, SlowClients } from "./slow-clients.ts";
 
 export interface Credentials {

@@ -3,7 +3,7 @@ import type { Clock } from "../../base/clock.ts";
 import { lanCredentials } from "../access/lan-credentials.ts";
 import type { Settings } from "../settings/settings.ts";
 import type { EmbeddedBroker } from "./broker.ts";
-import { connectionsAllowed } from "./descriptor-limit.ts";
+import { connectionsAllowed } from "./broker-limits.ts";
 
 /** Starts the embedded broker as the settings want it; with `lan`, every client has to show credentials. */
 export async function startEmbeddedBroker(

@@ -1,6 +1,6 @@
 import { Socket } from "node:net";
 import type { AedesPublishPacket, Client } from "aedes";
-import { type Refuse, shown } from "./refusal-log.ts";
+import { type Refuse, shown } from "./broker-limits.ts";
 
 /** While a client has more than this unsent, it doesn't get messages at QoS 0. */
 const DROP_FROM_BYTES = 256 * 1024;

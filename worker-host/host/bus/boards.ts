@@ -2,7 +2,7 @@ import { type BoardState, parseDescribed } from "../../contract/description.ts";
 import { decodeText } from "../../contract/payload.ts";
 import { faultOfId } from "../../contract/topics.ts";
 import type { Message } from "../../mqtt/wire.ts";
-import { type IsThereOptions, isThere } from "./is-there.ts";
+import { type IsThereOptions, isThere } from "./neighbours.ts";
 
 export interface BoardsOptions extends Omit<IsThereOptions, "asker"> {
   /** A board says at this moment that it is there, for the first time since it was last gone. */

@@ -1,16 +1,38 @@
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
-import { type ClaimMessage, formatClaim, parseClaim } from "../../contract/claim.ts";
 import { WorkerHostError } from "../../contract/errors.ts";
 import { decodeText } from "../../contract/payload.ts";
 import type { Topics } from "../../contract/topics.ts";
-import { ConnectGate } from "../../mqtt/connect-gate.ts";
 import { Connection, type Told } from "../../mqtt/connection.ts";
-import type { ConnectionProblem } from "../../mqtt/mqtt-client.ts";
-import type { BrokerOptions, Message } from "../../mqtt/wire.ts";
-import { shownUrl } from "../../mqtt/wire.ts";
+import { ConnectGate, type ConnectionProblem } from "../../mqtt/mqtt-client.ts";
+import { type BrokerOptions, type Message, shownUrl } from "../../mqtt/wire.ts";
 
-export interface ClaimOptions {
+/** What hosts say to each other on the topic of a name. */
+interface ClaimMessage {
+  /**
+   * `claim`: may the sender run under this name? `reclaim`: so asks one that did before its connection was lost.
+   * `held`: no, in answer to either.
+   */
+  word: "claim" | "reclaim" | "held";
+  /** The random id of who asks. */
+  id: string;
+}
+
+const LONGEST = 80;
+const MESSAGE = /^(claim|reclaim|held) ([A-Za-z0-9-]{1,64})$/;
+
+export function formatClaim({ word, id }: ClaimMessage): string {
+  return `${word} ${id}`;
+}
+
+/** `undefined` where the payload is none of ours. */
+export function parseClaim(payload: Uint8Array): ClaimMessage | undefined {
+  if (payload.length > LONGEST) return undefined;
+  const [, word, id] = MESSAGE.exec(decodeText(payload) ?? "") ?? [];
+  return word === undefined || id === undefined ? undefined : { word: word as ClaimMessage["word"], id };
+}
+
+interface ClaimOptions {
   broker: BrokerOptions;
   topics: Topics;
   log: Logger;

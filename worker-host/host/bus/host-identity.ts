@@ -1,10 +1,10 @@
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
-import { RateLimiter } from "../../base/rate-limiter.ts";
+import { RateLimiter } from "../../base/log.ts";
 import type { BoardState, BoardSummary } from "../../contract/description.ts";
 import type { WorkerHostError } from "../../contract/errors.ts";
 import { boardIdOf, propOfBoard, type Topics } from "../../contract/topics.ts";
-import type { ConnectGate } from "../../mqtt/connect-gate.ts";
+import type { ConnectGate } from "../../mqtt/mqtt-client.ts";
 import type { BrokerOptions } from "../../mqtt/wire.ts";
 import type { Plan, Planned } from "../plan/plan.ts";
 import { isOver, type WorkerRecord } from "../runners/records.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type TransformFailure, transformSync } from "esbuild";
 import { isCollection, isMap, isScalar, isSeq, type Node, type Scalar, visit } from "yaml";
 import { decodeText, isDeeperThan, MOST_LEVELS, parseJson } from "../../contract/payload.ts";
-import type { KeyLines } from "../../worker/messages.ts";
+import type { KeyLines } from "../../worker/channel.ts";
 import { readRegularFile } from "../paths.ts";
 import { type ReadYaml, readYaml, TOO_DEEP } from "./config-yaml.ts";
 

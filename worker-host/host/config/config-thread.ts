@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads";
 import type { Clock } from "../../base/clock.ts";
 import { packageFile } from "../../base/package-file.ts";
-import { SerialQueue } from "../../base/serial-queue.ts";
+import { SerialQueue } from "../../base/promises.ts";
 import { describeError, type ErrorCode, WorkerHostError } from "../../contract/errors.ts";
 import { type Environment, type ParsedConfig, parseConfigText, type Values } from "./config-file.ts";
 

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { WorkerHostError } from "../../contract/errors.ts";
+import type { ConfigSpec } from "../../worker/channel.ts";
 import { shownOf } from "../../worker/config.ts";
-import type { ConfigSpec } from "../../worker/messages.ts";
 import type { Plan, Planned } from "../plan/plan.ts";
 import type { LiveReload } from "../reload/live-reload.ts";
 import type { Supervisor } from "../runners/supervisor.ts";

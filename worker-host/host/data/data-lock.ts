@@ -15,7 +15,7 @@ import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
 import { describeError, WorkerHostError } from "../../contract/errors.ts";
 import { jsonIn } from "../../contract/payload.ts";
-import { statOf } from "../runners/process-stat.ts";
+import { statOf } from "../runners/runner-process.ts";
 
 const LOCK_FILE = "worker-host.lock";
 /** No worker has such an id, so that no folder of a worker has such a name. */

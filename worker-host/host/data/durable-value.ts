@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import { type Clock, within } from "../../base/clock.ts";
-import { SerialQueue } from "../../base/serial-queue.ts";
+import { SerialQueue } from "../../base/promises.ts";
 import { describeError } from "../../contract/errors.ts";
 import { writeJsonFile } from "../../base/durable-file.ts";
 

@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
 import { type Clock, delay, within } from "../../base/clock.ts";
-import { followLines } from "../../base/lines.ts";
-import { SerialQueue } from "../../base/serial-queue.ts";
+import { followLines } from "../../base/output.ts";
+import { SerialQueue } from "../../base/promises.ts";
 import { describeError } from "../../contract/errors.ts";
 import { appendFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";

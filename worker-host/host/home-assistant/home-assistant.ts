@@ -1,15 +1,13 @@
 import type { Logger } from "pino";
 import { type Clock, delay } from "../../base/clock.ts";
-import { HomeAssistantTopics } from "../../contract/home-assistant-topics.ts";
 import { decodeText } from "../../contract/payload.ts";
-import { faultOfId, Topics } from "../../contract/topics.ts";
+import { faultOfId, HomeAssistantTopics, Topics } from "../../contract/topics.ts";
 import type { Message } from "../../mqtt/wire.ts";
 import type { HostConnection } from "../bus/host-connection.ts";
 import { isOver, type WorkerRecord } from "../runners/records.ts";
-import { Announcer } from "./announcer.ts";
+import { Announcer, isSame, type Trace, Trail, trailFile } from "./announcer.ts";
 import { type Described, readDescription } from "./described.ts";
-import { type Device, Devices, ownerOf } from "./devices.ts";
-import { isSame, type Trace, Trail, trailFile } from "./trail.ts";
+import { type Device, Devices, ownerOf } from "./entities.ts";
 
 export interface HomeAssistantOptions {
   settings: { homeAssistant: { enabled: boolean; prefix: string }; data: string };

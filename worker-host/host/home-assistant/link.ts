@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import type { Supervisor } from "../runners/supervisor.ts";
 import type { ShowNight } from "../safety/show-night.ts";
+import { trailFile } from "./announcer.ts";
 import type { HomeAssistant, HomeAssistantOptions } from "./home-assistant.ts";
-import { trailFile } from "./trail.ts";
 
 export interface HomeAssistantLinkOptions extends Omit<HomeAssistantOptions, "workers" | "lockedOut"> {
   supervisor: Supervisor;

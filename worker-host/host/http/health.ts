@@ -1,6 +1,6 @@
+import type { HostCounts } from "../../base/counts.ts";
 import type { HostConnection } from "../bus/host-connection.ts";
 import type { HostIdentity } from "../bus/host-identity.ts";
-import type { HostCounts } from "../host-counts.ts";
 import type { HostOptions } from "../host-options.ts";
 import type { WorkerRecord } from "../runners/records.ts";
 import type { Supervisor } from "../runners/supervisor.ts";

@@ -7,8 +7,8 @@ import {
   type MetricValueWithName,
   Registry,
 } from "prom-client";
+import type { HostCounts } from "../../base/counts.ts";
 import { COMMAND_BOUNDS_MS, type Counts } from "../../base/counts.ts";
-import type { HostCounts } from "../host-counts.ts";
 
 /** What metrics are made of. */
 export interface Measured {

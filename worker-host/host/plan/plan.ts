@@ -3,8 +3,8 @@ import { quote } from "../../contract/command.ts";
 import type { WorkerSummary } from "../../contract/description.ts";
 import { describeError } from "../../contract/errors.ts";
 import { faultOfId, faultOfPropId } from "../../contract/topics.ts";
+import type { About, ConfigSpec, WorkerSpec } from "../../worker/channel.ts";
 import { shownOf } from "../../worker/config.ts";
-import type { About, ConfigSpec, WorkerSpec } from "../../worker/messages.ts";
 import {
   type BuiltinConfig,
   findConfigFile,

@@ -2,7 +2,7 @@ import { readFileSync, statSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
-import { SerialQueue } from "../../base/serial-queue.ts";
+import { SerialQueue } from "../../base/promises.ts";
 import { jsonIn } from "../../contract/payload.ts";
 import type { Plan } from "../plan/plan.ts";
 import { type Changes, type Look, type ReconcileOptions, reconcile } from "./reconcile.ts";

@@ -1,14 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import type { Duplex, Readable } from "node:stream";
+import { COMMAND_BOUNDS_MS, noCounts } from "../../base/counts.ts";
 import { killGroup } from "../../base/kill-group.ts";
-import { followLines } from "../../base/lines.ts";
-import { LOG_FD } from "../../base/log-pipe.ts";
+import { LOG_FD } from "../../base/log.ts";
+import { followLines } from "../../base/output.ts";
 import { packageFile } from "../../base/package-file.ts";
-import { describeError } from "../../contract/errors.ts";
-import { CHANNEL_FD, Channel } from "../../worker/channel.ts";
-import type { FromRunner, ToRunner } from "../../worker/messages.ts";
-import { readFromRunner } from "./from-runner.ts";
-import { statOf } from "./process-stat.ts";
+import { describeError, WorkerHostError } from "../../contract/errors.ts";
+import { CHANNEL_FD, Channel, type FromRunner, type ToRunner } from "../../worker/channel.ts";
 
 const ENTRY = packageFile("worker-host/runner.cjs");
 
@@ -19,7 +18,7 @@ const INSPECTOR_TALK = /^(Debugger (listening|attached|ending)|For help, see: ht
 /** To read on takes time that the other processes need. */
 const MOST_GARBAGE = 1_000;
 
-export interface RunnerEvents {
+interface RunnerEvents {
   onMessage: (message: FromRunner) => void;
   /** `reason` says how it ended: `signal SIGKILL`, `exit code 1`; or why the system did not start it. */
   onExit: (reason: string, started: boolean) => void;
@@ -31,7 +30,7 @@ export interface RunnerEvents {
   onOutput?: (source: Readable) => void;
 }
 
-export interface RunnerProcessOptions {
+interface RunnerProcessOptions {
   /** The limit of V8's heap, in MB. */
   maxHeapMb?: number;
   /** Its environment; this process's own if not given. */
@@ -164,4 +163,96 @@ function start(
   } catch (error) {
     return Promise.resolve(describeError(error));
   }
+}
+
+/** What Linux tells of a process; `undefined` where there is none of that number, or the system doesn't say. */
+interface ProcessStat {
+  /** `Z`: it has ended. */
+  state: string;
+  parent: number;
+  group: number;
+  /** When it was started, in ticks since the boot. */
+  started: string;
+}
+
+export function statOf(pid: number): ProcessStat | undefined {
+  const text = read(`/proc/${pid}/stat`);
+  // From the state on: the name before that may have spaces and brackets.
+  const [state, parent, group, ...more] = text?.slice(text.lastIndexOf(")") + 2).split(" ") ?? [];
+  const started = more[16];
+  if (state === undefined || started === undefined) return undefined;
+  return { state, parent: Number(parent), group: Number(group), started };
+}
+
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    // There is no such process, it ends while this is read, or no descriptor is left.
+    if ((error as NodeJS.ErrnoException).code !== undefined) return undefined;
+    throw error;
+  }
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+const RUNSTATES: ReadonlySet<unknown> = new Set(["starting", "running", "stopping", "stopped", "failed"]);
+const NUMBERS = (Object.keys(noCounts()) as (keyof ReturnType<typeof noCounts>)[]).filter((key) => key !== "commands");
+
+/** Whether a message of this type has what belongs to it. Written by hand: a beat comes four times a second. */
+const IS_WHOLE = new Map<unknown, (message: Fields) => boolean>([
+  ["beat", ({ debugged }) => typeof debugged === "boolean"],
+  [
+    "state",
+    ({ id, run, state, detail, hopeless }) =>
+      typeof id === "string" &&
+      Number.isSafeInteger(run) &&
+      RUNSTATES.has(state) &&
+      isTextOrNone(detail) &&
+      (hopeless === undefined || hopeless === true),
+  ],
+  [
+    "answer",
+    ({ request, fault, warnings }) =>
+      Number.isSafeInteger(request) &&
+      isTextOrNone(fault) &&
+      Array.isArray(warnings) &&
+      warnings.every((warning) => typeof warning === "string"),
+  ],
+  [
+    "stats",
+    ({ request, counts, bytes }) =>
+      Number.isSafeInteger(request) && Number.isFinite(bytes) && Array.isArray(counts) && counts.every(areCounts),
+  ],
+  ["all_stop", ({ by, reason }) => typeof by === "string" && isTextOrNone(reason)],
+  ["holds", ({ id, on }) => typeof id === "string" && typeof on === "boolean"],
+  ["group", ({ pid, alive }) => Number.isSafeInteger(pid) && (pid as number) > 1 && typeof alive === "boolean"],
+]);
+
+/**
+ * A message of a runner: checked, since the code of workers runs in the process that it comes from.
+ *
+ * @throws WorkerHostError `invalid_value` where it is none
+ */
+export function readFromRunner(value: unknown): FromRunner {
+  if (typeof value === "object" && value !== null && IS_WHOLE.get((value as Fields).type)?.(value as Fields))
+    return value as FromRunner;
+  throw new WorkerHostError("invalid_value", `no runner says ${JSON.stringify(value).slice(0, 80)}`);
+}
+
+function isTextOrNone(value: unknown): boolean {
+  return value === undefined || typeof value === "string";
+}
+
+function areCounts(entry: unknown): boolean {
+  if (!Array.isArray(entry) || typeof entry[0] !== "string" || typeof entry[1] !== "object" || entry[1] === null)
+    return false;
+  const counts = entry[1] as Fields;
+  const { commands } = counts;
+  return (
+    NUMBERS.every((key) => Number.isFinite(counts[key])) &&
+    Array.isArray(commands) &&
+    commands.length === COMMAND_BOUNDS_MS.length + 1 &&
+    commands.every((count) => Number.isFinite(count))
+  );
 }

@@ -1,11 +1,11 @@
 import type { Logger } from "pino";
 import { type Clock, within } from "../../base/clock.ts";
+import type { HostCounts } from "../../base/counts.ts";
 import { killGroup } from "../../base/kill-group.ts";
 import type { Output } from "../../base/output.ts";
-import type { ConfigSpec, FromRunner, RunnerSetup, StartOptions, ToRunner, WorkerSpec } from "../../worker/messages.ts";
+import type { ConfigSpec, FromRunner, RunnerSetup, StartOptions, ToRunner, WorkerSpec } from "../../worker/channel.ts";
 import type { LogFiles } from "../data/log-files.ts";
-import type { HostCounts } from "../host-counts.ts";
-import type { Limits } from "./stall-guard.ts";
+import type { Limits } from "./watched-runner.ts";
 import { type Offender, WatchedRunner } from "./watched-runner.ts";
 
 /** What came of asking a runner for something. */

@@ -2,14 +2,13 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
+import type { HostCounts } from "../../base/counts.ts";
 import type { Output } from "../../base/output.ts";
-import type { FromRunner, RunnerSetup } from "../../worker/messages.ts";
+import type { FromRunner, RunnerSetup } from "../../worker/channel.ts";
 import type { LogFiles } from "../data/log-files.ts";
-import type { HostCounts } from "../host-counts.ts";
 import type { WorkerRecord } from "./records.ts";
 import { RunnerSlot } from "./runner-slot.ts";
-import type { Limits } from "./stall-guard.ts";
-import type { Offender } from "./watched-runner.ts";
+import type { Limits, Offender } from "./watched-runner.ts";
 
 export interface SlotsOptions {
   log: Logger;

@@ -1,11 +1,10 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describeError, WorkerHostError } from "../../contract/errors.ts";
-import type { ConfigSpec, FromRunner, RunnerSetup, StartOptions } from "../../worker/messages.ts";
+import type { ConfigSpec, FromRunner, RunnerSetup, StartOptions } from "../../worker/channel.ts";
 import type { Bundle, Bundler } from "../plan/bundle.ts";
 import { noneOfThem, type Planned, specOf } from "../plan/plan.ts";
-import { isOver, Records, type RecordsOptions, type WorkerRecord } from "./records.ts";
-import { type Intensity, Restarts } from "./restarts.ts";
+import { type Intensity, isOver, Records, type RecordsOptions, Restarts, type WorkerRecord } from "./records.ts";
 import type { RunnerAnswer, RunnerSlot } from "./runner-slot.ts";
 import { Slots, type SlotsOptions } from "./slots.ts";
 import type { Offender } from "./watched-runner.ts";

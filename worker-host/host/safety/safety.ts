@@ -7,8 +7,7 @@ import type { Shown } from "../bus/boards.ts";
 import type { HostConnection } from "../bus/host-connection.ts";
 import type { Supervisor } from "../runners/supervisor.ts";
 import { AllStop } from "./all-stop.ts";
-import { OperatorWatch } from "./operator-watch.ts";
-import { ShowNight } from "./show-night.ts";
+import { OperatorWatch, ShowNight } from "./show-night.ts";
 import { StopReceipts } from "./stop-receipts.ts";
 
 export interface SafetyOptions {

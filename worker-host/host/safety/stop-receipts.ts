@@ -1,7 +1,6 @@
 import { type Clock, delay, within } from "../../base/clock.ts";
-import { COMMAND_EXPIRY_S, formatStop } from "../../contract/command.ts";
+import { COMMAND_EXPIRY_S, formatStop, parseReply } from "../../contract/command.ts";
 import { boundHeard, describeHeard, type Heard, isAllHeard } from "../../contract/heard.ts";
-import { parseReply } from "../../contract/reply.ts";
 import { faultOfId, isPeer, type Topics } from "../../contract/topics.ts";
 import type { Message } from "../../mqtt/wire.ts";
 import { listen } from "../../mqtt/wire.ts";

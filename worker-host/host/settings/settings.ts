@@ -5,8 +5,8 @@ import { CONSOLE, faultOfName, faultOfPrefix } from "../../contract/topics.ts";
 import type { BrokerOptions } from "../../mqtt/wire.ts";
 import type { BuiltinConfig, Values } from "../config/config-file.ts";
 import type { Selection } from "../plan/plan.ts";
-import type { Intensity } from "../runners/restarts.ts";
-import type { Limits } from "../runners/stall-guard.ts";
+import type { Intensity } from "../runners/records.ts";
+import type { Limits } from "../runners/watched-runner.ts";
 import { externalBroker, type TlsFiles } from "./external-broker.ts";
 import {
   GivenSettings,

@@ -2,10 +2,10 @@ import { setImmediate } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
 import { Scope } from "../../base/scope.ts";
-import { entryOf } from "../../commands/command-table.ts";
+import { entryOf } from "../../commands/command-spec.ts";
 import { Commands } from "../../commands/commands.ts";
 import { SeenIds } from "../../commands/seen-ids.ts";
-import { ADMIN_VERBS } from "../../contract/admin-verbs.ts";
+import { ADMIN_VERBS } from "../../contract/access.ts";
 import { ALL_STOP, isEmergencyStop, parseCommand, quote, STOP } from "../../contract/command.ts";
 import { describeError, WorkerHostError } from "../../contract/errors.ts";
 import type { Topics } from "../../contract/topics.ts";
@@ -13,8 +13,7 @@ import type { Message } from "../../mqtt/wire.ts";
 import type { HostConnection } from "../bus/host-connection.ts";
 import type { ConfigureOptions } from "../config/configure.ts";
 import type { AllStop, Who } from "../safety/all-stop.ts";
-import type { OperatorWatch } from "../safety/operator-watch.ts";
-import type { ShowNight } from "../safety/show-night.ts";
+import type { OperatorWatch, ShowNight } from "../safety/show-night.ts";
 import type { AddCommand } from "./host-commands.ts";
 
 export interface CommandDeskOptions extends ConfigureOptions {
