@@ -17,7 +17,7 @@ import { type Outcome, send } from "./cli/send.ts";
 import { renameBoard } from "./cli/simulation.ts";
 import { addWatch } from "./cli/watch.ts";
 import { describeError, WorkerHostError } from "./contract/errors.ts";
-import { printableLines } from "./contract/payload.ts";
+import { defined, printableLines } from "./contract/payload.ts";
 import { pathFrom } from "./host/paths.ts";
 import { resolveSettings, type Settings } from "./host/settings/settings.ts";
 
@@ -165,7 +165,7 @@ withSettings(program.command("send"), forConnecting)
       id,
       action,
       args,
-      ...(json === undefined ? {} : { json }),
+      ...defined({ json }),
       wait: flags.wait ?? false,
     });
     finish(outcome);

@@ -79,3 +79,8 @@ export function msOf(what: string, span: Span, most = Number.POSITIVE_INFINITY):
   const text = `${what.replace("%", () => String(span))}: expected a number of ms, 0 or more, or a text such as "5s" or "2min"`;
   throw new WorkerHostError("invalid_value", text);
 }
+
+/** How long to wait before the next try, in ms: twice as long after each failure in a row, within these bounds. */
+export function backoffMs(failuresBefore: number, minMs: number, maxMs: number): number {
+  return Math.min(maxMs, minMs * 2 ** failuresBefore);
+}

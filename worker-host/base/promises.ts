@@ -19,3 +19,20 @@ export function andThen<T, U>(value: T | Promise<T>, next: (value: T) => U): U |
 export function isPromiseLike<T>(value: T): value is T & PromiseLike<Awaited<T>> {
   return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
 }
+
+/** A promise, and what settles it. */
+export interface Deferred<T> {
+  promise: Promise<T>;
+  resolve: (value: T) => void;
+  reject: (error: unknown) => void;
+}
+
+/** As `Promise.withResolvers`, which Node has from 22 on. */
+export function deferred<T = void>(): Deferred<T> {
+  let resolve: Deferred<T>["resolve"] = () => {};
+  let reject: Deferred<T>["reject"] = () => {};
+  const promise = new Promise<T>((...settle) => {
+    [resolve, reject] = settle;
+  });
+  return { promise, resolve, reject };
+}

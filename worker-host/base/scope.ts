@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { Clock } from "./clock.ts";
 import { msOf, type Span } from "./clock.ts";
-import { isPromiseLike } from "./promises.ts";
+import { deferred, isPromiseLike } from "./promises.ts";
 import type { ScopeKind, ScopeOwner, Task } from "./scope-owner.ts";
 import { AbortError } from "./scope-owner.ts";
 
@@ -278,14 +278,13 @@ export class Scope {
     const scope = this.child(where, kind);
     if (!scope.stopping) this.owner.began?.("run");
     if (scope.ended && typeof task === "function") return { cancel: () => {}, done: Promise.resolve() };
-    const abandoned = new Promise<void>((resolve) => {
-      scope.onAbandoned = resolve;
-    });
+    const abandoned = deferred();
+    scope.onAbandoned = abandoned.resolve;
     const work = scope.track(() => (typeof task === "function" ? task(scope) : task));
     const finished = work.then(ignore, (error: unknown) => {
       if (!isAbort(error, scope)) this.owner.report(error, where);
     });
-    return { cancel: () => scope.end(), done: Promise.race([finished, abandoned]) };
+    return { cancel: () => scope.end(), done: Promise.race([finished, abandoned.promise]) };
   }
 
   /** Calls `fn` as a handler is called, and gives what it gives. */

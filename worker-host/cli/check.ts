@@ -8,6 +8,7 @@ import { type Clock, within } from "../base/clock.ts";
 import { silentLog } from "../base/log.ts";
 import { packageFile } from "../base/package-file.ts";
 import { messageOf, WorkerHostError } from "../contract/errors.ts";
+import { defined } from "../contract/payload.ts";
 import { pathFrom } from "../host/paths.ts";
 import { type Bundle, Bundler } from "../host/plan/bundle.ts";
 import { noneOfThem, type Planned, readPlan, specOf } from "../host/plan/plan.ts";
@@ -135,7 +136,7 @@ function tsconfigFor(workers: CheckedWorker[], props: string): Record<string, un
   const own = nearest(props);
   const { paths, typeRoots, ...others } = installedTypes();
   return {
-    ...(own === undefined ? {} : { extends: own }),
+    ...defined({ extends: own }),
     compilerOptions: {
       ...(own === undefined ? others : {}),
       ...(isInstalledFor(props) ? {} : { paths }),

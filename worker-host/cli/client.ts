@@ -1,4 +1,5 @@
 import { type Clock, within } from "../base/clock.ts";
+import { deferred } from "../base/promises.ts";
 import { readCredentials } from "../host/access/lan-credentials.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import type { Connection } from "../mqtt/connection.ts";
@@ -39,10 +40,7 @@ export async function connect(
   }
   const broker = brokerOf(settings);
   let problem = away(shownUrl(broker.url), `no answer in ${CONNECT_MS / 1000} s`);
-  let giveUp = () => {};
-  const refused = new Promise<void>((resolve) => {
-    giveUp = resolve;
-  });
+  const refusal = deferred();
   let established = false;
   // The MQTT client is the most that a command line loads, and `--help` can do without.
   const [{ Connection }, { silentLog }] = await Promise.all([
@@ -58,14 +56,14 @@ export async function connect(
     gate: new ConnectGate(),
     onDown: ({ refused, text }, told) => {
       problem = refused ? text : away(shownUrl(broker.url), text.replace(`${shownUrl(broker.url)}: `, ""));
-      giveUp();
+      refusal.resolve();
       if (established && told === "new") onDown?.(text);
     },
     onUp: () => {
       if (established) onUp?.();
     },
   });
-  await within(clock, CONNECT_MS, Promise.race([connection.start(), refused]));
+  await within(clock, CONNECT_MS, Promise.race([connection.start(), refusal.promise]));
   if (connection.connected) {
     established = true;
     return { connection };

@@ -15,8 +15,9 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { type Clock, within } from "../base/clock.ts";
+import { deferred } from "../base/promises.ts";
 import { messageOf } from "../contract/errors.ts";
-import { decodeText } from "../contract/payload.ts";
+import { decodeText, defined } from "../contract/payload.ts";
 import { Topics } from "../contract/topics.ts";
 import { describeHolder, type LockState, lockFileOf, lockHolder } from "../host/data/data-lock.ts";
 import { pathFrom } from "../host/paths.ts";
@@ -159,7 +160,7 @@ function tryPort(port: number, host: string | undefined): Promise<NodeJS.ErrnoEx
   const server = createServer();
   return new Promise((resolve) => {
     server.once("error", (error) => resolve(error));
-    server.listen({ port, ...(host === undefined ? {} : { host }) }, () => server.close(() => resolve(undefined)));
+    server.listen({ port, ...defined({ host }) }, () => server.close(() => resolve(undefined)));
   });
 }
 
@@ -321,17 +322,14 @@ async function echo(
   text: string,
   clock: Clock,
 ): Promise<{ topic: string; ms: number; fault?: string }> {
-  let heard = () => {};
-  const back = new Promise<void>((resolve) => {
-    heard = resolve;
-  });
+  const back = deferred();
   await connection.subscribe(topic, ({ payload }) => {
-    if (decodeText(payload) === text) heard();
+    if (decodeText(payload) === text) back.resolve();
   });
   const began = clock.monotonic();
   const sent = connection.publish(topic, text, { qos: 1 });
   // Whichever comes first: a refusal, or the echo.
-  const refused = sent.then((result) => (result === "dropped" ? true : back.then(() => false)));
+  const refused = sent.then((result) => (result === "dropped" ? true : back.promise.then(() => false)));
   const outcome = await within(clock, ECHO_MS, refused);
   const ms = Math.round(clock.monotonic() - began);
   if (outcome === undefined) {

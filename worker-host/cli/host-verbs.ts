@@ -1,6 +1,6 @@
 import { formatCommand, STOP } from "../contract/command.ts";
 import { describeHeard, readHeard } from "../contract/heard.ts";
-import { decodeText } from "../contract/payload.ts";
+import { decodeText, defined } from "../contract/payload.ts";
 import { Topics } from "../contract/topics.ts";
 import type { AllStopAnswer, AllStopState } from "../host/safety/all-stop.ts";
 import type { Settings } from "../host/settings/settings.ts";
@@ -82,7 +82,7 @@ export function allStop(settings: Settings, options: AllStopOptions): Promise<Ou
   let engaged = false;
   return tellHost(settings, {
     ...options,
-    args: { by: "cli", ...(reason === undefined ? {} : { reason }) },
+    args: { by: "cli", ...defined({ reason }) },
     before: async (connection) => {
       if (action === "all_stop")
         await whenEngaged(connection, topics, () => {

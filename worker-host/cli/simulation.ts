@@ -8,10 +8,11 @@ import fastGlob from "fast-glob";
 import { parse } from "yaml";
 import { z } from "zod";
 import { within } from "../base/clock.ts";
+import { deferred } from "../base/promises.ts";
 import { COMMAND_EXPIRY_S, formatCommand, parseReply } from "../contract/command.ts";
 import { parseDescribed, parseRunstate } from "../contract/description.ts";
 import { messageOf, WorkerHostError } from "../contract/errors.ts";
-import { decodeText, jsonIn } from "../contract/payload.ts";
+import { decodeText, defined, jsonIn } from "../contract/payload.ts";
 import { assertTarget, faultOfId, Topics } from "../contract/topics.ts";
 import { isThere } from "../host/bus/neighbours.ts";
 import type { Settings } from "../host/settings/settings.ts";
@@ -56,11 +57,9 @@ export async function renameBoard(settings: Settings, options: RenameOptions): P
 /** One board's way from one id to another. */
 class Renaming {
   /** What the broker shows of the new id's availability. */
-  readonly #shown: Promise<Uint8Array>;
+  readonly #shown = deferred<Uint8Array>();
   /** Fulfils when somebody comes online under the new id. */
-  readonly #back: Promise<void>;
-  #show: (payload: Uint8Array) => void = () => {};
-  #isBack = () => {};
+  readonly #back = deferred();
   /** A worker runs under the board's id, too. */
   #isShared = false;
 
@@ -68,14 +67,7 @@ class Renaming {
     private readonly wire: Connection,
     private readonly topics: Topics,
     private readonly options: RenameOptions,
-  ) {
-    this.#shown = new Promise((resolve) => {
-      this.#show = resolve;
-    });
-    this.#back = new Promise((resolve) => {
-      this.#isBack = resolve;
-    });
-  }
+  ) {}
 
   async run(): Promise<Outcome> {
     const { wire, topics } = this;
@@ -86,13 +78,13 @@ class Renaming {
     const failure = await this.#send();
     if (failure !== undefined) return { code: 1, text: `not renamed: ${failure}` };
     say(`${id} takes the id ${newId}, and starts again`);
-    if (await within(clock, RETURN_MS, this.#back)) return { code: 0, text: `${newId} is online` };
+    if (await within(clock, RETURN_MS, this.#back.promise)) return { code: 0, text: `${newId} is online` };
     return { code: 1, text: `${newId} did not come online in ${RETURN_MS / 1000} s: look at its power and network` };
   }
 
   #hear({ payload, retain }: Message): void {
-    if (retain) this.#show(payload);
-    else if (decodeText(payload) === "online") this.#isBack();
+    if (retain) this.#shown.resolve(payload);
+    else if (decodeText(payload) === "online") this.#back.resolve();
   }
 
   /** Why nothing is sent. */
@@ -102,7 +94,7 @@ class Renaming {
     const [description, runstate, shown] = await Promise.all([
       retained(wire, clock, topics.description(id)),
       retained(wire, clock, topics.runstate(id)),
-      within(clock, RETAINED_MS, this.#shown),
+      within(clock, RETAINED_MS, this.#shown.promise),
     ]);
     const worker = runstate && parseRunstate(runstate);
     this.#isShared = worker?.state === "running";
@@ -123,23 +115,20 @@ class Renaming {
     const commandId = newCommandId();
     const replyTo = topics.reply("cli", commandId);
     let refusal: string | undefined;
-    let settle: (refusal: string | undefined) => void = () => {};
-    const settled = new Promise<string | undefined>((resolve) => {
-      settle = resolve;
-    });
+    const settled = deferred<string | undefined>();
     await wire.subscribe(replyTo, ({ payload }) => {
       const reply = parseReply(payload);
       if (!reply) return;
       refusal = reply.status === "ok" ? undefined : (reply.error ?? "no reason given");
       // A worker that has the id too knows no such command, and says so.
-      if (refusal === undefined || !this.#isShared) settle(refusal);
+      if (refusal === undefined || !this.#isShared) settled.resolve(refusal);
     });
     const payload = formatCommand("rename", newId, commandId, replyTo);
     const sent = await wire.publish(topics.command(id), payload, { qos: 1, expiryS: COMMAND_EXPIRY_S });
     if (sent === "dropped") return "the broker did not take the command";
     if (sent === "unheard") return `nobody takes commands for ${id}: is it running?`;
-    const back = this.#back.then(() => undefined);
-    const answer = await within(clock, REPLY_MS, Promise.race([settled, back]));
+    const back = this.#back.promise.then(() => undefined);
+    const answer = await within(clock, REPLY_MS, Promise.race([settled.promise, back]));
     return answer ? answer.value : (refusal ?? `no reply in ${REPLY_MS / 1000} s`);
   }
 }
@@ -256,9 +245,7 @@ export class Simulation {
           PATH: env.PATH,
           MQTT_URL: broker.url,
           MQTT_PREFIX: prefix,
-          ...(broker.username === undefined ? {} : { MQTT_USERNAME: broker.username }),
-          ...(broker.password === undefined ? {} : { MQTT_PASSWORD: broker.password }),
-          ...(ca === undefined ? {} : { MQTT_CA: ca }),
+          ...defined({ MQTT_USERNAME: broker.username, MQTT_PASSWORD: broker.password, MQTT_CA: ca }),
           HOST_NVS: nvs,
           HOST_INPUTS: Object.entries(sketch.pins.initial)
             .map(([pin, value]) => `${pin}=${value}`)

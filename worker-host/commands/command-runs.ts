@@ -4,6 +4,7 @@ import { AbortError } from "../base/scope-owner.ts";
 import { timer } from "../base/timers.ts";
 import { type Command, formatReply, type Reply } from "../contract/command.ts";
 import { describeError } from "../contract/errors.ts";
+import { defined } from "../contract/payload.ts";
 import type { PublishOptions } from "../mqtt/wire.ts";
 import { type CheckedSpec, type CommandEntry, endOf, type RunningCommand } from "./command-spec.ts";
 import type { StopReason } from "./stopping.ts";
@@ -94,7 +95,7 @@ export class Answers {
     const { from, clock, clean } = this.options;
     const cleaned = reply.error === undefined ? {} : { error: clean?.(reply.error) ?? reply.error };
     const ms = Math.round(clock.monotonic() - receivedAt);
-    const whole: Reply = { ...(id === undefined ? {} : { id }), from, ...reply, ...cleaned, ms };
+    const whole: Reply = { ...defined({ id }), from, ...reply, ...cleaned, ms };
     this.options.publish(replyTo, formatReply(whole), { qos: 1, ...(correlationData ? { correlationData } : {}) });
   }
 }

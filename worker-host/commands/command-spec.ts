@@ -5,6 +5,7 @@ import { type Command, STOP } from "../contract/command.ts";
 import type { CommandDescription, Widget } from "../contract/description.ts";
 import { type ErrorCode, WorkerHostError } from "../contract/errors.ts";
 import type { JsonSchema } from "../contract/json-schema.ts";
+import { defined } from "../contract/payload.ts";
 import {
   assertDefaults,
   type InferOutput,
@@ -218,16 +219,11 @@ export function describeEntry(entry: CommandEntry): CommandDescription {
   const { description, mode, max, timeoutMs, cooldownMs, maxOnMs, onMaxOn, requiresState, broadcast, safe, widget } =
     spec;
   return {
-    ...(description === undefined ? {} : { description }),
+    ...defined({ description }),
     ...(argsJson ? { args: publicSchema(argsJson) } : {}),
     ...(bare && !bare.faults ? { args_optional: true } : {}),
     ...(returnsJson ? { returns: publicSchema(returnsJson) } : {}),
-    ...(mode === undefined ? {} : { mode }),
-    ...(max === undefined ? {} : { max }),
-    ...(timeoutMs === undefined ? {} : { timeout_ms: timeoutMs }),
-    ...(cooldownMs === undefined ? {} : { cooldown_ms: cooldownMs }),
-    ...(maxOnMs === undefined ? {} : { max_on_ms: maxOnMs }),
-    ...(onMaxOn === undefined ? {} : { on_max_on: onMaxOn }),
+    ...defined({ mode, max, timeout_ms: timeoutMs, cooldown_ms: cooldownMs, max_on_ms: maxOnMs, on_max_on: onMaxOn }),
     ...(requiresState === undefined ? {} : { requires_state: [requiresState].flat() }),
     ...(broadcast ? { broadcast } : {}),
     ...(safe ? { safe } : {}),

@@ -1,5 +1,13 @@
 import { messageOf, textOf } from "./errors.ts";
-import { decodeText, encodePayload, isDeeperThan, jsonOf, MOST_LEVELS, parseJson as parseExactly } from "./payload.ts";
+import {
+  decodeText,
+  defined,
+  encodePayload,
+  isDeeperThan,
+  jsonOf,
+  MOST_LEVELS,
+  parseJson as parseExactly,
+} from "./payload.ts";
 
 /** A longer command is refused. */
 export const MAX_COMMAND_BYTES = 65_536;
@@ -156,7 +164,7 @@ function faultOfCommandId(id: unknown): string | undefined {
  * @throws WorkerHostError `invalid_value` for args that have no JSON
  */
 export function formatCommand(action: string, args: unknown, id: string, replyTo?: string): string {
-  const payload = { action, args: args ?? null, id, ...(replyTo === undefined ? {} : { reply_to: replyTo }) };
+  const payload = { action, args: args ?? null, id, ...defined({ reply_to: replyTo }) };
   return encodePayload(payload) as string;
 }
 
@@ -215,6 +223,6 @@ export function parseReply(payload: Uint8Array): Reply | undefined {
     ...(typeof from === "string" ? { from } : {}),
     ...(typeof error === "string" ? { error } : {}),
     ...(refused === true ? { refused } : {}),
-    ...(result === undefined ? {} : { result }),
+    ...defined({ result }),
   };
 }

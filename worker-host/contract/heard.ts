@@ -1,4 +1,4 @@
-import { printable } from "./payload.ts";
+import { defined, printable } from "./payload.ts";
 import { isPeer } from "./topics.ts";
 
 /** Who has confirmed a stop: the payload of `<p>/<host>/status/all_stop_heard`. */
@@ -40,7 +40,7 @@ export function readHeard(value: unknown): Heard | undefined {
   return {
     since,
     heard: entriesOf(heard).map(({ id, ms }) => ({ id, ms: typeof ms === "number" ? ms : 0 })),
-    not_heard: entriesOf(not_heard).map(({ id, why }) => ({ id, ...(why === undefined ? {} : { why }) })),
+    not_heard: entriesOf(not_heard).map(({ id, why }) => ({ id, ...defined({ why }) })),
     not_held: entriesOf(not_held).map(({ id, why = "no reason given" }) => ({ id, why })),
     ...(typeof left_out === "number" ? { left_out } : {}),
   };

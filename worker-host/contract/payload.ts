@@ -149,3 +149,10 @@ function escaped(sign: string): string {
     return `\\u${sign.charCodeAt(index).toString(16).padStart(4, "0")}`;
   }).join("");
 }
+
+/** The entries that have a value: an optional property is left out, where an explicit `undefined` would be another thing. */
+export function defined<T extends object>(entries: T): { [Key in keyof T]?: Exclude<T[Key], undefined> } {
+  return Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined)) as {
+    [Key in keyof T]?: Exclude<T[Key], undefined>;
+  };
+}

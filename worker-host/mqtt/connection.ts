@@ -1,6 +1,6 @@
 import type { MqttClient } from "mqtt";
 import type { Logger } from "pino";
-import type { Clock } from "../base/clock.ts";
+import { backoffMs, type Clock } from "../base/clock.ts";
 import { type Counts, noCounts } from "../base/counts.ts";
 import { decodeText } from "../contract/payload.ts";
 import {
@@ -273,7 +273,7 @@ export class Connection {
       await this.#connectOnce(onFirstUp);
       if (this.#stopped) return;
       if (triedVersion !== this.#protocolVersion) continue;
-      const ceiling = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** this.#failures);
+      const ceiling = backoffMs(this.#failures, BACKOFF_MIN_MS, BACKOFF_MAX_MS);
       this.#failures++;
       await this.#pause(ceiling * (0.5 + this.options.random() / 2));
     }

@@ -1,4 +1,5 @@
 import { type Clock, within } from "../base/clock.ts";
+import { deferred } from "../base/promises.ts";
 import { ADMIN_VERBS } from "../contract/access.ts";
 import {
   type CommandDescription,
@@ -127,18 +128,12 @@ export class Peers {
   #watch(topic: string): Retained {
     const known = this.#retained.get(topic);
     if (known) return known;
-    let arrive = () => {};
-    const retained: Retained = {
-      value: undefined,
-      first: new Promise((resolve) => {
-        arrive = resolve;
-      }),
-      next: new Set(),
-    };
+    const first = deferred();
+    const retained: Retained = { value: undefined, first: first.promise, next: new Set() };
     this.#retained.set(topic, retained);
     void this.options.wire.subscribe(topic, ({ payload }) => {
       retained.value = payload.byteLength > MAX_DESCRIPTION_BYTES ? undefined : decodeText(payload);
-      arrive();
+      first.resolve();
       const waiting = [...retained.next];
       retained.next.clear();
       for (const go of waiting) go();

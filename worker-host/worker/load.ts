@@ -6,6 +6,7 @@ import type { Secrets } from "../base/log.ts";
 import { packageFile } from "../base/package-file.ts";
 import { stopTimeoutOf } from "../commands/stopping.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
+import { defined } from "../contract/payload.ts";
 import { BaseWorker } from "./base-worker.ts";
 import { type ConfigSpec, LOADING, type WorkerSpec } from "./channel.ts";
 import { LiveConfig } from "./config.ts";
@@ -56,8 +57,7 @@ export async function loadWorker({ bundle, file }: Pick<WorkerSpec, "bundle" | "
     // A file that exports nothing is taken for a CommonJS module, whose exports are its default.
     const { default: all, "module.exports": _, ...named } = module;
     const isOwn = Object.keys(named).length > 0 || typeof all !== "object" || all === null;
-    const names =
-      Object.keys(isOwn ? { ...named, ...(all === undefined ? {} : { default: all }) } : all).join(", ") || "nothing";
+    const names = Object.keys(isOwn ? { ...named, ...defined({ default: all }) } : all).join(", ") || "nothing";
     throw new WorkerHostError(
       "load_failed",
       `${file} exports no class Worker (it exports ${names}): write "export class Worker extends BaseWorker { … }"`,

@@ -1,4 +1,4 @@
-import { msOf, type Span } from "../base/clock.ts";
+import { backoffMs, msOf, type Span } from "../base/clock.ts";
 import { isAbort, type Scope } from "../base/scope.ts";
 
 export interface LoopOptions {
@@ -79,9 +79,9 @@ export class Loop {
     ).done;
     this.#calling = false;
     this.#failures = failed ? this.#failures + 1 : 0;
-    const doubled = Math.max(BACKOFF_MIN_MS, this.#intervalMs) * 2 ** this.#failures;
-    const backoff = Math.max(this.#intervalMs, Math.min(BACKOFF_MAX_MS, doubled));
-    this.#callIn(failed ? backoff : this.#intervalMs);
+    const ms = this.#intervalMs;
+    const paused = () => backoffMs(this.#failures, Math.max(BACKOFF_MIN_MS, ms), Math.max(BACKOFF_MAX_MS, ms));
+    this.#callIn(failed ? paused() : ms);
   }
 
   async #succeeds(scope: Scope): Promise<boolean> {

@@ -6,7 +6,7 @@ import { unlessEnded } from "../base/timers.ts";
 import { assertAction } from "../commands/command-spec.ts";
 import { COMMAND_EXPIRY_S, formatCommand, STOP } from "../contract/command.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
-import { encodePayload, parsePayload } from "../contract/payload.ts";
+import { defined, encodePayload, parsePayload } from "../contract/payload.ts";
 import { assertKey, assertTarget, assertTopicFilter, assertTopicName } from "../contract/topics.ts";
 import type { PublishOptions, PublishResult, SafeOptions } from "../mqtt/wire.ts";
 import type { WorkerContext } from "./context.ts";
@@ -224,7 +224,7 @@ export class Messenger {
       onWantsAllStop(reason);
       return Promise.resolve(true);
     }
-    return this.command(hostName, "all_stop", { by: this.id, ...(reason === undefined ? {} : { reason }) });
+    return this.command(hostName, "all_stop", { by: this.id, ...defined({ reason }) });
   }
 
   /**

@@ -13,6 +13,7 @@ import { isAbort, Scope } from "../base/scope.ts";
 import { journalOf, SeenJournal } from "../commands/seen-ids.ts";
 import type { EndReason } from "../commands/stopping.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
+import { defined } from "../contract/payload.ts";
 import { Topics } from "../contract/topics.ts";
 import { ConnectGate } from "../mqtt/mqtt-client.ts";
 import { BlackBox, noteBlockingCalls } from "./black-box.ts";
@@ -210,7 +211,7 @@ class Runner {
       },
       counts: this.#countsOf(id),
       onEnter: (where, place) => this.blackBox.enter(id, where, place),
-      onWantsAllStop: (reason) => send({ type: "all_stop", by: id, ...(reason === undefined ? {} : { reason }) }),
+      onWantsAllStop: (reason) => send({ type: "all_stop", by: id, ...defined({ reason }) }),
       onHolds: (on) => send({ type: "holds", id, on }),
       onGroup: (pid, alive) => {
         if (alive) this.#groups.add(pid);

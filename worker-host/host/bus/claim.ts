@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
+import { deferred } from "../../base/promises.ts";
 import { WorkerHostError } from "../../contract/errors.ts";
 import { decodeText } from "../../contract/payload.ts";
 import type { Topics } from "../../contract/topics.ts";
@@ -83,19 +84,12 @@ export class Claim {
   /** That host went since we asked. */
   #vacated = false;
   #troubled = false;
-  /** Fulfils once the name is ours; rejects where it is another host's, and we don't wait. */
-  readonly won: Promise<void>;
-  #win = () => {};
-  #refuse: (error: WorkerHostError) => void = () => {};
+  readonly #won = deferred();
   #cancel = () => {};
 
   constructor(private readonly options: ClaimOptions) {
     const { topics, newId } = options;
     this.#me = newId();
-    this.won = new Promise((resolve, reject) => {
-      this.#win = resolve;
-      this.#refuse = reject;
-    });
     this.connection = new Connection({
       ...options,
       // Without a will: a candidate that dies must not mark the active one offline.
@@ -105,6 +99,11 @@ export class Claim {
       onDown: (problem, told) => this.#down(problem, told),
       onTooLarge: (_topic, text) => options.log.error(text),
     });
+  }
+
+  /** Fulfils once the name is ours; rejects where it is another host's, and we don't wait. */
+  get won(): Promise<void> {
+    return this.#won.promise;
   }
 
   /** Whether the name is ours. */
@@ -124,7 +123,7 @@ export class Claim {
     await this.connection.subscribe(topics.availabilities, (message) => this.#watch(message));
     void this.connection.start();
     if (sole) this.#activate();
-    await this.won;
+    await this.#won.promise;
   }
 
   /** Leaves the name to others. */
@@ -230,7 +229,7 @@ export class Claim {
     this.#wasActive = true;
     this.#waits = false;
     onActive(true);
-    this.#win();
+    this.#won.resolve();
   }
 
   #held(): void {
@@ -243,7 +242,7 @@ export class Claim {
     } else if (!standby) {
       this.#enter("over");
       const ways = "stop it, name this one otherwise (--name), or let it wait (--standby)";
-      this.#refuse(new WorkerHostError("name_held", `${who}; ${ways}`));
+      this.#won.reject(new WorkerHostError("name_held", `${who}; ${ways}`));
     } else if (this.#vacated) {
       this.#ask();
     } else {

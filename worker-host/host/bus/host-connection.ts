@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { type Clock, delay } from "../../base/clock.ts";
 import type { Counts } from "../../base/counts.ts";
 import { RateLimiter } from "../../base/log.ts";
+import { deferred } from "../../base/promises.ts";
 import { ALL_STOP, isEmergencyStop, parseCommand } from "../../contract/command.ts";
 import { type HostDescription, parseRunstate, type RunstatePayload } from "../../contract/description.ts";
 import { decodeText } from "../../contract/payload.ts";
@@ -50,8 +51,7 @@ export class HostConnection {
   readonly #warnings: RateLimiter;
   readonly #errors: RateLimiter;
   readonly #gone = new Set<string>();
-  readonly #connected: Promise<void>;
-  #connect = () => {};
+  readonly #connected = deferred();
   #describing = false;
   #stopUptime = () => {};
   #away = false;
@@ -69,9 +69,6 @@ export class HostConnection {
     this.#errors = new RateLimiter(clock, (text) => {
       log.error(text);
       this.say(topics.hostName, "error", text);
-    });
-    this.#connected = new Promise((resolve) => {
-      this.#connect = resolve;
     });
     this.#connection = new Connection({
       broker,
@@ -125,7 +122,7 @@ export class HostConnection {
     this.#publish(topics.runstate(hostName), this.#runstate("running", this.#startedAt));
     this.#publish(topics.availability(hostName), "online");
     await connection.start(protocolVersion);
-    this.#connect();
+    this.#connected.resolve();
     this.#beat();
   }
 
@@ -186,7 +183,7 @@ export class HostConnection {
 
   /** Says something for people on an id's status topics, once the host is connected. */
   say(id: string, key: "warn" | "error", text: string): void {
-    void this.#connected.then(() => this.#connection.publish(this.options.topics.status(id, key), text));
+    void this.#connected.promise.then(() => this.#connection.publish(this.options.topics.status(id, key), text));
   }
 
   /** Publishes the description, with all that changes within 200 ms. */

@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
 import { RateLimiter } from "../../base/log.ts";
+import { deferred } from "../../base/promises.ts";
 import type { BoardState, BoardSummary } from "../../contract/description.ts";
 import type { WorkerHostError } from "../../contract/errors.ts";
 import { boardIdOf, propOfBoard, type Topics } from "../../contract/topics.ts";
@@ -45,15 +46,11 @@ export class HostIdentity {
   readonly #errors: RateLimiter;
   /** The props that are a board alone. */
   #alone: ReadonlySet<string> = new Set();
-  readonly #givenUp: Promise<void>;
-  #giveUp = () => {};
+  readonly #givenUp = deferred();
 
   constructor(private readonly options: HostIdentityOptions) {
     const { settings, gate, hostConnection, supervisor, onOusted, clock, fail } = options;
     this.#errors = new RateLimiter(clock, fail);
-    this.#givenUp = new Promise((resolve) => {
-      this.#giveUp = resolve;
-    });
     this.#claim = new Claim({
       ...options,
       ...settings,
@@ -122,12 +119,12 @@ export class HostIdentity {
   /** Why a worker can't run here, where its id is another host's or a board's; not known before this host has its name. */
   async idTakenBy(planned: Planned): Promise<string | undefined> {
     const { id } = planned;
-    await Promise.race([this.#claim.won, this.#givenUp]);
+    await Promise.race([this.#claim.won, this.#givenUp.promise]);
     const name = await this.#neighbours.hostOf(id);
     if (name !== undefined) return runsElsewhere(planned, name);
     // While it runs here, it is the one that is online.
     if (this.options.supervisor.records.get(id)?.ended === false) return undefined;
-    const taken = await Promise.race([this.#boards.has(id), this.#givenUp]);
+    const taken = await Promise.race([this.#boards.has(id), this.#givenUp.promise]);
     if (!taken) return undefined;
     // Where two hosts start it in one moment, the other one may only now have said that it runs it.
     const since = await this.#neighbours.hostOf(id);
@@ -171,7 +168,7 @@ export class HostIdentity {
 
   /** Nobody waits for the name any more. */
   giveUp(): void {
-    this.#giveUp();
+    this.#givenUp.resolve();
   }
 
   /** Leaves the name to others. */

@@ -1,4 +1,5 @@
 import { type Clock, within } from "../../base/clock.ts";
+import { deferred } from "../../base/promises.ts";
 import { COMMAND_EXPIRY_S, formatCommand } from "../../contract/command.ts";
 import { parseRunstate } from "../../contract/description.ts";
 import { decodeText } from "../../contract/payload.ts";
@@ -70,16 +71,13 @@ export class Neighbours {
     const { wire, topics, clock, newId, claimMs } = this.options;
     const { claim } = new Topics(topics.prefix, name);
     const id = newId();
-    let answer = () => {};
-    const held = new Promise<void>((resolve) => {
-      answer = resolve;
-    });
+    const held = deferred();
     const unsubscribe = await wire.subscribe(claim, ({ payload }) => {
       const heard = parseClaim(payload);
-      if (heard?.word === "held" && heard.id === id) answer();
+      if (heard?.word === "held" && heard.id === id) held.resolve();
     });
     await wire.publish(claim, formatClaim({ word: "claim", id }), { qos: 1 });
-    const answered = await within(clock, claimMs, held);
+    const answered = await within(clock, claimMs, held.promise);
     unsubscribe();
     return answered !== undefined;
   }
@@ -145,22 +143,19 @@ export async function isThere(id: string, options: IsThereOptions): Promise<bool
   const { wire, topics, clock, newId, asker } = options;
   const commandId = newId();
   const replyTo = topics.reply(asker, commandId);
-  let settle: (there: boolean) => void = () => {};
-  const heard = new Promise<boolean>((resolve) => {
-    settle = resolve;
-  });
+  const heard = deferred<boolean>();
   const ends = await Promise.all([
     wire.subscribe(replyTo, ({ retain }) => {
-      if (!retain) settle(true);
+      if (!retain) heard.resolve(true);
     }),
     wire.subscribe(topics.subtree(id), (message) => {
       const there = whatItTells(message, id, topics);
-      if (there !== undefined) settle(there);
+      if (there !== undefined) heard.resolve(there);
     }),
   ]);
   const ping = formatCommand("ping", undefined, commandId, replyTo);
   const sent = await wire.publish(topics.command(id), ping, { qos: 1, expiryS: COMMAND_EXPIRY_S });
-  const answer = sent === "dropped" ? undefined : ((await within(clock, PING_MS, heard))?.value ?? false);
+  const answer = sent === "dropped" ? undefined : ((await within(clock, PING_MS, heard.promise))?.value ?? false);
   for (const end of ends) end();
   return answer;
 }

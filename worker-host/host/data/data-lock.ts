@@ -1,3 +1,4 @@
+import { defined } from "../../contract/payload.ts";
 import { randomUUID } from "node:crypto";
 import {
   linkSync,
@@ -173,7 +174,7 @@ export function lockHolder(data: string, now: number): LockState | undefined {
   const holder = parseHolder(text);
   if (!holder) return { stale: "it can't be read" };
   const stale = whyStale(holder, now);
-  return { holder, ...(stale === undefined ? {} : { stale }) };
+  return { holder, ...defined({ stale }) };
 }
 
 export function lockFileOf(data: string): string {
@@ -196,8 +197,7 @@ function ownEntry(now: number): LockHolder {
     pid: process.pid,
     since: new Date(now).toISOString(),
     machine: hostname(),
-    ...(started === undefined ? {} : { started }),
-    ...(boot === undefined ? {} : { boot }),
+    ...defined({ started, boot }),
   };
 }
 

@@ -1,5 +1,5 @@
 import { LONGEST_DESCRIPTION } from "../../contract/description.ts";
-import { isDeeperThan, jsonOf, MOST_LEVELS } from "../../contract/payload.ts";
+import { defined, isDeeperThan, jsonOf, MOST_LEVELS } from "../../contract/payload.ts";
 import { assertKey } from "../../contract/topics.ts";
 
 /** What a description says of a command. */
@@ -87,7 +87,7 @@ function telemetryOf([key, entry]: Entry): DescribedValue {
     key,
     ...shownAs(key, entry),
     ...(typeof entry.type === "string" ? { type: entry.type } : {}),
-    ...(unit === undefined ? {} : { unit }),
+    ...defined({ unit }),
   };
 }
 

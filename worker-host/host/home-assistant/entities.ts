@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { defined } from "../../contract/payload.ts";
 import type { Topics } from "../../contract/topics.ts";
 import type { Args, Described, DescribedCommand, DescribedValue } from "./described.ts";
 
@@ -45,7 +46,7 @@ class Entities {
       name,
       command_topic: this.topics.command(id),
       // Home Assistant sends what the template gives; an id has a second delivery refused.
-      payload_press: JSON.stringify({ action, ...(args === undefined ? {} : { args }) }),
+      payload_press: JSON.stringify({ action, ...defined({ args }) }),
       command_template: template(action, args === undefined ? undefined : literal(args)),
       ...SENT,
       ...options,
@@ -75,7 +76,7 @@ class Entities {
   /** One declared telemetry key of a prop. */
   value(id: string, { key, label, icon, type, unit }: DescribedValue): void {
     const topic = this.topics.telemetry(id, key);
-    const shown = { name: label, state_topic: topic, ...(icon === undefined ? {} : { icon }) };
+    const shown = { name: label, state_topic: topic, ...defined({ icon }) };
     if (type === "boolean") {
       this.add("binary_sensor", "value", key, { ...shown, payload_on: "true", payload_off: "false" });
     } else if (type === "number") {
@@ -219,8 +220,7 @@ export class Devices {
         name: name ?? id,
         manufacturer: MAKER,
         ...(model === "" ? {} : { model }),
-        ...(version === undefined ? {} : { sw_version: version }),
-        ...(area === undefined ? {} : { suggested_area: area }),
+        ...defined({ sw_version: version, suggested_area: area }),
         via_device: this.objectId(hostName),
       },
       ...this.#common(entities, [hostName, id]),

@@ -1,5 +1,5 @@
 import { dirname, join, resolve, sep } from "node:path";
-import { jsonIn } from "../../contract/payload.ts";
+import { defined, jsonIn } from "../../contract/payload.ts";
 import { faultOfId } from "../../contract/topics.ts";
 import { isValues, linesBelow, type ReadOptions, readConfigFile, type Values } from "../config/config-file.ts";
 import { readRegularFile } from "../paths.ts";
@@ -142,8 +142,7 @@ function foundIn(
     kind: "props",
     file,
     config,
-    ...(offer.version === undefined ? {} : { version: offer.version }),
-    ...(fault === undefined ? {} : { fault }),
+    ...defined({ version: offer.version, fault }),
   };
 }
 

@@ -2,6 +2,7 @@ import { dirname, join } from "node:path";
 import { quote } from "../../contract/command.ts";
 import type { WorkerSummary } from "../../contract/description.ts";
 import { describeError } from "../../contract/errors.ts";
+import { defined } from "../../contract/payload.ts";
 import { faultOfId, faultOfPropId } from "../../contract/topics.ts";
 import type { About, ConfigSpec, WorkerSpec } from "../../worker/channel.ts";
 import { shownOf } from "../../worker/config.ts";
@@ -120,9 +121,7 @@ async function expand(found: Found, options: PlanOptions): Promise<Planned[]> {
     ...(await readSource(found, options)),
     about: found.version === undefined ? {} : { version: found.version },
     isolation: "shared",
-    ...(fault === undefined ? {} : { fault }),
-    ...(skipped === undefined ? {} : { skipped }),
-    ...(firmware === undefined ? {} : { firmware }),
+    ...defined({ fault, skipped, firmware }),
   };
   if (fault !== undefined || skipped !== undefined || !Object.hasOwn(base.config.values, "worker")) return [base];
   try {
@@ -143,9 +142,9 @@ function settled(base: Planned, key: Omit<WorkerKey, "instances">): Planned {
   return {
     ...base,
     config: { ...config, values: withoutKey(config.values), shown: withoutKey(shownOf(config)) },
-    about: { ...base.about, ...(name === undefined ? {} : { name }), ...(area === undefined ? {} : { area }) },
+    about: { ...base.about, ...defined({ name, area }) },
     isolation: isolation ?? base.isolation,
-    ...(maxMemoryMb === undefined ? {} : { maxMemoryMb }),
+    ...defined({ maxMemoryMb }),
     ...(enabled === false ? { skipped: `"enabled" is false in ${base.config.file}` } : {}),
   };
 }
@@ -197,8 +196,7 @@ async function readSource(
     },
     place: { path, at },
     warnings: file.warnings,
-    ...(file.path === undefined ? {} : { configPath: file.path }),
-    ...(file.fault === undefined ? {} : { unreadable: file.fault }),
+    ...defined({ configPath: file.path, unreadable: file.fault }),
   };
 }
 

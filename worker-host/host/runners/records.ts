@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
-import type { Clock } from "../../base/clock.ts";
+import { backoffMs, type Clock } from "../../base/clock.ts";
 import type { BoardState, Runstate, WorkerSummary } from "../../contract/description.ts";
+import { defined } from "../../contract/payload.ts";
 import type { Bundle } from "../plan/bundle.ts";
 import { type Planned, summaryOf } from "../plan/plan.ts";
 import type { RunnerSlot } from "./runner-slot.ts";
@@ -108,8 +109,7 @@ export class Records {
         ...summary,
         state,
         ...(detail ? { detail } : {}),
-        ...(lockedOut === undefined ? {} : { locked_out: lockedOut }),
-        ...(board === undefined ? {} : { board }),
+        ...defined({ locked_out: lockedOut, board }),
       };
     });
   }
@@ -235,7 +235,7 @@ export class Restarts {
       const tried = maxRestarts === 0 ? "not started again" : `given up after ${often}`;
       return `${tried}: mend it, or send restart_worker to the host`;
     }
-    const ms = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** (count - 1)) * (0.5 + random() / 2);
+    const ms = backoffMs(count - 1, BACKOFF_MIN_MS, BACKOFF_MAX_MS) * (0.5 + random() / 2);
     this.#cancels.set(record, clock.after(ms, again));
     return `starting it again in ${(ms / 1000).toFixed(1)} s (${count} of ${often})`;
   }

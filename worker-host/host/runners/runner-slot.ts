@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import { type Clock, within } from "../../base/clock.ts";
+import { backoffMs, type Clock, within } from "../../base/clock.ts";
 import type { HostCounts } from "../../base/counts.ts";
 import { killGroup } from "../../base/kill-group.ts";
 import type { Output } from "../../base/output.ts";
@@ -321,7 +321,7 @@ export class RunnerSlot {
 
   /** Starts it again, the later the more often it died for no known reason. */
   #restart(reason: string): void {
-    const ms = this.#crashes === 0 ? 0 : Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** (this.#crashes - 1));
+    const ms = this.#crashes === 0 ? 0 : backoffMs(this.#crashes - 1, BACKOFF_MIN_MS, BACKOFF_MAX_MS);
     this.options.log.error(`the process of the workers died (${reason}): starting it again in ${ms} ms`);
     if (this.#crashes >= REPEATED) this.#divide(reason, ms);
     this.#launchLater(ms);
@@ -333,7 +333,7 @@ export class RunnerSlot {
 
   /** The system started no process: it is asked again, the later the more often it refused. */
   #waitForRoom(reason: string, recover: boolean): void {
-    const ms = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** this.#refusals++);
+    const ms = backoffMs(this.#refusals++, BACKOFF_MIN_MS, BACKOFF_MAX_MS);
     this.#process = undefined;
     this.#failRequests({ fault: `the process of the worker can't be started (${reason})`, died: true });
     this.options.warn(`the process of the workers can't be started (${reason}): trying again in ${ms} ms`);

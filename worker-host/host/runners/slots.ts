@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
 import type { HostCounts } from "../../base/counts.ts";
 import type { Output } from "../../base/output.ts";
+import { defined } from "../../contract/payload.ts";
 import type { FromRunner, RunnerSetup } from "../../worker/channel.ts";
 import type { LogFiles } from "../data/log-files.ts";
 import type { WorkerRecord } from "./records.ts";
@@ -94,7 +95,7 @@ export class Slots {
   /** Where a worker is to run; `undefined` where it needs a process of its own, and there are as many as there may be. */
   of({ planned: { id, isolation, maxMemoryMb }, quarantined }: WorkerRecord): RunnerSlot | undefined {
     if (isolation === "shared" && !quarantined) return this.#moved.get(id) ?? this.shared;
-    const limits = { ...this.options.limits, ...(maxMemoryMb === undefined ? {} : { maxMemoryMb }) };
+    const limits = { ...this.options.limits, ...defined({ maxMemoryMb }) };
     const own = this.#own.get(id);
     if (own?.limits?.maxMemoryMb === limits.maxMemoryMb) return own;
     if (!own && !this.#hasRoom()) return undefined;
@@ -163,7 +164,7 @@ export class Slots {
       ...this.options,
       limits,
       seen: this.#seen,
-      ...(own === undefined ? {} : { own }),
+      ...defined({ own }),
       blackBox: () => this.#blackBox(),
       onState: (message) => onState(slot, message),
       onDied: (ids, reason, offender) => onDied(slot, ids, reason, offender),

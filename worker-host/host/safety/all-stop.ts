@@ -3,6 +3,7 @@ import type { Clock } from "../../base/clock.ts";
 import { readJsonFile } from "../../base/durable-file.ts";
 import { describeError, messageOf, WorkerHostError } from "../../contract/errors.ts";
 import type { Heard } from "../../contract/heard.ts";
+import { defined } from "../../contract/payload.ts";
 import { DurableValue } from "../data/durable-value.ts";
 
 /** What the latch's file holds. */
@@ -82,7 +83,7 @@ export class AllStop {
     this.#echoes++;
     publish(true);
     const hearing = stopAll();
-    const next = this.engaged ? this.state : this.#next(true, { by, ...(reason === undefined ? {} : { reason }) });
+    const next = this.engaged ? this.state : this.#next(true, { by, ...defined({ reason }) });
     this.#kept.set(next);
     log.warn(next, "all-stop is engaged");
     const [heard] = await Promise.all([hearing, told, this.#kept.settled(DISK_MS)]);
@@ -113,7 +114,7 @@ export class AllStop {
 
   #answer(state: AllStopState): AllStopAnswer {
     const { unsaved } = this.#kept;
-    return { ...state, ...(unsaved === undefined ? {} : { unsaved }) };
+    return { ...state, ...defined({ unsaved }) };
   }
 
   /** Fulfils when what holds is written, or can't be. */

@@ -1,4 +1,5 @@
 import { type Clock, delay, within } from "../../base/clock.ts";
+import { deferred } from "../../base/promises.ts";
 import { COMMAND_EXPIRY_S, formatStop, parseReply } from "../../contract/command.ts";
 import { boundHeard, describeHeard, type Heard, isAllHeard } from "../../contract/heard.ts";
 import { faultOfId, isPeer, type Topics } from "../../contract/topics.ts";
@@ -105,10 +106,7 @@ export class StopReceipts {
 
   async #collect(replyTo: string, expected: string[]): Promise<Told> {
     const { clock } = this.options;
-    let complete = () => {};
-    const isComplete = new Promise<void>((resolve) => {
-      complete = resolve;
-    });
+    const complete = deferred();
     const told: Told = {
       expected: new Map(expected.map((id) => [id, this.#whyAbsent(id)])),
       awaited: new Set(expected.filter((id) => this.#canAnswer(id))),
@@ -116,11 +114,11 @@ export class StopReceipts {
       since: new Date(clock.now()).toISOString(),
       heard: new Map(),
       errors: new Map(),
-      complete,
+      complete: complete.resolve,
     };
     this.#told.set(replyTo, told);
-    if (told.awaited.size === 0) complete();
-    await within(clock, COLLECT_MS, Promise.all([isComplete, delay(clock, RETAINED_MS)]));
+    if (told.awaited.size === 0) complete.resolve();
+    await within(clock, COLLECT_MS, Promise.all([complete.promise, delay(clock, RETAINED_MS)]));
     this.#told.delete(replyTo);
     return told;
   }
