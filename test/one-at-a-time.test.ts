@@ -6,7 +6,7 @@ import { systemClock } from "../worker-host/base/clock.ts";
 import { DataLock } from "../worker-host/host/data/data-lock.ts";
 import { startBroker } from "./harness/broker.ts";
 import { makeFolder, workerSource } from "./harness/folder.ts";
-import { runCli, startHost } from "./harness/host.ts";
+import { ROOT, runCli, startHost } from "./harness/host.ts";
 
 const LEFT_BEHIND = /worker-host\.lock was left behind \(.*\): replaced it$/;
 
@@ -75,6 +75,16 @@ test("a temporary folder that isn't there is not needed", async () => {
   const props = { "lamp/backend/worker.ts": workerSource("") };
   const host = await startHost({ props, env: { TMPDIR: "/nonexistent" } });
   expect(await host.ready()).toMatchObject({ running: 1, failed: 0 });
+});
+
+test("on a data disk that is full at the start, the temporary folder is used, which is said", async () => {
+  const cwd = makeFolder();
+  const props = { "lamp/backend/worker.ts": workerSource("") };
+  const NODE_OPTIONS = `--import=file://${ROOT}test/harness/full-disk.mjs`;
+  const host = await startHost({ cwd, props, env: { NODE_OPTIONS, FULL_DISK: join(cwd, "data") } });
+  expect(await host.ready()).toMatchObject({ running: 1, failed: 0 });
+  await host.logged(/^no bundles of workers can be written to .*\/data \(.*ENOSPC/);
+  expect(readdirSync(join(cwd, "data")).filter((name) => name.startsWith(".run-"))).toEqual([]);
 });
 
 test("where nothing can be written, the host says so in words and ends", async () => {

@@ -21,6 +21,8 @@ import { statOf } from "../runners/runner-process.ts";
 const LOCK_FILE = "worker-host.lock";
 /** No worker has such an id, so that no folder of a worker has such a name. */
 const SCRATCH = ".run-";
+/** What a folder has to have room for: bundles of some hundred workers. */
+const ROOM_BYTES = 4 * 1024 * 1024;
 const BOOT_ID = "/proc/sys/kernel/random/boot_id";
 /** How far two looks at the time of the boot may differ, since clocks are set. */
 const CLOCK_SLACK_MS = 60_000;
@@ -103,7 +105,7 @@ export class DataLock {
     const faults: string[] = [];
     for (const folder of [data, tmpdir()]) {
       try {
-        return mkdtempSync(join(folder, SCRATCH));
+        return makeRoom(folder);
       } catch (error) {
         faults.push(describeError(error));
         this.options.log.warn(`no bundles of workers can be written to ${folder} (${describeError(error)})`);
@@ -282,6 +284,24 @@ function read(path: string): string | undefined {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === "ENOENT" || (code === "EACCES" && path === BOOT_ID)) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Makes a folder in another one.
+ *
+ * @throws Error where it can't be made, or has no room
+ */
+function makeRoom(folder: string): string {
+  const made = mkdtempSync(join(folder, SCRATCH));
+  try {
+    const file = join(made, "room");
+    writeFileSync(file, Buffer.alloc(ROOM_BYTES));
+    rmSync(file);
+    return made;
+  } catch (error) {
+    rmSync(made, { recursive: true, force: true });
     throw error;
   }
 }
