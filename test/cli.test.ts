@@ -86,6 +86,14 @@ function rowsOf(table: string): Record<string, string[]> {
   );
 }
 
+test("what is printed into a pipe that nobody reads any more ends without a word", async () => {
+  const piped = 'set -o pipefail; "$0" "$@" | true';
+  await fourAtATime([["list", "--help"], ["--help"], ["--version"]], async (args) => {
+    const { code, stderr } = await runCli(args, { command: ["bash", "-c", piped, process.execPath, BIN] });
+    expect({ args, code, stderr }).toEqual({ args, code: 0, stderr: "" });
+  });
+});
+
 describe("list", () => {
   test("without a host, what would load", async () => {
     const cwd = makeFolder(Object.fromEntries(Object.entries(PROPS).map(([path, text]) => [`props/${path}`, text])));

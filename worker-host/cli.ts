@@ -59,6 +59,14 @@ function finish({ code, text }: Outcome): never {
   process.exit(code);
 }
 
+/** What was to read the rest, such as `head`, has gone. */
+function endQuietly(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(0);
+}
+
+for (const output of [process.stdout, process.stderr]) output.on("error", endQuietly);
+
 const program = new Command("worker-host")
   .description("Runs the backend worker of every Halloween prop and bridges it to an MQTT broker")
   .version(version)
@@ -80,8 +88,9 @@ const edges: Edges = {
   say: (text) => console.log(printableLines(text)),
   sayShown: (text) => console.log(text),
   note: (text) => console.error(printableLines(text)),
-  onClosedOutput: (handler) => void process.stdout.on("error", handler),
+  onClosedOutput: (handler) => void process.stdout.off("error", endQuietly).on("error", handler),
   takeOutput: () => {
+    for (const output of [process.stdout, process.stderr]) output.off("error", endQuietly);
     withoutWaiting(process.stderr);
     return withoutWaiting(process.stdout);
   },
