@@ -1,4 +1,4 @@
-import { Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { AedesPublishPacket, Client } from "aedes";
 import { type Refuse, shown } from "./broker-limits.ts";
 
@@ -54,8 +54,8 @@ export class SlowClients {
       backlog.dropped++;
       return false;
     }
-    // The host's own connection, in this process, catches up as soon as anything runs in it.
-    if (unsent < MAX_UNSENT_BYTES || !(conn instanceof Socket)) {
+    // The host's own connection, of a Unix socket without an address, catches up as soon as anything runs in this process.
+    if (unsent < MAX_UNSENT_BYTES || (conn as Socket).remoteAddress === undefined) {
       this.#count(backlog, packet);
       return true;
     }
