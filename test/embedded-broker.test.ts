@@ -413,3 +413,30 @@ test("retained messages are bounded; the last value of a topic is never a stale 
   store("c/1", 1);
   expect(await kept("#")).toEqual(["b/1 1024", "c/1 1"]);
 });
+
+test("what a client publishes stays in its order, over QoS and retained messages", async () => {
+  const { url } = await startOwn();
+  const listener = await mqtt.connectAsync(url, { protocolVersion: 4 });
+  onTestFinished(() => void listener.end(true));
+  const heard: string[] = [];
+  const all = new Promise<void>((resolve) => {
+    // As they arrive: at QoS 2 a client hands a message out after a handshake of its own.
+    listener.on("packetreceive", (arrived) => {
+      if (arrived.cmd === "publish") heard.push(arrived.payload.toString());
+      if (heard.length === 300) resolve();
+    });
+  });
+  await listener.subscribeAsync("lab/#", { qos: 2 });
+  const sender = await mqtt.connectAsync(url, { protocolVersion: 4 });
+  onTestFinished(() => void sender.end(true));
+  // QoS 0 and 1, plain and retained, and QoS 2, in an order that has each after each.
+  const kinds = ["0", "1 retained", "2", "0 retained", "1"];
+  const sent = Array.from({ length: 300 }, (_, i) => {
+    const kind = kinds[(i * i + Math.floor(i / 5)) % kinds.length] ?? "";
+    const qos = Number(kind[0]) as 0 | 1 | 2;
+    void sender.publishAsync(`lab/${kind}`, String(i), { qos, retain: kind.endsWith("retained") });
+    return String(i);
+  });
+  await all;
+  expect(heard).toEqual(sent);
+});

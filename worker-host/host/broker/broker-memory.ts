@@ -89,7 +89,7 @@ export class BrokerMemory {
  * lower number than the last for a duplicate of it; but a retained one, or one at QoS 1, is handed out later than a
  * plain one that came after it, and so was lost (github.com/moscajs/aedes issues 955 and 994).
  */
-export function createEmitter(): ReturnType<typeof mqemitter> {
+export function createEmitter(order?: PublishOrder): ReturnType<typeof mqemitter> {
   // mqemitter counts a message as under way until its slowest subscriber has taken it; 0 sets no limit to these.
   const emitter = mqemitter({ concurrency: 0, matchEmptyLevels: true });
   const emit = emitter.emit.bind(emitter);
@@ -97,11 +97,68 @@ export function createEmitter(): ReturnType<typeof mqemitter> {
   emitter.emit = (message, callback) => {
     message.brokerCounter = ++count;
     emit(message);
+    if (typeof message.clientId === "string") order?.left(message.clientId);
     // aedes writes to the subscribers in a setImmediate of its own, and so before it reads on from the publisher.
     if (callback) setImmediate(callback);
     return emitter;
   };
   return emitter;
+}
+
+/** What a client has published and is not handed out yet. */
+interface Line {
+  /** Of those that are under way, all alike. */
+  kind: string;
+  underWay: number;
+  waiting: { kind: string; go: () => void }[];
+  /** Those that waited are being let go. */
+  moving: boolean;
+}
+
+/**
+ * Keeps what one client publishes in its order, over QoS and retained messages, as mosquitto does. aedes hands out a plain
+ * message at once, and one that is retained, or at QoS 1 or 2, some turns later: so a message waits here until those of
+ * another kind that came before it are handed out.
+ */
+export class PublishOrder {
+  readonly #lines = new Map<string, Line>();
+
+  /** Calls `go` when it is a message's turn: at once, where nothing of another kind is under way. */
+  enter(id: string, { qos, retain }: { qos: number; retain: boolean }, go: () => void): void {
+    const kind = `${qos} ${retain}`;
+    const line = this.#lines.get(id) ?? { kind, underWay: 0, waiting: [], moving: false };
+    this.#lines.set(id, line);
+    line.waiting.push({ kind, go });
+    this.#move(id, line);
+  }
+
+  /** A message of that client was handed out. */
+  left(id: string): void {
+    const line = this.#lines.get(id);
+    if (!line) return;
+    line.underWay = Math.max(0, line.underWay - 1);
+    this.#move(id, line);
+  }
+
+  /** The client is gone: what it sent before goes out, whatever became of the rest. */
+  release(id: string): void {
+    const line = this.#lines.get(id);
+    this.#lines.delete(id);
+    for (const { go } of line?.waiting.splice(0) ?? []) go();
+  }
+
+  #move(id: string, line: Line): void {
+    if (line.moving) return;
+    line.moving = true;
+    for (let next = line.waiting[0]; next && (line.underWay === 0 || line.kind === next.kind); next = line.waiting[0]) {
+      line.waiting.shift();
+      line.kind = next.kind;
+      line.underWay++;
+      next.go();
+    }
+    line.moving = false;
+    if (line.underWay === 0 && line.waiting.length === 0 && this.#lines.get(id) === line) this.#lines.delete(id);
+  }
 }
 
 /** What aedes wants back of a retained message. */

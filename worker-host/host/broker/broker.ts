@@ -14,7 +14,7 @@ import {
   type Refuse,
   shown,
 } from "./broker-limits.ts";
-import { BrokerMemory, createEmitter, RETAINED_LIMITS, RetainedMessages } from "./broker-memory.ts";
+import { BrokerMemory, createEmitter, PublishOrder, RETAINED_LIMITS, RetainedMessages } from "./broker-memory.ts";
 import { DRAIN_TIMEOUT_MS, SlowClients } from "./slow-clients.ts";
 
 export interface Credentials {
@@ -195,8 +195,9 @@ interface AedesOptions extends Pick<EmbeddedBrokerOptions, "log"> {
 export async function createAedes({ letIn, log, refuse, addressOf }: AedesOptions): Promise<Aedes> {
   const slow = new SlowClients(refuse, addressOf);
   const filters = new FilterLimit();
+  const order = new PublishOrder();
   const aedes = await Aedes.createBroker({
-    mq: createEmitter(),
+    mq: createEmitter(order),
     persistence: new BrokerMemory(new RetainedMessages(RETAINED_LIMITS, refuse)),
     connectTimeout: CONNECT_TIMEOUT_MS,
     drainTimeout: DRAIN_TIMEOUT_MS,
@@ -223,9 +224,16 @@ export async function createAedes({ letIn, log, refuse, addressOf }: AedesOption
       refuse(`filter ${address}`, `a subscription of ${shown(client.id)} at ${address} was refused: ${fault}`);
       done(null, null);
     },
+    authorizePublish: (client, packet, done) => {
+      const reserved = packet.topic.startsWith("$SYS/") ? new Error("$SYS/ topic is reserved") : null;
+      // A will comes from a client that is gone; of a duplicate at QoS 2 nothing is handed out.
+      if (reserved || !client || client.closed || (packet.qos === 2 && packet.dup)) done(reserved);
+      else order.enter(client.id, packet, () => done(null));
+    },
     authorizeForward: (client, packet) => (slow.takes(client, packet) ? packet : null),
     published: (_packet, client, done) => slow.published(client, () => done(null)),
   });
+  aedes.on("clientDisconnect", ({ id }) => order.release(id));
   aedes.on("unsubscribe", (topics, client) => filters.remove(client, topics));
   for (const event of ["clientError", "connectionError"] as const) {
     aedes.on(event, (client, error) => {
