@@ -230,9 +230,9 @@ test("what was stopped stays stopped", { timeout: 90_000 }, async () => {
   await client.barrier();
   for (const way of again) expect(client.texts(`valve/${way}`)).toEqual(["open", "closed", "open", "closed"]);
   expect(client.texts("valve/task")).toEqual(["open", "closed"]);
-  // A hold that ends halts it, and so does do_stop, which closes the lid unless it is an emergency.
+  // A hold that ends halts it, and so do do_stop, which closes the lid unless it is an emergency, and onAllStop.
   const halted = ["open", "halt", "halt"];
-  expect(client.texts(LINE)).toEqual([...halted, "close", ...halted, ...halted, "close"]);
+  expect(client.texts(LINE)).toEqual([...halted, "close", ...halted, "halt", ...halted, "close"]);
   expect(client.texts("halloween/trunk/state")).toEqual(["closed", "closed", "closed"]);
   expect(host.stdout).not.toMatch(/left behind/);
   // Nothing was started by what was stopped.

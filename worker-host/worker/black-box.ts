@@ -51,7 +51,7 @@ export class BlackBox {
  * What a process noted last; `undefined` where it never entered a worker's code, or its file can't be read: it died before
  * it could begin, or the file was removed.
  */
-export function readBlackBox(path: string): LastEntered | undefined {
+function readBlackBox(path: string): LastEntered | undefined {
   const [id = "", where = "", place = ""] = readBegin(path).split("\n");
   return id === "" ? undefined : { id, where, place };
 }
@@ -94,4 +94,19 @@ export function noteBlockingCalls(note: (name: string) => void): void {
     }
   }
   syncBuiltinESMExports();
+}
+
+/** Whose code a process is in. */
+export interface StuckCode {
+  id: string;
+  /** For people: `at props/coffin_jumper/backend/worker.ts:42 (do_fire)`, or `in do_fire`. */
+  where: string;
+}
+
+/** Whose code a process entered last, as it noted itself; `undefined` also where that can't be read. */
+export function lastNoted(blackBox: string): StuckCode | undefined {
+  const noted = readBlackBox(blackBox);
+  if (!noted) return undefined;
+  const { id, where, place } = noted;
+  return { id, where: place === "" ? (where === "" ? "" : `in ${where}`) : `at ${place} (${where})` };
 }

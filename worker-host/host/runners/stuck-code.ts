@@ -3,17 +3,11 @@ import { SourceMap, type SourceMapPayload } from "node:module";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
+import { WebSocket } from "ws";
 import { type Clock, within } from "../../base/clock.ts";
-import { readBlackBox } from "../../worker/black-box.ts";
+import { lastNoted, type StuckCode } from "../../worker/black-box.ts";
 import { workerOf } from "../plan/bundle.ts";
 import type { RunnerProcess } from "./runner-process.ts";
-
-/** Whose code a process is in. */
-export interface StuckCode {
-  id: string;
-  /** For people: `at props/coffin_jumper/backend/worker.ts:42 (do_fire)`, or `in do_fire`. */
-  where: string;
-}
 
 interface LookOptions {
   clock: Clock;
@@ -39,8 +33,7 @@ export async function findStuckCode(
 ): Promise<StuckCode | "debugged" | undefined> {
   const over = new AbortController();
   const isTheirs = (script: string) => has(workerOf(script) ?? "");
-  // Its WebSocket, with the fourth of Node that this needs, is loaded while the process opens its inspector.
-  const looking = Promise.all([runner.inspect(), import("ws")]).then(([url]) => callsOf(url, isTheirs, over.signal));
+  const looking = runner.inspect().then((url) => callsOf(url, isTheirs, over.signal));
   try {
     const looked = await within(clock, lookMs, looking);
     if (looked && looked.value === undefined) return "debugged";
@@ -55,14 +48,6 @@ export async function findStuckCode(
     over.abort(new Error("enough seen"));
   }
   return lastNoted(blackBox);
-}
-
-/** Whose code a process entered last, as it noted itself; `undefined` also where that can't be read. */
-export function lastNoted(blackBox: string): StuckCode | undefined {
-  const noted = readBlackBox(blackBox);
-  if (!noted) return undefined;
-  const { id, where, place } = noted;
-  return { id, where: place === "" ? (where === "" ? "" : `in ${where}`) : `at ${place} (${where})` };
 }
 
 async function describe(frame: Call, all: Call[], show: (path: string) => string): Promise<string> {
@@ -113,12 +98,11 @@ const MAX_STEPS = 200;
  * that is `wanted` is among them; `undefined` where it is at a breakpoint already. Settles when it has come to a place
  * where it can be halted, which in native code is never.
  */
-export async function callsOf(
+export function callsOf(
   url: string,
   wanted: (script: string) => boolean,
   signal: AbortSignal,
 ): Promise<Call[] | undefined> {
-  const { WebSocket } = await import("ws");
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(url, { perMessageDeflate: false });
     const send = (id: number, method: string) => socket.send(JSON.stringify({ id, method }));

@@ -5,10 +5,10 @@ import type { HostCounts } from "../../base/counts.ts";
 import { RateLimiter } from "../../base/log.ts";
 import type { Output } from "../../base/output.ts";
 import { journalOf, readSeen } from "../../commands/seen-ids.ts";
+import { lastNoted, type StuckCode } from "../../worker/black-box.ts";
 import { type FromRunner, LOADING, type RunnerSetup, type ToRunner } from "../../worker/channel.ts";
 import type { LogFiles } from "../data/log-files.ts";
 import { RunnerProcess } from "./runner-process.ts";
-import { findStuckCode, lastNoted, type StuckCode } from "./stuck-code.ts";
 
 /** What a runner process may do, in ms and MB. */
 export interface Limits {
@@ -304,7 +304,11 @@ export class WatchedRunner {
   /** Finds out who is to blame, and ends the process, unless somebody debugs it; gives whether it did. */
   async #condemn(lookMs: number, tell: (culprit: StuckCode) => string): Promise<boolean> {
     const { blackBox, clock, log } = this.options;
-    const looking = findStuckCode(this.process, blackBox, { ...this.options, lookMs });
+    // Its WebSocket, with the fourth of Node that this needs, is loaded while the process opens its inspector.
+    void this.process.inspect();
+    const looking = import("./stuck-code.ts").then(({ findStuckCode }) =>
+      findStuckCode(this.process, blackBox, { ...this.options, lookMs }),
+    );
     // Whatever becomes of the look, the process ends.
     const looked = await within(clock, 2 * lookMs, looking).catch((error: unknown) => {
       log.debug({ err: error }, "can't find out who holds up a process of workers");
