@@ -1,3 +1,5 @@
+import { type Clock, delay } from "../base/clock.ts";
+
 /** Where a broker is and how to be let in. */
 export interface BrokerOptions {
   /** `mqtt://`, `mqtts://`, `ws://` or `wss://`, without credentials. */
@@ -79,4 +81,22 @@ export function listen(wire: Pick<Wire, "subscribe">, filter: string, handler: M
     over = true;
     unsubscribe?.();
   };
+}
+
+/** How long a broker has to send what it retains. */
+const COLLECT_MS = 1_000;
+
+/** What a broker retains for a filter, by topic. It sends that once for each filter: there must be no other subscription of it. */
+export async function collectRetained(
+  wire: Pick<Wire, "subscribe">,
+  filter: string,
+  clock: Clock,
+): Promise<ReadonlyMap<string, Uint8Array>> {
+  const retained = new Map<string, Uint8Array>();
+  const unsubscribe = await wire.subscribe(filter, ({ topic, payload, retain }) => {
+    if (retain && payload.length > 0) retained.set(topic, payload);
+  });
+  await delay(clock, COLLECT_MS);
+  unsubscribe();
+  return retained;
 }

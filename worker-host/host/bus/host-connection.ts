@@ -1,6 +1,6 @@
 import type { Duplex } from "node:stream";
 import type { Logger } from "pino";
-import { type Clock, delay } from "../../base/clock.ts";
+import type { Clock } from "../../base/clock.ts";
 import type { Counts } from "../../base/counts.ts";
 import { RateLimiter } from "../../base/log.ts";
 import { deferred } from "../../base/promises.ts";
@@ -10,8 +10,14 @@ import { decodeText } from "../../contract/payload.ts";
 import { faultOfId, type Topics } from "../../contract/topics.ts";
 import { Connection, reassert } from "../../mqtt/connection.ts";
 import type { ConnectGate } from "../../mqtt/mqtt-client.ts";
-import type { BrokerOptions, Message, MessageHandler, PublishOptions } from "../../mqtt/wire.ts";
-import { shownUrl } from "../../mqtt/wire.ts";
+import {
+  type BrokerOptions,
+  collectRetained,
+  type Message,
+  type MessageHandler,
+  type PublishOptions,
+  shownUrl,
+} from "../../mqtt/wire.ts";
 import type { WorkerRecord } from "../runners/records.ts";
 import { RollCall } from "./roll-call.ts";
 
@@ -37,8 +43,6 @@ export interface HostConnectionOptions {
 
 const UPTIME_EVERY_MS = 10_000;
 const DESCRIBE_EVERY_MS = 200;
-/** How long the broker has to send what it retains for a prop that is gone. */
-const COLLECT_MS = 1_000;
 
 const RETAINED = { qos: 1, retain: true } as const;
 
@@ -239,12 +243,7 @@ export class HostConnection {
     this.describe();
     if (faultOfId(id, topics.hostName) !== undefined) return;
     this.#gone.add(id);
-    const retained = new Map<string, Uint8Array>();
-    const unsubscribe = await this.#connection.subscribe(topics.subtree(id), ({ topic, payload, retain }) => {
-      if (retain) retained.set(topic, payload);
-    });
-    await delay(clock, COLLECT_MS);
-    unsubscribe();
+    const retained = await collectRetained(this.#connection, topics.subtree(id), clock);
     this.#gone.delete(id);
     if (this.options.worker(id)) return;
     const runstate = parseRunstate(retained.get(topics.runstate(id)) ?? new Uint8Array());

@@ -2,7 +2,7 @@ import type { Logger } from "pino";
 import { type Clock, delay } from "../../base/clock.ts";
 import { decodeText } from "../../contract/payload.ts";
 import { faultOfId, HomeAssistantTopics, Topics } from "../../contract/topics.ts";
-import type { Message } from "../../mqtt/wire.ts";
+import { collectRetained, type Message } from "../../mqtt/wire.ts";
 import type { HostConnection } from "../bus/host-connection.ts";
 import { isOver, type WorkerRecord } from "../runners/records.ts";
 import { Announcer, isSame, type Trace, Trail, trailFile } from "./announcer.ts";
@@ -152,13 +152,8 @@ export class HomeAssistant {
     const topics = new Topics(prefix, name);
     const there = new HomeAssistantTopics(discovery);
     const owner = ownerOf(topics);
-    const found = new Set<string>();
-    // Another one than the announcer's, since a broker sends what it retains once for each filter.
-    const unsubscribe = await hostConnection.subscribe(there.everyConfig, ({ topic, payload, retain }) => {
-      if (retain && payload.length > 0 && there.objectIdOf(topic)?.startsWith(owner)) found.add(topic);
-    });
-    await delay(clock, COLLECT_MS);
-    unsubscribe();
+    const retained = await collectRetained(hostConnection, there.everyConfig, clock);
+    const found = [...retained.keys()].filter((topic) => there.objectIdOf(topic)?.startsWith(owner));
     const done = await Promise.all([...found, topics.lockOuts].map((topic) => hostConnection.takeOff(topic)));
     return done.every(Boolean);
   }
