@@ -33,8 +33,8 @@ test("a flood of commands keeps no stop from it, and what it couldn't take is co
 test("a payload of 3,000 bytes in the middle of an action changes nothing", async () => {
   const bench = await startFogger();
   await fog(bench);
-  await bench.client.publish(`halloween/${FOGGER}/cmd`, `stop ${"x".repeat(3000)}`);
-  await bench.client.expect(`halloween/${FOGGER}/status/warn`, /command of 3005 bytes refused: at most 1024/);
+  await bench.client.publish(`halloween/${FOGGER}/cmd`, `start ${"x".repeat(3000)}`);
+  await bench.client.expect(`halloween/${FOGGER}/status/warn`, /command of 3006 bytes refused: at most 1024/);
   expect(bench.board.pin(PUMP)).toBe(1);
 });
 
