@@ -35,6 +35,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
   #bus = new BusModel(this.#topics);
   #server: PageServer | undefined;
   #unsubscribe = () => {};
+  #listening = Promise.resolve();
   /** To be called when all-stop is engaged. */
   #onEngaged = () => {};
   #engaging: Promise<void> | undefined;
@@ -91,7 +92,13 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     this.#onEngaged();
   }
 
-  async listen() {
+  /** Subscribes anew, one time after the other: nothing is heard twice. */
+  listen(): Promise<void> {
+    this.#listening = this.#listening.catch(() => {}).then(() => this.#listen());
+    return this.#listening;
+  }
+
+  async #listen(): Promise<void> {
     this.#unsubscribe();
     const { all, allStop } = this.#topics;
     // One subscription: a reply comes after its command.

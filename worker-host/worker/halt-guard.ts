@@ -176,7 +176,9 @@ export class SendGuard {
     this.#warnedOfEnded = true;
     const { place, warn } = this.options;
     warn(
-      `${scope.where} went on after it was stopped, at ${place()}: use hold(…), this.until(promise) or { safe: true }`,
+      scope.outside
+        ? `a callback came after its worker had ended, at ${place()}: close in stop() what calls it, such as a socket`
+        : `${scope.where} went on after it was stopped, at ${place()}: use hold(…), this.until(promise) or { safe: true }`,
     );
   }
 

@@ -297,7 +297,8 @@ export class ShowNight {
     if (lockOut) {
       if (!(await this.#forget(id, lockOut))) return;
     } else if (!this.#shown.has(id)) {
-      const all = this.allLockedOut.join(", ") || "none is";
+      const ids = this.allLockedOut.join(", ");
+      const all = ids === "" ? "none is" : `locked out: ${ids}`;
       throw new WorkerHostError("invalid_id", `"${id}" is not locked out; ${all}`);
     }
     this.#released.add(id);
