@@ -116,6 +116,8 @@ test("it changes in the same moment as what it describes", async () => {
   await lantern.send("add");
   expect(await lantern.status("error")).toMatch(/there is a command "dim" already: remove it first/);
   expect(await lantern.call("remove")).toBe(true);
+  // It follows the reply.
+  await lantern.advance(0);
   expect(lantern.description?.commands).not.toHaveProperty("dim");
   expect(await lantern.call("remove")).toBe(false);
 
