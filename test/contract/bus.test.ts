@@ -18,14 +18,14 @@ test("the last commands of an id, with what came of them; not a host's, nor thos
   say("fogger/state", "idle", true);
   say("fogger/cmd", { action: "start", args: 750, id: "a1" });
   say("fogger/cmd", "stop");
-  say("fogger/cmd", { action: "boil", id: "a2", reply_to: "halloween/x/reply/2" });
+  say("fogger/cmd", { action: "boil", id: "a2", reply_to: "halloween/cli/reply/2" });
   say("typo/cmd", "start 5");
   say("worker_host/status/availability", "online", true);
   say("worker_host/cmd", { action: "configure", args: { config: { password: "secret" } } });
   say("x/reply/1", { id: "a1", from: "stranger", status: "error", error: "forged" });
   say("x/reply/1", { id: "a1", from: "fogger", status: "ok", result: 3, ms: 12 });
   say("x/reply/1", { id: "a1", from: "fogger", status: "error", error: "again" });
-  say("x/reply/2", { id: "a2", from: "fogger", status: "error", error: "no such command", ms: 1 });
+  say("cli/reply/2", { id: "a2", from: "fogger", status: "error", error: "no such command", ms: 1 });
   expect(askedOf(model.valuesOf("fogger"))).toEqual([
     { action: "boil", args: "", at: 4, waits: true, outcome: { ok: false, text: "no such command", ms: 1 } },
     { action: "stop", args: "", at: 3 },

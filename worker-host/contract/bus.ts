@@ -86,10 +86,12 @@ export class BusModel {
   /** Takes a message that came at `at`. */
   take({ topic, text, retain }: BusMessage, at: number): void {
     const id = this.topics.idOf(topic);
-    if (id === undefined || !isPeer(id)) return;
+    if (id === undefined) return;
     const key = topic.slice(this.topics.prefix.length + id.length + 2);
+    // Also what the command line, which is no peer, is answered.
+    if (key.startsWith("reply/") && !retain) this.#takeReply(text);
+    if (!isPeer(id)) return;
     if (key === "cmd" && !retain) this.#takeCommand(id, text, at);
-    else if (key.startsWith("reply/") && !retain) this.#takeReply(text);
     if (!TOLD.test(key) || key.length > LONGEST_KEY) return;
     const values = this.#ids.get(id) ?? new Map<string, Kept>();
     const known = values.get(key);
