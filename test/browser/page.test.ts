@@ -104,10 +104,13 @@ test("a press in a network that stands still is refused for its age; all-stop in
   const page = await openPage(`http://127.0.0.1:${stall.port}/#/props`);
   const jump = await button(card(page, "stalled"), "Jump!");
   stall.stand();
-  // On a busy machine the page notices before the finger is down for long enough.
+  // On a busy machine the page notices before the finger is down for long enough, or right after: then that press is young.
+  let earlier = 0;
   while (!(await pressIsSent(jump))) {
     stall.go();
     await button(card(page, "stalled"), "Jump!");
+    await client.barrier();
+    earlier = sent(client, "stalled", "jump");
     stall.stand();
   }
   await shows(page, /NO LINK [2-9] s/);
@@ -124,7 +127,7 @@ test("a press in a network that stands still is refused for its age; all-stop in
   stall.go();
   await client.expect("halloween/worker_host/status/all_stop", "engaged");
   await shows(page, "ENGAGED");
-  expect(sent(client, "stalled", "jump")).toBe(0);
+  expect(sent(client, "stalled", "jump")).toBe(earlier);
   await allClear(client);
 });
 
