@@ -218,6 +218,17 @@ test("props come and go by themselves; what one that is gone retained is cleared
   expect(client.texts("halloween/worker_host/description").at(-1)).not.toContain('"late"');
 });
 
+/** For a live reload that tells nobody of anything. */
+const UNHEARD = {
+  onPlan: () => {},
+  onGone: () => {},
+  say: () => {},
+  warn: () => {},
+  show: (path: string) => path,
+  waits: () => false,
+  log: pino({ level: "silent" }),
+};
+
 test("the builder rests a while after the last look, and never during one", async () => {
   const clock = new TestClock();
   const plan: Plan = { workers: [], boards: [], unread: [], warnings: [] };
@@ -228,13 +239,7 @@ test("the builder rests a while after the last look, and never during one", asyn
     supervisor,
     watched: [],
     readPlan: () => new Promise((resolve) => (answer = resolve)),
-    onPlan: () => {},
-    onGone: () => {},
-    say: () => {},
-    warn: () => {},
-    show: (path) => path,
-    waits: () => false,
-    log: pino({ level: "silent" }),
+    ...UNHEARD,
     clock,
   });
   const first = live.rescan();
@@ -298,13 +303,7 @@ test("what a worker writes beside its code is no edit: the files are not looked 
       looks.add("look");
       return plan;
     },
-    onPlan: () => {},
-    onGone: () => {},
-    say: () => {},
-    warn: () => {},
-    show: (path) => path,
-    waits: () => false,
-    log: pino({ level: "silent" }),
+    ...UNHEARD,
     clock: systemClock,
   });
   onTestFinished(() => live.stop());

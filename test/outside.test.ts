@@ -1,22 +1,11 @@
 import { AsyncResource } from "node:async_hooks";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { BaseWorker, command } from "worker-host";
-import { startWorker, type TestWorker } from "worker-host/testing";
-import type { WorkerContext } from "../worker-host/worker/context.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { workerSource } from "./harness/folder.ts";
 import { startHost } from "./harness/host.ts";
-
-async function start<W extends BaseWorker>(Worker: new (context: WorkerContext) => W): Promise<TestWorker<W>> {
-  const worker = await startWorker(Worker, { patienceMs: 10_000 });
-  onTestFinished(() => worker.stop());
-  return worker;
-}
-
-function said(worker: Pick<TestWorker<BaseWorker>, "messages">, topic: string): string[] {
-  return worker.messages.filter((message) => message.topic === topic).map(({ text }) => text);
-}
+import { said, start } from "./harness/started-worker.ts";
 
 /** A valve that is held open, and a step after that. */
 class Valve extends BaseWorker {

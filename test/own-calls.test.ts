@@ -1,20 +1,13 @@
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { BaseWorker, CallError, command, type RunningCommand, z } from "worker-host";
 import { startWorker, type TestWorker } from "worker-host/testing";
-import type { WorkerContext } from "../worker-host/worker/context.ts";
-
-async function start<W extends BaseWorker>(Worker: new (context: WorkerContext) => W): Promise<TestWorker<W>> {
-  const worker = await startWorker(Worker, { patienceMs: 10_000 });
-  onTestFinished(() => worker.stop());
-  return worker;
-}
+import { said, start } from "./harness/started-worker.ts";
 
 /** What was published to one of its topics so far. */
-function said(worker: Pick<TestWorker<BaseWorker>, "messages">, topic: string): string[] {
-  return worker.messages.filter((message) => message.topic === `halloween/prop/${topic}`).map(({ text }) => text);
-}
+const ownSaid = (worker: Pick<TestWorker<BaseWorker>, "messages">, topic: string) =>
+  said(worker, `halloween/prop/${topic}`);
 
-const warnings = (worker: Pick<TestWorker<BaseWorker>, "messages">) => said(worker, "status/warn");
+const warnings = (worker: Pick<TestWorker<BaseWorker>, "messages">) => ownSaid(worker, "status/warn");
 
 /** Its `go` is told by whatever a worker can be: a message, a time, a task, another command. */
 class Prop extends BaseWorker {
@@ -75,7 +68,7 @@ const CALLERS: [string, (prop: TestWorker<Prop>) => Promise<void>][] = [
 test.each(CALLERS)("a do_ method that %s calls is a command: mode, all-stop and a lock-out hold", async (_, call) => {
   const single = await start(Single);
   await call(single);
-  const once = said(single, "telemetry/went").length;
+  const once = ownSaid(single, "telemetry/went").length;
   expect(once).toBe(1);
   await single.publish("motion/handler", "1");
   expect(single.worker.refusals).toEqual(["refused: go refused: busy: it is still running"]);
@@ -92,8 +85,8 @@ test.each(CALLERS)("a do_ method that %s calls is a command: mode, all-stop and 
   expect(single.worker.refusals.at(-1)).toBe(
     'refused: "go" refused: all-stop is engaged: only stop and safe commands run, until all_clear',
   );
-  expect(said(single, "telemetry/went")).toHaveLength(once);
-  expect(said(single, "telemetry/valve")).toEqual(["open", "closed"]);
+  expect(ownSaid(single, "telemetry/went")).toHaveLength(once);
+  expect(ownSaid(single, "telemetry/valve")).toEqual(["open", "closed"]);
 });
 
 class Limited extends Prop {
@@ -115,7 +108,7 @@ test("cooldownMs, requiresState and maxOnMs hold too", async () => {
   await limited.publish("motion/handler", "1");
   expect(limited.worker.refusals).toEqual([expect.stringMatching(/^refused: go refused: cooling down: \d+ ms left$/)]);
   await limited.advance(2000);
-  expect(said(limited, "telemetry/valve")).toEqual(["open", "closed"]);
+  expect(ownSaid(limited, "telemetry/valve")).toEqual(["open", "closed"]);
   expect(await limited.status("warn")).toBe("go was on for its longest, 2000 ms: ran off");
   await limited.advance(60_000);
   limited.worker.state = "disarmed";
@@ -123,7 +116,7 @@ test("cooldownMs, requiresState and maxOnMs hold too", async () => {
   expect(limited.worker.refusals.at(-1)).toBe(
     "refused: go refused: it needs the state armed, and the state is disarmed",
   );
-  expect(said(limited, "telemetry/valve")).toEqual(["open", "closed"]);
+  expect(ownSaid(limited, "telemetry/valve")).toEqual(["open", "closed"]);
 });
 
 class Args extends BaseWorker {
@@ -226,7 +219,7 @@ test("it is a plain call in do_stop, onAllStop, stop(), a hold's on and off, in 
   plain.worker.state = "busy";
   await plain.stop();
   expect(ran).toEqual(["do_stop", "stop()"]);
-  expect(said(plain, "status/error")).toEqual([]);
+  expect(ownSaid(plain, "status/error")).toEqual([]);
 });
 
 class Chain extends BaseWorker {
@@ -298,7 +291,7 @@ test("what it called ends with its caller: with its timeout, its cancel, its sto
   await chain.publish("awaited", "1");
   await chain.advance(60_000);
   expect(ran.splice(0)).toEqual(["awaited on", "awaited off", "awaited on", "awaited off", "over"]);
-  expect(said(chain, "status/error")).toEqual([]);
+  expect(ownSaid(chain, "status/error")).toEqual([]);
 });
 
 test("what waits for its turn goes with its caller", async () => {
@@ -376,7 +369,7 @@ test("do_stop that a handler calls is a whole stop: it ends all runs, the caller
   await trap.send("go");
   await trap.publish("button", "1");
   await trap.publish("button", "1");
-  expect(said(trap, "telemetry/valve")).toEqual(["open", "closed"]);
+  expect(ownSaid(trap, "telemetry/valve")).toEqual(["open", "closed"]);
   await trap.advance(3000);
   const { went, entered } = trap.worker;
   expect(went.filter((word) => word === "stopped")).toHaveLength(2);
@@ -427,8 +420,8 @@ test("a refusal that nobody catches is a warning, and no error of the code that 
     code: "failed",
     message: expect.stringMatching(/jump refused: cooling down/),
   });
-  expect(said(jumper, "telemetry/jumped")).toEqual(["1"]);
-  expect(said(jumper, "status/error")).toEqual([]);
+  expect(ownSaid(jumper, "telemetry/jumped")).toEqual(["1"]);
+  expect(ownSaid(jumper, "status/error")).toEqual([]);
   expect(warnings(jumper)).toEqual([
     expect.stringMatching(/^the subscription to motion: jump refused: cooling down: \d+ ms left$/),
     "the subscription to tick: count refused: it needs the state never, and no state has been set",
@@ -453,8 +446,8 @@ test("a task that calls a command moves, unless that is safe", async () => {
     "mover was ended by a stop, since it moves (do_count): begin what moves in a command or a handler",
   ]);
   await tasks.advance(100_000);
-  expect(said(tasks, "telemetry/count")).toEqual(["1"]);
-  expect(said(tasks, "telemetry/pong")).toHaveLength(3);
+  expect(ownSaid(tasks, "telemetry/count")).toEqual(["1"]);
+  expect(ownSaid(tasks, "telemetry/pong")).toHaveLength(3);
 });
 
 class Endless extends BaseWorker {

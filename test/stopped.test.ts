@@ -1,18 +1,7 @@
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { BaseWorker } from "worker-host";
-import { startWorker, type TestWorker } from "worker-host/testing";
-import type { WorkerContext } from "../worker-host/worker/context.ts";
-
-async function start<W extends BaseWorker>(Worker: new (context: WorkerContext) => W): Promise<TestWorker<W>> {
-  const worker = await startWorker(Worker, { patienceMs: 10_000 });
-  onTestFinished(() => worker.stop());
-  return worker;
-}
-
-/** What was published to a topic so far. */
-function said(worker: Pick<TestWorker<BaseWorker>, "messages">, topic: string): string[] {
-  return worker.messages.filter((message) => message.topic === topic).map(({ text }) => text);
-}
+import { startWorker } from "worker-host/testing";
+import { said, start } from "./harness/started-worker.ts";
 
 /** As the host tells of an all-stop by MQTT. */
 const ALL_STOP = { action: "stop", reason: "all_stop", reply_to: "halloween/worker_host/reply/stop/1" };
