@@ -1,7 +1,7 @@
 import { type Clock, msIn, within } from "../base/clock.ts";
 import { isAbort, Scope } from "../base/scope.ts";
-import type { ScopeOwner } from "../base/scope-owner.ts";
-import { AbortError } from "../base/scope-owner.ts";
+import { AbortError, type ScopeOwner } from "../base/scope-owner.ts";
+import { timer } from "../base/timers.ts";
 import { type Command, type HaltReason, quote } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 
@@ -163,13 +163,10 @@ export class Stopping {
 
   /** What a stop begins, and doesn't wait for, has its time too; a later step would come when nobody expects it. */
   #leaveLater(scope: Scope): void {
-    const { clock, timeoutMs } = this.options;
-    const cancel = clock.after(timeoutMs(), () => {
-      forget();
+    timer(this.scope, this.options.timeoutMs(), () => {
       scope.leave();
       scope.end(new AbortError("the time of this stop is over"));
     });
-    const forget = this.scope.whenEnded(cancel);
   }
 
   /** Fulfils when no `do_stop` runs any more. */

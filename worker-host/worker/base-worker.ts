@@ -3,11 +3,9 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Span } from "../base/clock.ts";
 import { writeDurably } from "../base/durable-file.ts";
-import type { Task } from "../base/scope-owner.ts";
-import { AbortError } from "../base/scope-owner.ts";
+import { AbortError, type Task } from "../base/scope-owner.ts";
 import { every, unlessEnded } from "../base/timers.ts";
-import type { CommandSpec, RunningCommand } from "../commands/command-spec.ts";
-import { assertAction, entryOf } from "../commands/command-spec.ts";
+import { assertAction, type CommandSpec, entryOf, type RunningCommand } from "../commands/command-spec.ts";
 import type { InferOutput, Schema } from "../commands/schema.ts";
 import { quote } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
@@ -203,7 +201,8 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
     const scope = this.currentScope;
     const free = sends.isFree(target, action, safe);
     const call = async () => {
-      sends.enterCommand(scope, target, action, free);
+      const refusal = sends.commandRefusal(scope, target, action, free);
+      if (refusal) return refusal;
       const why = free ? undefined : await sends.heldCommand(scope, target, action);
       if (why !== undefined) throw new CallError("not_sent", `${target} was not told "${action}": ${why}`);
       const topic = await sends.topicOf(scope, target, action);

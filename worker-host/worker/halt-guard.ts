@@ -121,39 +121,23 @@ export class SendGuard {
     return safe || action === STOP || (target === this.options.hostName && action === ALL_STOP);
   }
 
-  /**
-   * As `enter`, for a command to a prop. One to a host moves nothing.
-   *
-   * @throws AbortError where the scope has ended
-   */
-  enterCommand(scope: Scope, target: string, action: string, free: boolean): void {
-    this.enter(scope, `the command "${action}" to ${target}`, free || this.#isWord(scope, target));
-  }
-
-  /** As `refusal`, for a command to a prop. */
+  /** As `refusal`, for a command to a prop. One to a host moves nothing. */
   commandRefusal(scope: Scope, target: string, action: string, free: boolean): Promise<never> | undefined {
-    return this.refusal(scope, `the command "${action}" to ${target}`, free || this.#isWord(scope, target));
+    const isWord = target === this.options.hostName && !scope.ended;
+    return this.refusal(scope, `the command "${action}" to ${target}`, free || isWord);
   }
 
-  #isWord(scope: Scope, target: string): boolean {
-    return target === this.options.hostName && !scope.ended;
-  }
-
-  /** As `enter`; what would be thrown is what a promise rejects with, as that of a `sleep` in `scope`. */
+  /** As `enter`, for a message: gives a promise that rejects, in an ended scope as that of a `sleep` there. */
   refusal(scope: Scope, what: string, free: boolean): Promise<never> | undefined {
-    if (free) return undefined;
-    if (scope.ended) {
-      this.#tellOfEnded(scope);
-      const refused = scope.refuse();
-      // Nobody has to wait for a message that is not sent.
-      refused.catch(() => undefined);
-      return refused;
-    }
     try {
-      scope.move(what);
+      this.enter(scope, what, free);
       return undefined;
     } catch (error) {
-      return Promise.reject(error);
+      if (!scope.ended) return Promise.reject(error);
+      const refused = scope.refuse();
+      // A message that is not sent may be awaited, or not.
+      refused.catch(() => undefined);
+      return refused;
     }
   }
 

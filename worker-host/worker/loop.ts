@@ -80,8 +80,8 @@ export class Loop {
     this.#calling = false;
     this.#failures = failed ? this.#failures + 1 : 0;
     const ms = this.#intervalMs;
-    const paused = () => backoffMs(this.#failures, Math.max(BACKOFF_MIN_MS, ms), Math.max(BACKOFF_MAX_MS, ms));
-    this.#callIn(failed ? paused() : ms);
+    const pauseMs = backoffMs(this.#failures, Math.max(BACKOFF_MIN_MS, ms), Math.max(BACKOFF_MAX_MS, ms));
+    this.#callIn(failed ? pauseMs : ms);
   }
 
   async #succeeds(scope: Scope): Promise<boolean> {
