@@ -1,3 +1,5 @@
+import { defined } from "./payload.ts";
+
 /**
  * A JSON Schema as it is checked here, on the page and by its server alike: references are followed, and what can't be read
  * is left out. The worker itself has the last word.
@@ -28,7 +30,8 @@ export interface Shape {
   allOf?: readonly Shape[];
 }
 
-type Fields = Partial<Record<string, unknown>>;
+/** Of an object from the network. */
+export type Fields = Partial<Readonly<Record<string, unknown>>>;
 
 /** A schema may refer to itself, and a stranger may have written it: deeper, or with more parts, it says nothing. */
 const MOST_LEVELS = 8;
@@ -68,7 +71,7 @@ export function readShape(schema: unknown): Shape {
       allOf: list(fields.allOf),
     };
     for (const key of NUMBERS) all[key] = numberIn(fields[key]);
-    return Object.fromEntries(Object.entries(all).filter(([, one]) => one !== undefined)) as Shape;
+    return defined(all);
   }
 
   return read(schema, 0);

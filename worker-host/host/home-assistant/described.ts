@@ -1,4 +1,5 @@
 import { LONGEST_DESCRIPTION } from "../../contract/description.ts";
+import { type Fields, fieldsOf } from "../../contract/json-check.ts";
 import { defined, isDeeperThan, jsonOf, MOST_LEVELS } from "../../contract/payload.ts";
 import { assertKey } from "../../contract/topics.ts";
 
@@ -148,9 +149,6 @@ export interface Args {
     | { kind: "text"; min: number; max: number };
 }
 
-/** Of an object from the network. */
-export type Fields = Readonly<Record<string, unknown>>;
-
 /** A schema from the network may refer to itself, or grow with each level. */
 const MOST_ALTERNATIVES = 100;
 const DEEPEST = 4;
@@ -248,9 +246,4 @@ function alternatives(schema: Fields, root: Fields, depth: number): Fields[] {
   }
   if (Array.isArray(type)) return type.slice(0, MOST_ALTERNATIVES).map((one: unknown) => ({ ...schema, type: one }));
   return [schema];
-}
-
-/** None where it is no object. */
-export function fieldsOf(value: unknown): Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Fields) : {};
 }
