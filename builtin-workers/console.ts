@@ -7,8 +7,7 @@ import { Topics } from "worker-host/contract/topics.ts";
 import { logEnd } from "./console/log-end.ts";
 import { PageServer } from "./console/page-server.ts";
 import { RpcClient } from "./console/rpc-client.ts";
-import { now } from "./console/time.ts";
-import { createVerbs } from "./console/verbs.ts";
+import { createVerbs, now } from "./console/verbs.ts";
 
 const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/;
 

@@ -2,8 +2,7 @@ import type { BusModel } from "worker-host/contract/bus.ts";
 import { describeError } from "worker-host/contract/errors.ts";
 import { jsonIn } from "worker-host/contract/payload.ts";
 import type { WebSocket } from "ws";
-import { now } from "./time.ts";
-import { ROLES, type Role, type Verb } from "./verbs.ts";
+import { now, ROLES, type Role, type Verb } from "./verbs.ts";
 
 export interface RpcClientOptions {
   socket: WebSocket;

@@ -2,7 +2,11 @@ import { type Haunt, z } from "worker-host";
 import { quote } from "worker-host/contract/command.ts";
 import { faultOfArgs, readPortrait } from "worker-host/contract/prop.ts";
 import { CONSOLE, isPeer } from "worker-host/contract/topics.ts";
-import { now } from "./time.ts";
+
+/** ms since this process started, on a clock that nothing sets: presses and ages are measured by it. */
+export function now(): number {
+  return performance.now();
+}
 
 /** What a client may do, from little to much: each may also do what stands before it. */
 export const ROLES = ["viewer", "operator", "author"] as const;
