@@ -10,8 +10,15 @@ import { addDoctor } from "./cli/doctor.ts";
 import { ALL_STOP_COMMANDS, allStop, HOST_VERBS, tellHost } from "./cli/host-verbs.ts";
 import { addLogs } from "./cli/logs.ts";
 import { createNew } from "./cli/new.ts";
-import type { Edges } from "./cli/options.ts";
-import { type Flags, forConnecting, forOneHost, settingsIn, unknownCommand, withSettings } from "./cli/options.ts";
+import {
+  type Edges,
+  type Flags,
+  forConnecting,
+  forOneHost,
+  settingsIn,
+  unknownCommand,
+  withSettings,
+} from "./cli/options.ts";
 import { addReplay } from "./cli/replay.ts";
 import { type Outcome, send } from "./cli/send.ts";
 import { renameBoard } from "./cli/simulation.ts";

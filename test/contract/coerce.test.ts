@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
-import type { JsonSchema } from "../../worker-host/contract/json-schema.ts";
-import { coerceText } from "../../worker-host/contract/json-schema.ts";
+import { coerceText, type JsonSchema } from "../../worker-host/contract/json-schema.ts";
 
 test.each([
   [`a="two words" b='it is'`, { a: "two words", b: "it is" }],

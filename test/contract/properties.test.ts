@@ -11,8 +11,7 @@ import {
   type Reply,
 } from "../../worker-host/contract/command.ts";
 import { describeError, WorkerHostError } from "../../worker-host/contract/errors.ts";
-import type { JsonSchema } from "../../worker-host/contract/json-schema.ts";
-import { coerceText } from "../../worker-host/contract/json-schema.ts";
+import { coerceText, type JsonSchema } from "../../worker-host/contract/json-schema.ts";
 import { decodeText, encodePayload, parsePayload } from "../../worker-host/contract/payload.ts";
 import { rounds } from "../harness/rounds.ts";
 

@@ -1,6 +1,5 @@
 import mqtt from "mqtt";
-import type { Reply } from "../../worker-host/contract/command.ts";
-import { parseCommand } from "../../worker-host/contract/command.ts";
+import { parseCommand, type Reply } from "../../worker-host/contract/command.ts";
 import { Topics } from "../../worker-host/contract/topics.ts";
 import { atEnd } from "./ending.ts";
 

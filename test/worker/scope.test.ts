@@ -2,8 +2,7 @@ import { pino } from "pino";
 import { describe, expect, test } from "vitest";
 import type { Clock } from "../../worker-host/base/clock.ts";
 import { Scope } from "../../worker-host/base/scope.ts";
-import type { ScopeOwner } from "../../worker-host/base/scope-owner.ts";
-import { AbortError } from "../../worker-host/base/scope-owner.ts";
+import { AbortError, type ScopeOwner } from "../../worker-host/base/scope-owner.ts";
 import { every } from "../../worker-host/base/timers.ts";
 import { WorkerHostError } from "../../worker-host/contract/errors.ts";
 

@@ -1,9 +1,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { Clock } from "./clock.ts";
-import { msOf, type Span } from "./clock.ts";
+import { type Clock, msOf, type Span } from "./clock.ts";
 import { deferred, isPromiseLike } from "./promises.ts";
-import type { ScopeKind, ScopeOwner, Task } from "./scope-owner.ts";
-import { AbortError } from "./scope-owner.ts";
+import { AbortError, type ScopeKind, type ScopeOwner, type Task } from "./scope-owner.ts";
 
 /** For so long what a hold's `off` has begun may go on after its end. */
 const AFTER_OFF_MS = 5_000;

@@ -4,8 +4,7 @@ import { readCredentials } from "../host/access/lan-credentials.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import type { Connection } from "../mqtt/connection.ts";
 import { ConnectGate } from "../mqtt/mqtt-client.ts";
-import type { BrokerOptions } from "../mqtt/wire.ts";
-import { shownUrl } from "../mqtt/wire.ts";
+import { type BrokerOptions, shownUrl } from "../mqtt/wire.ts";
 
 /** How long the command line waits for a broker. */
 const CONNECT_MS = 3_000;

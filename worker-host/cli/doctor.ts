@@ -2,8 +2,7 @@ import type { Command } from "commander";
 import { WorkerHostError } from "../contract/errors.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import { type Finding, fail, ok } from "./doctor-checks.ts";
-import type { Edges } from "./options.ts";
-import { type Flags, withSettings } from "./options.ts";
+import { type Edges, type Flags, withSettings } from "./options.ts";
 
 /** The command that looks for what is wrong with a setup. */
 export function addDoctor(program: Command, edges: Edges): void {

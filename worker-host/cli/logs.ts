@@ -8,8 +8,7 @@ import { WorkerHostError } from "../contract/errors.ts";
 import { printable, printableJson } from "../contract/payload.ts";
 import { LOGS_FOLDER, logFileName } from "../host/data/log-files.ts";
 import { pathFrom } from "../host/paths.ts";
-import type { Edges } from "./options.ts";
-import { type Flags, withSettings } from "./options.ts";
+import { type Edges, type Flags, withSettings } from "./options.ts";
 
 const LOOK_EVERY_MS = 250;
 const USUAL_LINES = "100";

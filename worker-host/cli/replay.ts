@@ -7,8 +7,7 @@ import { Topics } from "../contract/topics.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import type { PublishOptions, PublishResult } from "../mqtt/wire.ts";
 import { connect } from "./client.ts";
-import type { Edges } from "./options.ts";
-import { type Flags, forOneHost, withSettings } from "./options.ts";
+import { type Edges, type Flags, forOneHost, withSettings } from "./options.ts";
 import { type Recorded, readRecording } from "./recording.ts";
 import { hostsSeenIn, maySendAgain, placeOf, replayFateOf, topicAt } from "./watch.ts";
 

@@ -27,8 +27,14 @@ import {
   RefusedError,
   type Request,
 } from "./command-runs.ts";
-import type { CheckedSpec, RunningCommand } from "./command-spec.ts";
-import { assertEnd, type CommandEntry, describeEntry, endOf } from "./command-spec.ts";
+import {
+  assertEnd,
+  type CheckedSpec,
+  type CommandEntry,
+  describeEntry,
+  endOf,
+  type RunningCommand,
+} from "./command-spec.ts";
 import { type Fault, type Validated, validate } from "./schema.ts";
 import type { SeenIds } from "./seen-ids.ts";
 import type { StopPath, StopReason } from "./stopping.ts";

@@ -3,10 +3,10 @@ import { delay, within } from "../base/clock.ts";
 import { HostCounts } from "../base/counts.ts";
 import type { WorkerSummary } from "../contract/description.ts";
 import { describeError } from "../contract/errors.ts";
+import { defined } from "../contract/payload.ts";
 import { CONSOLE, Topics } from "../contract/topics.ts";
 import { ConnectGate } from "../mqtt/mqtt-client.ts";
-import type { BrokerOptions } from "../mqtt/wire.ts";
-import { shownUrl } from "../mqtt/wire.ts";
+import { type BrokerOptions, shownUrl } from "../mqtt/wire.ts";
 import type { EmbeddedBroker } from "./broker/broker.ts";
 import { startEmbeddedBroker } from "./broker/embedded-broker.ts";
 import { HostConnection } from "./bus/host-connection.ts";
@@ -257,11 +257,10 @@ export class Host {
   }
 
   #createHostConnection(broker: BrokerOptions, supervisor: Supervisor): HostConnection {
-    const open = this.#embedded?.open;
     return new HostConnection({
       ...this.options,
       broker,
-      ...(open ? { openStream: open } : {}),
+      ...defined({ openStream: this.#embedded?.open }),
       topics: this.#topics,
       gate: this.#gate,
       counts: this.#counts.own,

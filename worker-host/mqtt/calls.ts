@@ -1,5 +1,4 @@
-import type { Clock } from "../base/clock.ts";
-import { msOf, type Span } from "../base/clock.ts";
+import { type Clock, msOf, type Span } from "../base/clock.ts";
 import { COMMAND_EXPIRY_S, formatCommand, parseReply } from "../contract/command.ts";
 import type { Topics } from "../contract/topics.ts";
 import type { Message, Wire } from "./wire.ts";

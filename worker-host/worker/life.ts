@@ -1,10 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
-import type { Span } from "../base/clock.ts";
-import { within } from "../base/clock.ts";
+import { type Span, within } from "../base/clock.ts";
 import { isAbort, Scope } from "../base/scope.ts";
-import type { ScopeOwner } from "../base/scope-owner.ts";
-import { AbortError } from "../base/scope-owner.ts";
+import { AbortError, type ScopeOwner } from "../base/scope-owner.ts";
 import { timer } from "../base/timers.ts";
 import { Commands } from "../commands/commands.ts";
 import {

@@ -1,7 +1,6 @@
 import { type Clock, within } from "../base/clock.ts";
 import type { Scope } from "../base/scope.ts";
-import type { ScopeOwner } from "../base/scope-owner.ts";
-import { AbortError } from "../base/scope-owner.ts";
+import { AbortError, type ScopeOwner } from "../base/scope-owner.ts";
 import type { EndReason, Stopping } from "../commands/stopping.ts";
 import type { Topics } from "../contract/topics.ts";
 import type { BaseWorker } from "./base-worker.ts";

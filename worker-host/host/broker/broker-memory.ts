@@ -89,7 +89,7 @@ export class BrokerMemory {
  * lower number than the last for a duplicate of it; but a retained one, or one at QoS 1, is handed out later than a
  * plain one that came after it, and so was lost (github.com/moscajs/aedes issues 955 and 994).
  */
-export function createEmitter(order?: PublishOrder): ReturnType<typeof mqemitter> {
+export function createEmitter(order: PublishOrder): ReturnType<typeof mqemitter> {
   // mqemitter counts a message as under way until its slowest subscriber has taken it; 0 sets no limit to these.
   const emitter = mqemitter({ concurrency: 0, matchEmptyLevels: true });
   const emit = emitter.emit.bind(emitter);
@@ -97,7 +97,7 @@ export function createEmitter(order?: PublishOrder): ReturnType<typeof mqemitter
   emitter.emit = (message, callback) => {
     message.brokerCounter = ++count;
     emit(message);
-    if (typeof message.clientId === "string") order?.left(message.clientId);
+    if (typeof message.clientId === "string") order.left(message.clientId);
     // aedes writes to the subscribers in a setImmediate of its own, and so before it reads on from the publisher.
     if (callback) setImmediate(callback);
     return emitter;

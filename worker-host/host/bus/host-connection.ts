@@ -6,7 +6,7 @@ import { RateLimiter } from "../../base/log.ts";
 import { deferred } from "../../base/promises.ts";
 import { ALL_STOP, isEmergencyStop, parseCommand } from "../../contract/command.ts";
 import { type HostDescription, parseRunstate, type RunstatePayload } from "../../contract/description.ts";
-import { decodeText } from "../../contract/payload.ts";
+import { decodeText, defined } from "../../contract/payload.ts";
 import { faultOfId, type Topics } from "../../contract/topics.ts";
 import { Connection, reassert } from "../../mqtt/connection.ts";
 import type { ConnectGate } from "../../mqtt/mqtt-client.ts";
@@ -76,7 +76,7 @@ export class HostConnection {
     });
     this.#connection = new Connection({
       broker,
-      ...(openStream ? { openStream } : {}),
+      ...defined({ openStream }),
       clientId: `${topics.prefix.replaceAll("/", "-")}-${topics.hostName}`,
       will: { topic: topics.availability(topics.hostName), payload: "offline" },
       log,

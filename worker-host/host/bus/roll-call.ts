@@ -4,8 +4,7 @@ import { COMMAND_EXPIRY_S, formatCommand } from "../../contract/command.ts";
 import { decodeText } from "../../contract/payload.ts";
 import { BROKER_UPTIME, isPeer, type Topics } from "../../contract/topics.ts";
 import type { Connection } from "../../mqtt/connection.ts";
-import type { Message, Wire } from "../../mqtt/wire.ts";
-import { listen } from "../../mqtt/wire.ts";
+import { listen, type Message, type Wire } from "../../mqtt/wire.ts";
 import { isOver, type WorkerRecord } from "../runners/records.ts";
 
 const YOUNG_S = 60;

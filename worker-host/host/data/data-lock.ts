@@ -1,4 +1,4 @@
-import { defined } from "../../contract/payload.ts";
+import { defined, jsonIn } from "../../contract/payload.ts";
 import { randomUUID } from "node:crypto";
 import {
   linkSync,
@@ -15,7 +15,6 @@ import { join, resolve } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
 import { describeError, WorkerHostError } from "../../contract/errors.ts";
-import { jsonIn } from "../../contract/payload.ts";
 import { statOf } from "../runners/runner-process.ts";
 
 const LOCK_FILE = "worker-host.lock";

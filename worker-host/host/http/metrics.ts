@@ -7,8 +7,7 @@ import {
   type MetricValueWithName,
   Registry,
 } from "prom-client";
-import type { HostCounts } from "../../base/counts.ts";
-import { COMMAND_BOUNDS_MS, type Counts } from "../../base/counts.ts";
+import { COMMAND_BOUNDS_MS, type Counts, type HostCounts } from "../../base/counts.ts";
 
 /** What metrics are made of. */
 export interface Measured {

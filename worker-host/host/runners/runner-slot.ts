@@ -5,8 +5,7 @@ import { killGroup } from "../../base/kill-group.ts";
 import type { Output } from "../../base/output.ts";
 import type { ConfigSpec, FromRunner, RunnerSetup, StartOptions, ToRunner, WorkerSpec } from "../../worker/channel.ts";
 import type { LogFiles } from "../data/log-files.ts";
-import type { Limits } from "./watched-runner.ts";
-import { type Offender, WatchedRunner } from "./watched-runner.ts";
+import { type Limits, type Offender, WatchedRunner } from "./watched-runner.ts";
 
 /** What came of asking a runner for something. */
 export interface RunnerAnswer {
