@@ -143,6 +143,8 @@ test("load, reload, a new connection, Back and Forward send no command", async (
   await page.goBack({ waitUntil: "commit" });
   await button(card(page, "loaded"), "Jump!");
   await page.goForward({ waitUntil: "commit" });
+  // Between the two the driver is attached to no page.
+  await page.waitForFunction("location.href === 'about:blank'");
   await page.goBack({ waitUntil: "commit" });
   await button(card(page, "loaded"), "Jump!");
   // Kept aside by the browser, and shown again as it was.

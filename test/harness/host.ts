@@ -1,11 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { createInterface } from "node:readline";
 import { killIfThere } from "../../soak/processes.ts";
 import type { TestBroker } from "./broker.ts";
 import { atEnd } from "./ending.ts";
 import { type Files, makeFolder } from "./folder.ts";
-import { Happenings, PATIENCE_MS, patiently } from "./wait.ts";
+import { eachLine, Happenings, PATIENCE_MS, patiently } from "./wait.ts";
 
 /** The repository's root. */
 export const ROOT = new URL("../..", import.meta.url).pathname;
@@ -51,7 +50,7 @@ export class TestHost {
     readonly cwd: string,
   ) {
     if (!child.stdout || !child.stderr) throw new Error("no pipes");
-    createInterface({ input: child.stdout }).on("line", (line) => {
+    eachLine(child.stdout, (line) => {
       this.stdout += `${line}\n`;
       if (line.startsWith("{")) this.log.add(JSON.parse(line) as LogLine);
     });

@@ -1,11 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { createInterface } from "node:readline";
 import type { TestBroker } from "./broker.ts";
 import { atEnd } from "./ending.ts";
 import { makeFolder } from "./folder.ts";
 import { ROOT } from "./host.ts";
-import { Happenings, patiently } from "./wait.ts";
+import { eachLine, Happenings, patiently } from "./wait.ts";
 
 /** How the sketches are built: `none`, or the sanitizers that g++ knows. */
 const SANITIZE = process.env.FIRMWARE_SANITIZE ?? "none";
@@ -49,7 +48,7 @@ export class Board {
     readonly nvs: string,
   ) {
     if (!child.stdout || !child.stderr) throw new Error("no pipes");
-    createInterface({ input: child.stdout }).on("line", (line) => this.trace.add(JSON.parse(line) as Trace));
+    eachLine(child.stdout, (line) => this.trace.add(JSON.parse(line) as Trace));
     child.stderr.on("data", (data) => {
       this.stderr += String(data);
     });

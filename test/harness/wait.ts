@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 /** More than a machine needs that is merely busy. */
 export const PATIENCE_MS = 15_000;
 
@@ -49,4 +50,14 @@ export class Happenings<T> {
       this.#listeners.delete(listener),
     );
   }
+}
+
+/** Calls `take` with each line that is whole: what a process was in the middle of saying when it was killed is none. */
+export function eachLine(source: Readable, take: (line: string) => void): void {
+  let rest = "";
+  source.setEncoding("utf8").on("data", (chunk: string) => {
+    const lines = (rest + chunk).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) take(line);
+  });
 }
