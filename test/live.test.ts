@@ -1,12 +1,14 @@
-import { renameSync, rmSync, utimesSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import pino from "pino";
 import { expect, onTestFinished, test } from "vitest";
 import { argumentsOf, childrenOfAll } from "../bench/processes.mjs";
 import { systemClock } from "../worker-host/base/clock.ts";
+import { deferred } from "../worker-host/base/promises.ts";
 import type { Plan } from "../worker-host/host/plan/plan.ts";
 import { LiveReload } from "../worker-host/host/reload/live-reload.ts";
+import { Watcher } from "../worker-host/host/reload/watcher.ts";
 import type { Supervisor } from "../worker-host/host/runners/supervisor.ts";
 import { TestClock } from "../worker-host/testing/test-clock.ts";
 import { type Files, makeFolder, workerSource, writeFiles } from "./harness/folder.ts";
@@ -283,37 +285,89 @@ test("a config that an editor is in the middle of writing is waited for; one tha
   expect(client.texts(`halloween/${id}/status/error`)).toEqual([]);
 });
 
-test("what a worker writes beside its code is no edit: the files are not looked at anew", async () => {
-  const folder = makeFolder({ "lab/backend/worker.ts": PING, "lab/backend/words.txt": "a" });
-  // What can't be read is left as it is.
-  const plan: Plan = { workers: [], boards: [], unread: [folder], warnings: [] };
+/** A live reload of one worker that imports a text, with the config at each of its looks. */
+function watchingOne({ watched }: { watched?: string } = {}) {
+  const folder = makeFolder({
+    "lab/backend/worker.ts": PING,
+    "lab/backend/words.txt": "a",
+    "lab/backend/config.yaml": "level: 1\n",
+  });
+  const [file, words, path] = ["worker.ts", "words.txt", "config.yaml"].map((name) =>
+    join(folder, "lab/backend", name),
+  );
   const looks = new Happenings<string>();
-  const bundle = {
-    url: "",
-    hash: "",
-    inputs: [join(folder, "lab/backend/worker.ts"), join(folder, "lab/backend/words.txt")],
-  };
+  const planned = { id: "lab", file, place: { path, at: [] } };
   const live = new LiveReload({
     supervisor: {
-      records: { all: [{ bundle, planned: { id: "lab", file: bundle.inputs[0] } }] },
+      records: { all: [{ bundle: { url: "", hash: "", inputs: [file, words] }, planned }] },
       rest: async () => {},
     } as unknown as Supervisor,
-    watched: [folder],
+    watched: [watched ?? folder],
     readPlan: async () => {
-      looks.add("look");
-      return plan;
+      looks.add(readFileSync(path as string, "utf8"));
+      // What can't be read is left as it is.
+      return { workers: [], boards: [], unread: [folder], warnings: [] };
     },
     ...UNHEARD,
     clock: systemClock,
   });
   onTestFinished(() => live.stop());
+  const write = (files: Files) => writeFiles(join(folder, "lab/backend"), files);
+  return { live, looks, write };
+}
+
+test("a look that waits for its turn, and the first one, wait for a config that is half written by then", async () => {
+  const { live, looks, write } = watchingOne();
+  write({ "config.yaml": "" });
   await live.watch();
-  for (const name of ["events.log", "state.json", "tape.bin"]) writeFiles(folder, { [`lab/backend/${name}`]: "x" });
+  expect(looks.all).toEqual([]);
+  write({ "config.yaml": "level: 2\n" });
+  await looks.find((text) => text === "level: 2\n", "the first look");
+  const before = deferred();
+  const busy = live.inTurn(() => before.promise);
+  write({ "config.yaml": "level: 3\n" });
+  // Once the watcher has told of it.
+  await setTimeout(500);
+  write({ "config.yaml": "" });
+  before.resolve();
+  await busy;
+  write({ "config.yaml": "level: 4\n" });
+  await looks.find((text) => text === "level: 4\n", "a look at what was written to its end");
+  expect(looks.all).not.toContain("");
+});
+
+test("an edit of a config is seen where its folder came while the watcher was still looking around", async () => {
+  const { live, looks, write } = watchingOne({ watched: makeFolder({}) });
+  await live.watch();
+  // It begins to watch what a worker is made of a moment after that.
+  await setTimeout(500);
+  write({ "config.yaml": "level: 2\n" });
+  await looks.find((text) => text === "level: 2\n", "a look at the edit");
+});
+
+test("a new folder is told of twice: a watcher sees nothing of what comes into it at first", async () => {
+  const folder = makeFolder({});
+  const told = new Happenings<string>();
+  const onChange = (files: ReadonlySet<string>) => [...files].forEach((file) => void told.add(file));
+  const watcher = new Watcher({ folders: [folder], log: pino({ level: "silent" }), clock: systemClock, onChange });
+  onTestFinished(() => watcher.stop());
+  await watcher.start();
+  const lab = join(folder, "lab");
+  mkdirSync(lab);
+  await setTimeout(300);
+  const before = told.all.length;
+  await told.find(() => told.all.slice(before).includes(lab), "the folder once more");
+});
+
+test("what a worker writes beside its code is no edit: the files are not looked at anew", async () => {
+  const { live, looks, write } = watchingOne();
+  await live.watch();
+  for (const name of ["events.log", "state.json", "tape.bin"]) write({ [name]: "x" });
   await setTimeout(300);
   expect(looks.all).toHaveLength(1);
-  writeFiles(folder, { "lab/backend/words.txt": "b" });
+  write({ "words.txt": "b" });
   await looks.find(() => looks.all.length === 2, "a look at what is imported");
-  writeFiles(folder, { "lab/backend/config.json": "{}" });
+  write({ "config.json": "{}" });
   await looks.find(() => looks.all.length === 3, "a look at a new config");
 });
 

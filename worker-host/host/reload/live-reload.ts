@@ -43,8 +43,8 @@ export class LiveReload {
   #unread: readonly string[] = [];
   /** What was edited while edits were to wait. */
   #waiting = new Set<string>();
-  /** What was edited while a config file was half written. */
-  #unfinished = new Set<string>();
+  /** What was edited, and is yet to be looked at. */
+  #edited = new Set<string>();
   #cancelPatience = () => {};
   readonly #queue = new SerialQueue();
   readonly #watches = new SerialQueue();
@@ -75,9 +75,15 @@ export class LiveReload {
   watch(): Promise<void> {
     return this.#watches.take(async () => {
       await this.#watcher.start();
-      if (!this.#stopped)
-        await this.inTurn(() => this.#reconcile({ changed: (file) => this.#isNew(file), retry: false }));
+      await this.inTurn(() => this.#firstLook());
     });
+  }
+
+  async #firstLook(): Promise<void> {
+    const changed = (file: string) => this.#isNew(file);
+    const fresh = this.#known().filter(changed);
+    if (fresh.some(isUnfinished)) this.#seen(new Set(fresh));
+    else await this.#reconcile({ changed, retry: false });
   }
 
   /** Whether a file may have changed since the first plan; an edit can set back any time of a file but this one. */
@@ -109,9 +115,13 @@ export class LiveReload {
 
   /** Looks at what these files belong to. */
   look(files: ReadonlySet<string>): Promise<Changes> {
+    return this.inTurn(() => this.#lookAt(files));
+  }
+
+  #lookAt(files: ReadonlySet<string>): Promise<Changes> {
     // What a build found missing may stand in a folder that was moved here whole.
     const changed = (file: string) => files.has(file) || files.has(dirname(file));
-    return this.inTurn(() => this.#reconcile({ changed, retry: false }));
+    return this.#reconcile({ changed, retry: false });
   }
 
   /** Calls `work` when all that was asked for before has been done. */
@@ -151,11 +161,8 @@ export class LiveReload {
       this.#wait(files);
       return;
     }
-    this.#cancelPatience();
-    for (const file of files) this.#unfinished.add(file);
-    if ([...this.#unfinished].some(isUnfinished)) {
-      this.#cancelPatience = this.options.clock.after(PATIENCE_MS, () => this.#takeIn());
-    } else this.#takeIn();
+    for (const file of files) this.#edited.add(file);
+    this.#takeIn({ patient: true });
   }
 
   /** Whether something may be different because of a file: what a worker writes for itself beside its code is no edit. */
@@ -167,11 +174,20 @@ export class LiveReload {
     return all.some(({ bundle }) => bundle === undefined || bundle.inputs.includes(file));
   }
 
-  /** Looks at all that was edited, and may have been waited for. */
-  #takeIn(): void {
-    const files = this.#unfinished;
-    this.#unfinished = new Set();
-    this.look(files).catch((error: unknown) => this.options.log.error({ err: error }, "a look at the files failed"));
+  /** Looks at all that was edited by the time of its turn; where patient, only once no config file is half written. */
+  #takeIn({ patient }: { patient: boolean }): void {
+    this.#cancelPatience();
+    const work = async () => {
+      if (patient && !this.#stopped && [...this.#edited].some(isUnfinished)) {
+        this.#cancelPatience();
+        this.#cancelPatience = this.options.clock.after(PATIENCE_MS, () => this.#takeIn({ patient: false }));
+        return;
+      }
+      const files = this.#edited;
+      this.#edited = new Set();
+      if (files.size > 0) await this.#lookAt(files);
+    };
+    this.inTurn(work).catch((error: unknown) => this.options.log.error({ err: error }, "a look at the files failed"));
   }
 
   #wait(files: ReadonlySet<string>): void {
@@ -188,7 +204,7 @@ export class LiveReload {
     this.#warn(plan);
     onPlan(plan);
     const changes = await reconcile(plan, look, this.options);
-    this.#watchInputs();
+    this.#watcher.add(this.#known());
     const opened = this.#unread.some((folder) => !plan.unread.includes(folder));
     this.#unread = plan.unread;
     if (opened) this.watch().catch((error: unknown) => log.error({ err: error }, "some edits may go unseen"));
@@ -196,10 +212,10 @@ export class LiveReload {
     return changes;
   }
 
-  /** A worker may import files from anywhere. */
-  #watchInputs(): void {
-    const { supervisor } = this.options;
-    this.#watcher.add(supervisor.records.all.flatMap(({ bundle }) => bundle?.inputs ?? []));
+  /** What each worker is made of, wherever it is: a worker may import files from anywhere. */
+  #known(): string[] {
+    const { all } = this.options.supervisor.records;
+    return all.flatMap(({ planned, bundle }) => [planned.file, planned.place.path, ...(bundle?.inputs ?? [])]);
   }
 
   #warn({ warnings }: Plan): void {

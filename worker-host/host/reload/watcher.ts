@@ -16,6 +16,11 @@ interface WatcherOptions {
 /** An editor, or git, writes several files, or one in several steps. */
 const QUIET_MS = 25;
 const AT_MOST_MS = 250;
+/**
+ * When a new folder is told of again: chokidar looks into a folder first and watches it then, and sees nothing of what
+ * comes in between.
+ */
+const AGAIN_MS = 1_000;
 
 /** Watches files. */
 export class Watcher {
@@ -24,6 +29,8 @@ export class Watcher {
   #changed = new Set<string>();
   #since = 0;
   #cancel = () => {};
+  #newFolders = new Set<string>();
+  #cancelAgain = () => {};
   #onStop = () => {};
   #stopped = false;
 
@@ -45,7 +52,10 @@ export class Watcher {
         (isIgnored(basename(path)) || (stats?.isSymbolicLink() === true && !links.isFollowed(path))),
     });
     this.#watcher = watcher;
-    watcher.on("all", (_, file) => this.#note(file));
+    watcher.on("all", (event, file) => {
+      this.#note(file);
+      if (event === "addDir") this.#noteAgain(file);
+    });
     // "all" leaves out what comes within 50 ms of the last change of a file, and so how a save in two steps ends.
     watcher.on("raw", (_, name, details) => {
       const file = fileOf(name, details);
@@ -81,11 +91,22 @@ export class Watcher {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancel();
+    this.#cancelAgain();
     await this.#watcher?.close();
     this.#onStop();
   }
 
+  #noteAgain(folder: string): void {
+    this.#newFolders.add(folder);
+    this.#cancelAgain();
+    this.#cancelAgain = this.options.clock.after(AGAIN_MS, () => {
+      for (const folder of this.#newFolders) this.#note(folder);
+      this.#newFolders.clear();
+    });
+  }
+
   #note(file: string): void {
+    if (this.#stopped) return;
     const { clock, onChange } = this.options;
     if (this.#changed.size === 0) this.#since = clock.monotonic();
     this.#changed.add(file);
