@@ -1,6 +1,6 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, utimesSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout } from "node:timers/promises";
+import { setImmediate, setTimeout } from "node:timers/promises";
 import pino from "pino";
 import { expect, onTestFinished, test } from "vitest";
 import { argumentsOf, childrenOfAll } from "../bench/processes.mjs";
@@ -345,18 +345,25 @@ test("an edit of a config is seen where its folder came while the watcher was st
   await looks.find((text) => text === "level: 2\n", "a look at the edit");
 });
 
-test("a new folder is told of twice: a watcher sees nothing of what comes into it at first", async () => {
+test("what comes into a new folder a moment after it is told of", async () => {
   const folder = makeFolder({});
   const told = new Happenings<string>();
   const onChange = (files: ReadonlySet<string>) => [...files].forEach((file) => void told.add(file));
   const watcher = new Watcher({ folders: [folder], log: pino({ level: "silent" }), clock: systemClock, onChange });
   onTestFinished(() => watcher.stop());
   await watcher.start();
-  const lab = join(folder, "lab");
-  mkdirSync(lab);
-  await setTimeout(300);
-  const before = told.all.length;
-  await told.find(() => told.all.slice(before).includes(lab), "the folder once more");
+  // A watcher that looks first and watches then misses what falls between: at some of these moments.
+  for (let turns = 0; turns < 60; turns++) {
+    const lab = join(folder, `lab_${turns}`);
+    mkdirSync(lab);
+    for (let turn = 0; turn < turns; turn++) await setImmediate();
+    mkdirSync(join(lab, "backend"));
+    writeFileSync(join(lab, "backend/worker.ts"), PING);
+  }
+  for (let turns = 0; turns < 60; turns++) {
+    const inside = join(folder, `lab_${turns}`, "backend");
+    await told.find((file) => file.startsWith(inside), inside);
+  }
 });
 
 test("what a worker writes beside its code is no edit: the files are not looked at anew", async () => {

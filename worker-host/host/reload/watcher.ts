@@ -1,4 +1,4 @@
-import { existsSync, realpathSync, statSync } from "node:fs";
+import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, relative, sep } from "node:path";
 import { type FSWatcher, watch } from "chokidar";
 import type { Logger } from "pino";
@@ -16,10 +16,7 @@ interface WatcherOptions {
 /** An editor, or git, writes several files, or one in several steps. */
 const QUIET_MS = 25;
 const AT_MOST_MS = 250;
-/**
- * When a new folder is told of again: chokidar looks into a folder first and watches it then, and sees nothing of what
- * comes in between.
- */
+/** When a new folder is looked into again: chokidar misses what comes after its own look and before it watches. */
 const AGAIN_MS = 1_000;
 
 /** Watches files. */
@@ -54,7 +51,7 @@ export class Watcher {
     this.#watcher = watcher;
     watcher.on("all", (event, file) => {
       this.#note(file);
-      if (event === "addDir") this.#noteAgain(file);
+      if (event === "addDir") this.#lookAgain(file);
     });
     // "all" leaves out what comes within 50 ms of the last change of a file, and so how a save in two steps ends.
     watcher.on("raw", (_, name, details) => {
@@ -96,12 +93,18 @@ export class Watcher {
     this.#onStop();
   }
 
-  #noteAgain(folder: string): void {
+  #lookAgain(folder: string): void {
     this.#newFolders.add(folder);
     this.#cancelAgain();
     this.#cancelAgain = this.options.clock.after(AGAIN_MS, () => {
-      for (const folder of this.#newFolders) this.#note(folder);
+      const known = new Map(Object.entries(this.#watcher?.getWatched() ?? {}));
+      const missed = [...this.#newFolders].flatMap((folder) => {
+        const names = unlessRefused(() => readdirSync(folder)) ?? [];
+        return names.filter((name) => !known.get(folder)?.includes(name)).map((name) => join(folder, name));
+      });
       this.#newFolders.clear();
+      this.#watcher?.add(missed);
+      for (const path of missed) if (!isIgnored(basename(path))) this.#note(path);
     });
   }
 
