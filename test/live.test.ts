@@ -6,7 +6,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { argumentsOf, childrenOfAll } from "../bench/processes.mjs";
 import { systemClock } from "../worker-host/base/clock.ts";
 import { deferred } from "../worker-host/base/promises.ts";
-import type { Plan } from "../worker-host/host/plan/plan.ts";
+import type { Plan, Planned } from "../worker-host/host/plan/plan.ts";
 import { LiveReload } from "../worker-host/host/reload/live-reload.ts";
 import { Watcher } from "../worker-host/host/reload/watcher.ts";
 import type { Supervisor } from "../worker-host/host/runners/supervisor.ts";
@@ -286,7 +286,7 @@ test("a config that an editor is in the middle of writing is waited for; one tha
 });
 
 /** A live reload of one worker that imports a text, with the config at each of its looks. */
-function watchingOne({ watched }: { watched?: string } = {}) {
+async function watchingOne({ watched }: { watched?: string } = {}) {
   const folder = makeFolder({
     "lab/backend/worker.ts": PING,
     "lab/backend/words.txt": "a",
@@ -296,19 +296,23 @@ function watchingOne({ watched }: { watched?: string } = {}) {
     join(folder, "lab/backend", name),
   );
   const looks = new Happenings<string>();
-  const planned = { id: "lab", file, place: { path, at: [] } };
+  const plan = async () => {
+    const text = readFileSync(path as string, "utf8");
+    const config = { values: { text }, file: "", lines: {} };
+    const planned = { id: "lab", file, place: { path, at: [] }, config, about: {}, warnings: [] };
+    return { ...planned, ...(text.endsWith("\n") ? {} : { unfinished: true }) } as unknown as Planned;
+  };
+  // Nothing is done with one that a person stopped.
+  const record = { bundle: { url: "", hash: "", inputs: [file, words] }, planned: await plan(), held: true };
   const live = new LiveReload({
     supervisor: {
-      records: { all: [{ bundle: { url: "", hash: "", inputs: [file, words] }, planned }] },
+      records: { all: [record], get: () => record },
       rest: async () => {},
     } as unknown as Supervisor,
     watched: [watched ?? folder],
-    readPlan: async () => {
-      looks.add(readFileSync(path as string, "utf8"));
-      // What can't be read is left as it is.
-      return { workers: [], boards: [], unread: [folder], warnings: [] };
-    },
+    readPlan: async () => ({ workers: [await plan()], boards: [], unread: [], warnings: [] }),
     ...UNHEARD,
+    onPlan: ({ workers }) => void looks.add(String(workers[0]?.config.values.text)),
     clock: systemClock,
   });
   onTestFinished(() => live.stop());
@@ -317,7 +321,7 @@ function watchingOne({ watched }: { watched?: string } = {}) {
 }
 
 test("a look that waits for its turn, and the first one, wait for a config that is half written by then", async () => {
-  const { live, looks, write } = watchingOne();
+  const { live, looks, write } = await watchingOne();
   write({ "config.yaml": "" });
   await live.watch();
   expect(looks.all).toEqual([]);
@@ -337,7 +341,7 @@ test("a look that waits for its turn, and the first one, wait for a config that 
 });
 
 test("an edit of a config is seen where its folder came while the watcher was still looking around", async () => {
-  const { live, looks, write } = watchingOne({ watched: makeFolder({}) });
+  const { live, looks, write } = await watchingOne({ watched: makeFolder({}) });
   await live.watch();
   // It begins to watch what a worker is made of a moment after that.
   await setTimeout(500);
@@ -367,7 +371,7 @@ test("what comes into a new folder a moment after it is told of", async () => {
 });
 
 test("what a worker writes beside its code is no edit: the files are not looked at anew", async () => {
-  const { live, looks, write } = watchingOne();
+  const { live, looks, write } = await watchingOne();
   await live.watch();
   for (const name of ["events.log", "state.json", "tape.bin"]) write({ [name]: "x" });
   await setTimeout(300);

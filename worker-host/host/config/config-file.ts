@@ -50,6 +50,8 @@ const EXTENSIONS = ["json", "yaml", "yml"];
 export interface ConfigFile extends ParsedConfig {
   /** `undefined` where there is none. */
   path?: string;
+  /** An editor may be in the middle of writing it: it is empty, or ends within a line. */
+  unfinished?: true;
 }
 
 export interface ReadOptions {
@@ -87,7 +89,9 @@ export async function readConfigFile(path: string, { env, show, overlay, parse }
   const name = show(path);
   const { text, fault } = overlay?.has(path) ? { text: overlay.get(path) ?? "" } : read(path, name);
   if (fault !== undefined) return { path, ...without(fault) };
-  return { path, ...(await (parse ?? parseConfigText)(name, text, env)) };
+  const parsed = await (parse ?? parseConfigText)(name, text, env);
+  const isWhole = text.endsWith("\n") || (path.endsWith(".json") && parsed.fault === undefined);
+  return { path, ...parsed, ...(isWhole ? {} : { unfinished: true }) };
 }
 
 /** The lines of what stands below some keys. */

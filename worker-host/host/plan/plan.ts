@@ -36,6 +36,8 @@ export interface Planned {
   place: ConfigPlace;
   /** Why its config file counts as `{}`. */
   unreadable?: string;
+  /** An editor may be in the middle of writing its config file. */
+  unfinished?: true;
   about: About;
   /** `own`: in a process of its own. */
   isolation: "shared" | "own";
@@ -179,7 +181,7 @@ function instanceOf(base: Planned, shared: Planned, id: string, key: WorkerKey =
 async function readSource(
   found: Found,
   options: PlanOptions,
-): Promise<Pick<Planned, "config" | "configPath" | "place" | "unreadable" | "warnings">> {
+): Promise<Pick<Planned, "config" | "configPath" | "place" | "unfinished" | "unreadable" | "warnings">> {
   const { config: where } = found;
   const dir = dirname(found.file);
   const file = await ("base" in where ? findConfigFile(dir, where.base, options) : readConfigFile(where.path, options));
@@ -196,7 +198,7 @@ async function readSource(
     },
     place: { path, at },
     warnings: file.warnings,
-    ...defined({ configPath: file.path, unreadable: file.fault }),
+    ...defined({ configPath: file.path, unreadable: file.fault, unfinished: file.unfinished }),
   };
 }
 

@@ -1,11 +1,10 @@
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
 import { SerialQueue } from "../../base/promises.ts";
-import { jsonIn } from "../../contract/payload.ts";
 import type { Plan } from "../plan/plan.ts";
-import { type Changes, type Look, type ReconcileOptions, reconcile } from "./reconcile.ts";
+import { type Changes, isBeingWritten, type Look, type ReconcileOptions, reconcile } from "./reconcile.ts";
 import { Watcher } from "./watcher.ts";
 
 export interface LiveReloadOptions extends ReconcileOptions {
@@ -31,7 +30,6 @@ const REST_AFTER_MS = 5_000;
 const PATIENCE_MS = 2_000;
 /** What says which workers there are, how they are built, and what is their config. */
 const READ = /\.([cm]?[jt]sx?|ya?ml|ino|py)$|^(package|tsconfig.*|.*config)\.json$/;
-const CONFIG = /(^|\.)config\.(ya?ml|json)$/;
 /** A file system rounds its times. */
 const CLOCKS_DIFFER_MS = 100;
 
@@ -75,15 +73,9 @@ export class LiveReload {
   watch(): Promise<void> {
     return this.#watches.take(async () => {
       await this.#watcher.start();
-      await this.inTurn(() => this.#firstLook());
+      for (const file of this.#known()) if (this.#isNew(file)) this.#edited.add(file);
+      await this.inTurn(() => this.#takeEdits({ patient: true }));
     });
-  }
-
-  async #firstLook(): Promise<void> {
-    const changed = (file: string) => this.#isNew(file);
-    const fresh = this.#known().filter(changed);
-    if (fresh.some(isUnfinished)) this.#seen(new Set(fresh));
-    else await this.#reconcile({ changed, retry: false });
   }
 
   /** Whether a file may have changed since the first plan; an edit can set back any time of a file but this one. */
@@ -110,18 +102,13 @@ export class LiveReload {
 
   /** Looks at all files anew; what has failed gets another try. */
   rescan(): Promise<Changes> {
-    return this.inTurn(() => this.#reconcile({ changed: () => true, retry: true }));
+    const look = { changed: () => true, retry: true };
+    return this.inTurn(async () => this.#reconcile(await this.options.readPlan(), look));
   }
 
   /** Looks at what these files belong to. */
   look(files: ReadonlySet<string>): Promise<Changes> {
-    return this.inTurn(() => this.#lookAt(files));
-  }
-
-  #lookAt(files: ReadonlySet<string>): Promise<Changes> {
-    // What a build found missing may stand in a folder that was moved here whole.
-    const changed = (file: string) => files.has(file) || files.has(dirname(file));
-    return this.#reconcile({ changed, retry: false });
+    return this.inTurn(async () => this.#reconcile(await this.options.readPlan(), lookAt(files)));
   }
 
   /** Calls `work` when all that was asked for before has been done. */
@@ -174,20 +161,25 @@ export class LiveReload {
     return all.some(({ bundle }) => bundle === undefined || bundle.inputs.includes(file));
   }
 
-  /** Looks at all that was edited by the time of its turn; where patient, only once no config file is half written. */
-  #takeIn({ patient }: { patient: boolean }): void {
+  #takeIn(how: { patient: boolean }): void {
+    this.inTurn(async () => {
+      if (this.#edited.size > 0) await this.#takeEdits(how);
+    }).catch((error: unknown) => this.options.log.error({ err: error }, "a look at the files failed"));
+  }
+
+  /** Looks at all that was edited so far; where patient, only once no config file is half written. */
+  async #takeEdits({ patient }: { patient: boolean }): Promise<void> {
+    const { clock, readPlan, supervisor } = this.options;
     this.#cancelPatience();
-    const work = async () => {
-      if (patient && !this.#stopped && [...this.#edited].some(isUnfinished)) {
-        this.#cancelPatience();
-        this.#cancelPatience = this.options.clock.after(PATIENCE_MS, () => this.#takeIn({ patient: false }));
-        return;
-      }
-      const files = this.#edited;
-      this.#edited = new Set();
-      if (files.size > 0) await this.#lookAt(files);
-    };
-    this.inTurn(work).catch((error: unknown) => this.options.log.error({ err: error }, "a look at the files failed"));
+    const files = this.#edited;
+    this.#edited = new Set();
+    const plan = await readPlan();
+    if (patient && !this.#stopped && isBeingWritten(plan, supervisor.records)) {
+      for (const file of files) this.#edited.add(file);
+      this.#cancelPatience = clock.after(PATIENCE_MS, () => this.#takeIn({ patient: false }));
+      return;
+    }
+    await this.#reconcile(plan, lookAt(files));
   }
 
   #wait(files: ReadonlySet<string>): void {
@@ -197,10 +189,9 @@ export class LiveReload {
     if (fresh.length > 0) warn(`the show is on: the edit of ${fresh.map(show).join(", ")} waits for "show off"`);
   }
 
-  async #reconcile(look: Look): Promise<Changes> {
+  async #reconcile(plan: Plan, look: Look): Promise<Changes> {
     if (this.#stopped) return { added: [], removed: [], changed: [], refused: [] };
-    const { readPlan, onPlan, log } = this.options;
-    const plan = await readPlan();
+    const { onPlan, log } = this.options;
     this.#warn(plan);
     onPlan(plan);
     const changes = await reconcile(plan, look, this.options);
@@ -226,15 +217,7 @@ export class LiveReload {
   }
 }
 
-/** Whether an editor may be in the middle of writing a config file: it is empty, or ends within a line. */
-function isUnfinished(file: string): boolean {
-  if (!CONFIG.test(basename(file))) return false;
-  try {
-    const text = readFileSync(file, "utf8");
-    if (file.endsWith(".json") && jsonIn(text) !== undefined) return false;
-    return !text.endsWith("\n");
-  } catch {
-    // It is gone, or it may not be looked at any more.
-    return false;
-  }
+/** What a build found missing may stand in a folder that was moved here whole. */
+function lookAt(files: ReadonlySet<string>): Look {
+  return { changed: (file) => files.has(file) || files.has(dirname(file)), retry: false };
 }

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import { describeError } from "../../contract/errors.ts";
 import { shownOf } from "../../worker/config.ts";
 import type { Plan, Planned } from "../plan/plan.ts";
-import { isOver, type WorkerRecord } from "../runners/records.ts";
+import { isOver, type Records, type WorkerRecord } from "../runners/records.ts";
 import type { Supervisor } from "../runners/supervisor.ts";
 
 /** What is to be looked at anew. */
@@ -76,6 +76,18 @@ export async function reconcile(
     });
   await Promise.all([...gone.map(remove), ...wanted.map(take)]);
   return { added: added.sort(), removed: gone.map(({ planned }) => planned.id), changed: changed.sort(), refused };
+}
+
+/** Whether a config that is new to its worker may be one that an editor is in the middle of writing. */
+export function isBeingWritten({ workers }: Pick<Plan, "workers">, records: Records): boolean {
+  return workers.some((next) => {
+    if (!next.unfinished) return false;
+    const record = records.get(next.id);
+    if (!record) return true;
+    const { planned: now, refused, complaint } = record;
+    if (next.unreadable !== undefined) return next.unreadable !== (complaint ?? now.unreadable);
+    return differs(now, next) && !(refused && !differs(refused, next));
+  });
 }
 
 /** Whether anything was done, and what was not taken. */

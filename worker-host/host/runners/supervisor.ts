@@ -131,6 +131,8 @@ export class Supervisor {
       old.inputs = built.inputs;
       await bundler.discard(built);
     } else {
+      // It may have come up while this was built.
+      if (old && record.state === "running") record.good = old;
       record.bundle = built;
       record.quarantined = false;
       if (old && old !== record.good) await bundler.discard(old);
@@ -142,13 +144,12 @@ export class Supervisor {
    * Builds a worker that runs anew, and loads that; gives what is wrong with it. Then `record.bundle` stays what it runs of.
    */
   async rebuild(record: WorkerRecord): Promise<string | undefined> {
-    const { bundle: before, state } = record;
-    if (before && state === "running") record.good = before;
+    const before = record.bundle;
     const broken = await this.build(record);
     if (broken !== undefined) return broken;
     if (record.bundle === before) {
       // The files are again what it runs of.
-      if (record.setback !== undefined && state === "running") this.records.become(record, "running");
+      if (record.setback !== undefined && record.state === "running") this.records.become(record, "running");
       delete record.setback;
       return undefined;
     }
