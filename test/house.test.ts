@@ -96,6 +96,7 @@ test("the parser of this file sees every way to import", () => {
 /** Where a moment is told, or compared with one that was: the clock on the wall, which somebody may set. */
 const MOMENTS = new Map([
   ["worker-host/base/clock.ts", "defines it"],
+  ["worker-host/base/timers.ts", "a time of day"],
   ["worker-host/testing/test-clock.ts", "defines it"],
   ["worker-host/commands/commands.ts", "expires_at"],
   ["worker-host/cli/access.ts", "certificates"],
@@ -110,6 +111,7 @@ const MOMENTS = new Map([
   ["worker-host/host/safety/all-stop.ts", "since"],
   ["worker-host/host/safety/show-night.ts", "a file's name"],
   ["worker-host/host/safety/stop-receipts.ts", "since"],
+  ["worker-host/worker/base-worker.ts", "a time of day"],
   ["worker-host/worker/life.ts", "a file's name"],
   ["worker-host/worker/messenger.ts", "when a message came"],
 ]);

@@ -80,6 +80,67 @@ export function msOf(what: string, span: Span, most = Number.POSITIVE_INFINITY):
   throw new WorkerHostError("invalid_value", text);
 }
 
+const TIME_OF_DAY = /^([01]?\d|2[0-3]):([0-5]\d)$/;
+const MINUTE_MS = 60_000;
+
+/**
+ * The minutes after midnight of a time of day that an author gave.
+ *
+ * @param what it was given to, for the error: `at(%)`
+ * @throws WorkerHostError `invalid_value`
+ */
+function minutesOf(what: string, text: string): number {
+  const [, hours, minutes] = (typeof text === "string" && TIME_OF_DAY.exec(text)) || [];
+  if (hours !== undefined) return Number(hours) * 60 + Number(minutes);
+  const expected = 'expected a time of day, such as "18:00"';
+  throw new WorkerHostError("invalid_value", `${what.replace("%", () => JSON.stringify(text))}: ${expected}`);
+}
+
+/** The day after so many days, at midnight, local time. */
+function dayAfter(moment: number, days: number): Date {
+  const date = new Date(moment);
+  return new Date(date.getFullYear(), date.getMonth(), date.getDate() + days);
+}
+
+/** The first moment of a day at which the clock on the wall shows so many minutes after midnight, or more. */
+function momentOn(day: Date, minutes: number): number {
+  const showsAsMuch = (moment: number) => {
+    const date = new Date(moment);
+    return date.getDate() === day.getDate() && date.getHours() * 60 + date.getMinutes() >= minutes;
+  };
+  // Of a time that is there twice, it is the first one; one that summer time skips comes out as a later one.
+  let moment = new Date(day.getFullYear(), day.getMonth(), day.getDate(), 0, minutes).getTime();
+  while (showsAsMuch(moment - MINUTE_MS)) moment -= MINUTE_MS;
+  return moment;
+}
+
+/**
+ * The next moment after `after`, in ms since 1970, that is at a time of day, local time.
+ *
+ * @throws WorkerHostError `invalid_value`
+ */
+export function nextAt(after: number, timeOfDay: string): number {
+  const minutes = minutesOf("at(%)", timeOfDay);
+  const moments = [0, 1, 2].map((days) => momentOn(dayAfter(after, days), minutes));
+  return moments.find((moment) => moment > after) as number;
+}
+
+/**
+ * Whether `now`, in ms since 1970, is between two times of day, local time; the second may be on the next day.
+ *
+ * @throws WorkerHostError `invalid_value`
+ */
+export function isWithin(now: number, from: string, until: string): boolean {
+  const [start, end] = [minutesOf("within(%, …)", from), minutesOf("within(…, %)", until)];
+  if (start === end)
+    throw new WorkerHostError("invalid_value", `within("${from}", "${until}"): expected two different times of day`);
+  return [-1, 0].some((days) => {
+    const day = dayAfter(now, days);
+    const last = end > start ? day : dayAfter(now, days + 1);
+    return momentOn(day, start) <= now && now < momentOn(last, end);
+  });
+}
+
 /** How long to wait before the next try, in ms: twice as long after each failure in a row, within these bounds. */
 export function backoffMs(failuresBefore: number, minMs: number, maxMs: number): number {
   return Math.min(maxMs, minMs * 2 ** failuresBefore);

@@ -1,4 +1,5 @@
-import { msOf, type Span } from "./clock.ts";
+import { msOf, nextAt, type Span } from "./clock.ts";
+import { deferred } from "./promises.ts";
 import type { Scope } from "./scope.ts";
 import type { Task } from "./scope-owner.ts";
 
@@ -28,6 +29,59 @@ export function every(scope: Scope, span: Span, fn: () => unknown, where = "ever
       due = Math.max(due + ms, clock.monotonic());
     }
   }, where);
+}
+
+/** How often the clock on the wall is looked at: somebody may set it. */
+const LOOK_MS = 60_000;
+/** What is later than that was skipped. */
+const LATE_MS = 2 * LOOK_MS;
+/** No day is longer. */
+const LONGEST_DAY_MS = 26 * 3_600_000;
+
+/** Calls `fn` every day at a time of day, never while its last call still runs; an error in it ends nothing. */
+export function at(scope: Scope, timeOfDay: string, fn: () => unknown, warn: (text: string) => void): Task {
+  const { clock } = scope;
+  const where = `at("${timeOfDay}")`;
+  let due = nextAt(clock.now(), timeOfDay);
+  return scope.spawn(async (own) => {
+    for (;;) {
+      const left = due - clock.now();
+      if (left > LONGEST_DAY_MS) due = nextAt(clock.now(), timeOfDay);
+      else if (left > 0) await own.sleep(Math.min(left, LOOK_MS));
+      else {
+        if (left > -LATE_MS) await own.spawn(fn, where, "run").done;
+        else warn(`${where} was left out: the clock went past it by ${Math.round(-left / 60_000)} min at once`);
+        due = nextAt(Math.max(due, clock.now()), timeOfDay);
+      }
+    }
+  }, where);
+}
+
+/** Calls each step so long after now, whatever the others take; one that throws ends the others. */
+export async function timeline(scope: Scope, steps: readonly (readonly [Span, () => unknown])[]): Promise<void> {
+  const timed = steps
+    .map(([span, step]) => ({ ms: msOf("timeline: a step at %", span, Number.MAX_VALUE), step }))
+    .sort((one, other) => one.ms - other.ms);
+  if (scope.ended) return scope.refuse();
+  const { clock } = scope;
+  const began = clock.monotonic();
+  const own = scope.child();
+  const failed = deferred<never>();
+  const run = async () => {
+    const running: Promise<unknown>[] = [];
+    for (const { ms, step } of timed) {
+      await Promise.race([own.sleep(Math.max(0, began + ms - clock.monotonic())), failed.promise]);
+      const ended = own.track(step);
+      ended.catch(failed.reject);
+      running.push(ended);
+    }
+    await Promise.race([Promise.all(running), failed.promise]);
+  };
+  try {
+    await own.track(run);
+  } finally {
+    own.end();
+  }
 }
 
 /**

@@ -28,6 +28,10 @@ export interface RunningCommand extends Omit<Command, "reason"> {
   readonly reason?: StopReason;
 }
 
+/** A time span: ms, or `"5s"`; or what gives it, from the worker's config as it is now. */
+// biome-ignore lint/suspicious/noExplicitAny: whatever its config is
+export type ConfiguredSpan = Span | ((config: any) => Span);
+
 /** What `@command` says of a `do_` method. */
 export interface CommandSpec<Args = unknown, Returns = unknown> {
   /** For people. */
@@ -43,15 +47,15 @@ export interface CommandSpec<Args = unknown, Returns = unknown> {
    * given. With `restart` it doesn't count.
    */
   max?: number;
-  /** Aborts the command after so long: ms, or `"5s"`. */
-  timeoutMs?: Span;
+  /** Aborts the command after so long. */
+  timeoutMs?: ConfiguredSpan;
   /** It is refused for so long after the end of its last run, however that ended. */
-  cooldownMs?: Span;
+  cooldownMs?: ConfiguredSpan;
   /**
    * What it switches on is on for so long at most, from the begin of its last run: then it is aborted, if it still
    * runs, and `onMaxOn` is run, unless that or `stop` has been run since.
    */
-  maxOnMs?: Span;
+  maxOnMs?: ConfiguredSpan;
   /** The command that switches off what this one switches on; `stop` if not given. */
   onMaxOn?: string;
   /** It is refused unless `this.state` is this, or one of these. */
@@ -169,13 +173,25 @@ const spec = z.strictObject({
 
 const specJson = jsonSchemaOf(spec, "the spec of a command");
 
+const LIMITS = ["timeoutMs", "cooldownMs", "maxOnMs"] as const;
+
+/** The limits that hang on the worker's config, as they are with this one. */
+function limitsAt(given: CommandSpec, config: unknown): Pick<CommandSpec, (typeof LIMITS)[number]> {
+  return Object.fromEntries(
+    LIMITS.flatMap((limit) => {
+      const span = given[limit];
+      return typeof span === "function" ? [[limit, span(config)]] : [];
+    }),
+  );
+}
+
 /**
  * A spec with its time spans in ms.
  *
  * @throws WorkerHostError `load_failed` where it says what none can, besides its schemas
  */
-function checkSpec(action: string, { args, returns, ...given }: CommandSpec): CheckedSpec {
-  const checked = validate(spec, given, specJson);
+function checkSpec(action: string, { args, returns, ...given }: CommandSpec, config: unknown): CheckedSpec {
+  const checked = validate(spec, { ...given, ...limitsAt(given, config) }, specJson);
   if (checked instanceof Promise) throw new TypeError("a check of a spec is asynchronous");
   const faults = (checked.faults ?? []).map(({ text }) => text);
   if (given.onMaxOn !== undefined && given.maxOnMs === undefined) faults.push("onMaxOn is for maxOnMs: add that");
@@ -191,6 +207,8 @@ function checkSpec(action: string, { args, returns, ...given }: CommandSpec): Ch
 export interface CommandEntry {
   action: string;
   spec: CheckedSpec;
+  /** What that is with another config of the worker's, where it hangs on that; throws as `entryOf`. */
+  specWith?: (config: unknown) => CheckedSpec;
   /** Of the args, where there is a schema. */
   argsJson: JsonSchema | undefined;
   /** Of the result, where there is a schema. */
@@ -202,14 +220,24 @@ export interface CommandEntry {
   admin?: true;
 }
 
-/** @throws WorkerHostError `load_failed` where the spec says what none can, or a schema has no JSON Schema */
-export function entryOf(action: string, given: CommandSpec, handler: CommandEntry["handler"]): CommandEntry {
-  const spec = checkSpec(action, given);
+/**
+ * @param config the worker's
+ * @throws WorkerHostError `load_failed` where the spec says what none can, or a schema has no JSON Schema
+ */
+export function entryOf(
+  action: string,
+  given: CommandSpec,
+  handler: CommandEntry["handler"],
+  config?: unknown,
+): CommandEntry {
+  const spec = checkSpec(action, given, config);
+  const hangs = LIMITS.some((limit) => typeof given[limit] === "function");
   const { args, returns } = spec;
   assertDefaults(args, `the schema of the args of "${action}"`);
   const argsJson = args ? jsonSchemaOf(args, `the schema of the args of "${action}"`) : undefined;
   const returnsJson = returns ? jsonSchemaOf(returns, `the schema of what "${action}" returns`, "output") : undefined;
-  return { action, spec, argsJson, returnsJson, handler };
+  const specWith = hangs ? { specWith: (next: unknown) => checkSpec(action, given, next) } : {};
+  return { action, spec, ...specWith, argsJson, returnsJson, handler };
 }
 
 /** A command as the description tells of it. */

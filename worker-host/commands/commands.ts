@@ -133,6 +133,21 @@ export class Commands {
     this.options.onChange?.();
   }
 
+  /**
+   * What takes in the limits that hang on the worker's config, as they are with this one.
+   *
+   * @throws WorkerHostError `load_failed` where one is none
+   */
+  limitsWith(config: unknown): () => void {
+    const next = [...this.#known.values()].flatMap(({ spec, specWith }) =>
+      specWith ? [[spec, specWith(config)] as const] : [],
+    );
+    return () => {
+      for (const [spec, now] of next) Object.assign(spec, now);
+      if (next.length > 0) this.options.onChange?.();
+    };
+  }
+
   has(action: string): boolean {
     return this.#known.has(action);
   }

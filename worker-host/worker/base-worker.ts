@@ -1,14 +1,15 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "pino";
-import type { Span } from "../base/clock.ts";
+import { backoffMs, isWithin, type Span } from "../base/clock.ts";
 import { writeDurably } from "../base/durable-file.ts";
+import { isAbort } from "../base/scope.ts";
 import { AbortError, type Task } from "../base/scope-owner.ts";
-import { every, unlessEnded } from "../base/timers.ts";
+import { at, every, timeline, unlessEnded } from "../base/timers.ts";
 import { assertAction, type CommandSpec, entryOf, type RunningCommand } from "../commands/command-spec.ts";
 import type { InferOutput, Schema } from "../commands/schema.ts";
 import { quote } from "../contract/command.ts";
-import { WorkerHostError } from "../contract/errors.ts";
+import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { CallError } from "../mqtt/calls.ts";
 import type { SafeOptions } from "../mqtt/wire.ts";
 import { coverMethods, type WorkerContext } from "./context.ts";
@@ -17,6 +18,8 @@ import { type ExecOptions, type ExecResult, execIn } from "./exec.ts";
 import { assertCommand, Messenger } from "./messenger.ts";
 import { STORE_FILE, type Store } from "./store.ts";
 
+const RETRY_MIN_MS = 1_000;
+const RETRY_MAX_MS = 60_000;
 const FILE_NAME = /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}$/;
 
 /** A worker without a schema takes its config as it was written. */
@@ -150,6 +153,71 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
   }
 
   /**
+   * Calls each step at its time, counted from now, so that no delay adds up: `[[0, a], ["12.5s", b]]`; one that takes long
+   * holds up none of the others. Fulfils when all have ended.
+   *
+   * @throws AbortError when the worker stops, or the command that it is called in is aborted; what a step throws: the
+   * others end, too, and their `hold`s turn off
+   * @throws WorkerHostError `invalid_value`
+   */
+  timeline(steps: readonly (readonly [at: Span, step: (this: this) => unknown])[]): Promise<void> {
+    const scope = this.currentScope;
+    // In a callback of somebody else's code no stop would end it.
+    if (scope.outside) return this.run(() => this.timeline(steps));
+    const bound = steps.map(([at, step]) => [at, () => step.call(this)] as const);
+    return timeline(scope, bound);
+  }
+
+  /**
+   * Gives what `fn` gives; where it throws, it is called again, after 1 s, 2 s, and so on, up to 1 min. `status/warn` says
+   * so once, with `what`, such as `Hue bridge`, and once more when it has worked.
+   *
+   * @throws AbortError when the worker stops, or the command that it is called in is aborted
+   */
+  async retry<T>(what: string, fn: (this: this) => T): Promise<Awaited<T>> {
+    const scope = this.currentScope;
+    for (let failures = 0; ; failures++) {
+      try {
+        const value = await fn.call(this);
+        if (failures > 0) this.#context.warn(`${what} works again`);
+        return value;
+      } catch (error) {
+        if (isAbort(error, scope)) throw error;
+        if (failures === 0) this.#context.warn(`${what}: ${describeError(error)}; it is tried again until it works`);
+        await scope.sleep(backoffMs(failures, RETRY_MIN_MS, RETRY_MAX_MS));
+      }
+    }
+  }
+
+  /** ms since 1970, by the clock on the wall, which somebody may set; in a test, `advance` puts it forward. */
+  now(): number {
+    return this.#context.clock.now();
+  }
+
+  /**
+   * Calls `fn` every day at a time of day, local time, such as `"18:00"`, as a message calls its handler. What the clock
+   * skips by more than 2 min, because it was set or the machine slept, is left out, with a warning. On the nights of
+   * summer time it is called once: a time that is there twice is the first one, one that is not there is the next that is.
+   *
+   * @throws WorkerHostError `invalid_value`
+   */
+  at(timeOfDay: string, fn: (this: this) => unknown): Task {
+    const { warn, scope } = this.#context;
+    const own = this.currentScope;
+    return at(own.stopping ? scope : own.ofTasks, timeOfDay, () => fn.call(this), warn);
+  }
+
+  /**
+   * Whether it is between two times of day, local time: from the first on, until the second, which may be on the next day:
+   * `this.within("18:00", "02:00")`.
+   *
+   * @throws WorkerHostError `invalid_value`
+   */
+  within(from: string, until: string): boolean {
+    return isWithin(this.now(), from, until);
+  }
+
+  /**
    * Calls `on`, waits `span`, calls `off`; `off` is called at once when the worker stops, or what it is called in is
    * stopped, so that what was switched on goes off. `hold(Infinity, on, off)`: until it is stopped.
    *
@@ -245,8 +313,7 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
       const ms = stopTimeoutMs();
       cancel = scope.clock.after(ms, () => {
         const text = `what ${scope.where} shields went on for ${ms / 1000} s after a stop: it was ended`;
-        this.log.warn(text);
-        this.status("warn", text);
+        this.#context.warn(text);
         shielded.end(new AbortError(text));
       });
     });
@@ -309,7 +376,8 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
     handler: (this: this, args: never, command: RunningCommand) => unknown,
   ): void {
     assertAction(action);
-    this.#context.commands.add(entryOf(action, spec, (args, command) => handler.call(this, args as never, command)));
+    const run = (args: unknown, command: RunningCommand) => handler.call(this, args as never, command);
+    this.#context.commands.add(entryOf(action, spec, run, this.config));
   }
 
   /** Takes a command no longer; what of it runs goes on to its end. Gives whether there was one. */

@@ -70,6 +70,8 @@ export interface WorkerContext {
   ownCalls: Map<string, OwnCall>;
   /** As of `LifeOptions`. */
   onWantsAllStop?: (reason: string | undefined) => void;
+  /** Tells people of something, in the log and on `status/warn`. */
+  warn: (text: string) => void;
   /** Tells of a process group that the worker started, and of its end. */
   onGroup: (pid: number, alive: boolean) => void;
 }

@@ -228,8 +228,10 @@ export class Life implements ScopeOwner {
       const checked = await inTime(this.options.clock, CHECK, live.check(config));
       if (!isDeepStrictEqual(checked.value, live.value)) {
         if (!worker.onConfig) return "restart";
+        const takeLimits = this.#commands.limitsWith(checked.value);
         const run = this.#scope.child("onConfig()", "run");
         await run.track(() => live.change(worker, checked, this.options.clock));
+        takeLimits();
       }
       for (const warning of checked.warnings) this.#reporter.warn(warning);
       this.#describe(checked, config, about);
@@ -383,7 +385,7 @@ export class Life implements ScopeOwner {
       warn: (text) => this.#reporter.warn(text),
     });
     const worker = this.#scope.run(() => new Class(context), "its constructor");
-    const entries = [...collectCommands(worker).values()];
+    const entries = [...collectCommands(worker, live.value).values()];
     this.#commands.add(...entries);
     takeOwnCalls(worker, entries, { ...context, starting: () => this.#starting });
     return worker;

@@ -99,10 +99,11 @@ export async function inspect(
 ): Promise<string[]> {
   try {
     const Class = await inTime(clock, LOADING, loadWorker(spec));
-    collectCommands(Class.prototype);
     stopTimeoutOf(Class);
     const checking = new LiveConfig(Class.config, spec.file, secrets).check(spec.config, before);
-    return (await inTime(clock, CHECK, checking)).warnings;
+    const { value, warnings } = await inTime(clock, CHECK, checking);
+    collectCommands(Class.prototype, value);
+    return warnings;
   } catch (cause) {
     if (isLasting(cause)) throw cause;
     throw new WorkerHostError("load_failed", explainStart(cause, spec), { cause });

@@ -183,17 +183,13 @@ export class Messenger {
     args: unknown,
     options: { qos?: 0 | 1 | 2 },
   ): Promise<boolean> {
-    const { wire, newId, log, peers } = this.#context;
+    const { wire, newId, log, peers, warn } = this.#context;
     const payload = formatCommand(action, args, newId());
     const how = { qos: 1, expiryS: COMMAND_EXPIRY_S, ...options } as const;
     const { stopping } = this.currentScope;
     const sent = stopping ? wire.publishSurely(topic, payload, how) : wire.publish(topic, payload, how);
-    const tell = (text: string) => {
-      log.warn(text);
-      this.status("warn", text);
-    };
     // At its own end, or in a stop, a worker stops what is there: all may go at once.
-    if (action !== STOP || !stopping) void peers.warnIfAbsent(target, action, sent, tell);
+    if (action !== STOP || !stopping) void peers.warnIfAbsent(target, action, sent, warn);
     return sent.then((result) => {
       if (result === "dropped") log.warn(`${target} was not told "${action}": the broker is away, or did not take it`);
       return result !== "dropped";

@@ -96,9 +96,10 @@ const isMethod = (value: unknown): value is Method => typeof value === "function
  * Every `do_*` of a worker, its own and its parents', by the action that calls it, and what is ready-made. What overrides
  * a method without saying anything of it by `@command` has the spec of that method.
  *
+ * @param config which its limits may hang on
  * @throws WorkerHostError `load_failed`
  */
-export function collectCommands(worker: BaseWorker): Map<string, CommandEntry> {
+export function collectCommands(worker: BaseWorker, config: unknown): Map<string, CommandEntry> {
   const methods = new Map<string, { method: Method; spec: CommandSpec | undefined }>();
   for (let holder: object = worker; holder !== BaseWorker.prototype; holder = Object.getPrototypeOf(holder)) {
     for (const name of Object.getOwnPropertyNames(holder)) {
@@ -115,7 +116,7 @@ export function collectCommands(worker: BaseWorker): Map<string, CommandEntry> {
   for (const [action, { method, spec = {} }] of methods) {
     table.set(
       action,
-      entryOf(action, spec, (args, command) => method.call(worker, args, command)),
+      entryOf(action, spec, (args, command) => method.call(worker, args, command), config),
     );
   }
   addArming(worker, table);
