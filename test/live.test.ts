@@ -433,6 +433,10 @@ test("where the start of new code throws, the one before starts again, and the f
   await client.expect(said, "one");
   const shown = /"running".*no power; the one before it runs on/;
   await client.expect(runstate, shown);
+  // What did not start is not tried again because its file is saved, or seen, once more.
+  edit({ "lab/backend/worker.ts": workerSource("async start() { throw new Error('no power'); }") });
+  await setTimeout(500);
+  expect(client.texts(said)).toEqual(["one", "one"]);
   edit({ "lab/backend/worker.ts": workerSource("async start() { throw new Error('no light'); }") });
   await client.expect(said, "one");
   await client.expect(runstate, /"running".*no light; the one before it runs on/);

@@ -109,6 +109,7 @@ async function update(record: WorkerRecord, next: Planned, look: Look, options: 
   const changed = differs(now, next);
   if (!changed) delete record.refused;
   const configured = changed && !(record.refused && !differs(record.refused, next));
+  if (look.retry && record.setback) record.setback.hash = "";
   const dirty = now.file !== next.file || look.changed(next.file) || (record.bundle?.inputs ?? []).some(look.changed);
   if (replanned || !runs) {
     const again = replanned || (record.state === "failed" && (configured || dirty || !record.bundle || look.retry));

@@ -36,8 +36,8 @@ export interface WorkerRecord {
   bundle?: Bundle;
   /** What it last ran of, where it has been built anew since. */
   good?: Bundle;
-  /** Why it runs of an earlier bundle than its files would give. */
-  setback?: string;
+  /** Why it runs of an earlier bundle than its files would give, and the hash of that one. */
+  setback?: { why: string; hash: string };
   /** Where it runs, or ran last. */
   slot?: RunnerSlot;
 }

@@ -147,10 +147,18 @@ export class Supervisor {
     const before = record.bundle;
     const broken = await this.build(record);
     if (broken !== undefined) return broken;
-    if (record.bundle === before) {
+    const { bundle, good, setback } = record;
+    if (bundle === before) {
+      // It is about to go back to what it ran of.
+      if (good && good !== bundle) return undefined;
       // The files are again what it runs of.
-      if (record.setback !== undefined && record.state === "running") this.records.become(record, "running");
+      if (setback && record.state === "running") this.records.become(record, "running");
       delete record.setback;
+      return undefined;
+    }
+    if (bundle && bundle.hash === setback?.hash) {
+      // This did not start, and one edit may be seen twice.
+      await this.#setBack(record);
       return undefined;
     }
     const { fault } = record.good ? await this.inspect(record, record.planned) : {};
@@ -313,15 +321,16 @@ export class Supervisor {
       return;
     }
     if (state === "running" && run === record.run) this.#proven(record);
-    const shown = state === "running" ? (record.setback ?? detail) : detail;
+    const shown = state === "running" ? (record.setback?.why ?? detail) : detail;
     this.records.take(record, run, state, failed && passes ? `${detail}; ${this.#startAgain(record)}` : shown);
   }
 
   /** Starts what a worker last ran of, in the place of what did not start; the fault is shown until it is mended. */
   #startGood(record: WorkerRecord, run: number, fault: string): void {
-    record.setback = `${fault}; the one before it runs on`;
-    this.records.take(record, run, "failed", record.setback);
-    this.options.say(record.planned.id, "error", record.setback);
+    const why = `${fault}; the one before it runs on`;
+    record.setback = { why, hash: record.bundle?.hash ?? "" };
+    this.records.take(record, run, "failed", why);
+    this.options.say(record.planned.id, "error", why);
     const again = async () => {
       await this.#setBack(record);
       if (!record.held) await this.#launch(record, {});
