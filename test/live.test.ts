@@ -307,6 +307,7 @@ async function watchingOne({ watched }: { watched?: string } = {}) {
   const live = new LiveReload({
     supervisor: {
       records: { all: [record], get: () => record },
+      goBack: async () => {},
       rest: async () => {},
     } as unknown as Supervisor,
     watched: [watched ?? folder],

@@ -98,6 +98,7 @@ interface Update {
 
 async function update(record: WorkerRecord, next: Planned, look: Look, options: ReconcileOptions): Promise<Update> {
   const now = record.planned;
+  await options.supervisor.goBack(record);
   const runs = !isOver(record);
   const unreadable = next.unreadable !== now.unreadable ? next.unreadable : undefined;
   const fault = next.fault ?? unreadable;

@@ -325,17 +325,21 @@ export class Supervisor {
     this.records.take(record, run, state, failed && passes ? `${detail}; ${this.#startAgain(record)}` : shown);
   }
 
-  /** Starts what a worker last ran of, in the place of what did not start; the fault is shown until it is mended. */
+  /** Has a worker go back to what it last ran of; the fault is shown until it is mended. */
   #startGood(record: WorkerRecord, run: number, fault: string): void {
     const why = `${fault}; the one before it runs on`;
     record.setback = { why, hash: record.bundle?.hash ?? "" };
     this.records.take(record, run, "failed", why);
     this.options.say(record.planned.id, "error", why);
-    const again = async () => {
-      await this.#setBack(record);
-      if (!record.held) await this.#launch(record, {});
-    };
-    void this.options.inTurn(again);
+    void this.options.inTurn(() => this.goBack(record));
+  }
+
+  /** Starts what a worker last ran of, where something newer did not start, and this was not done yet. */
+  async goBack(record: WorkerRecord): Promise<void> {
+    const { good, bundle, setback, state } = record;
+    if (!setback || state !== "failed" || !good || good === bundle) return;
+    await this.#setBack(record);
+    if (!record.held) await this.#launch(record, {});
   }
 
   /** What it runs of now is what it goes back to. */
