@@ -37,7 +37,7 @@ export const ON_EACH_BROKER = [
     "node-red-flow",
     "nobody-there",
   ],
-  ...["packet-limit", "readme", "reconnect", "reload", "roll-call", "show-night", "stopped-in-the-field"],
+  ...["packet-limit", "readme", "reconnect", "reload", "roll-call"],
   ...["subscriptions", "worker", "worker/store"],
 ].map((name) => `test/${name}.test.ts`);
 
