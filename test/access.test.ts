@@ -424,6 +424,15 @@ describe("access", () => {
     expect(broker.healthcheck.test[1]).not.toContain(P);
   });
 
+  test("is written beside worker-host.yaml, from whichever folder of the haunt, with its prefix", async () => {
+    const home = makeFolder({ "worker-host.yaml": "mqtt_prefix: haunt", "props/fogger/config.yaml": "" });
+    await access(join(home, "props/fogger"), "init");
+    expect(readFileSync(join(home, ".env"), "utf8")).toMatch(
+      /^BROKER_ACCESS=\.\/access\/mosquitto$[\s\S]*^MQTT_PREFIX=haunt$/m,
+    );
+    expect(existsSync(join(home, "access/mosquitto/passwords"))).toBe(true);
+  });
+
   test.each([
     ["relative", () => "access", "./access"],
     ["absolute", (cwd: string) => join(cwd, "access"), undefined],

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { makeFolder, workerSource } from "./harness/folder.ts";
 import { ROOT, runCli } from "./harness/host.ts";
@@ -71,6 +72,23 @@ test("a warning fails nothing; an id that isn't there does", async () => {
     code: 2,
     stderr: expect.stringMatching(/^there is no worker "lba"; there are: console, heartbeat, lab/),
   });
+});
+
+test("in a prop's folder it checks that prop, and elsewhere all", async () => {
+  const folder = makeFolder({
+    "worker-host.yaml": "disable_all_builtins: true",
+    "props/lamp/backend/worker.ts": workerSource(),
+    "props/other/backend/worker.ts": workerSource("do_ping("),
+  });
+  for (const cwd of ["props/lamp", "props/lamp/backend"]) {
+    expect(await runCli(["check"], { cwd: join(folder, cwd) })).toEqual({
+      code: 0,
+      stdout: "ok      lamp\n",
+      stderr: "",
+    });
+  }
+  const all = await runCli(["check"], { cwd: join(folder, "props") });
+  expect(all).toMatchObject({ code: 1, stdout: expect.stringMatching(/ok {6}lamp\nfailed {2}other\n$/) });
 });
 
 test("top-level code that never ends is told, and doesn't hold up the others", async () => {

@@ -306,7 +306,7 @@ test("a port in use is told, with how to use the broker that is there, and ends 
   const { code, stderr } = await runCli(["--broker-port", String(port)]);
   expect(code).toBe(1);
   expect(stderr).toContain(`port ${port} is in use`);
-  expect(stderr).toContain(`MQTT_HOST=127.0.0.1 MQTT_PORT=${port}`);
+  expect(stderr).toContain(`npx worker-host --mqtt-host 127.0.0.1 --mqtt-port ${port}`);
   expect(stderr).toMatch(/--broker-port \d+/);
   expect(stderr).not.toMatch(/\n\s+at /);
 });

@@ -156,6 +156,49 @@ describe("precedence", () => {
   });
 });
 
+describe("the folder", () => {
+  const files = {
+    "haunt/worker-host.yaml": "props: scares\nmqtt_prefix: haunt\n",
+    "haunt/scares/fogger/config.yaml": "",
+  };
+  const at = (root: string, env = {}, flags = {}) =>
+    resolveSettings({
+      flags: new Map(Object.entries(flags)),
+      env,
+      cwd: join(root, "haunt/scares/fogger"),
+      shippedBuiltins: "/shipped",
+    });
+
+  test("of the nearest settings file, upwards, is where what it names and the defaults start", () => {
+    const root = makeFolder(files);
+    expect(at(root)).toMatchObject({
+      settingsFile: join(root, "haunt/worker-host.yaml"),
+      props: join(root, "haunt/scares"),
+      data: join(root, "haunt/data"),
+      prefix: "haunt",
+    });
+    const nearer = makeFolder({ ...files, "haunt/scares/fogger/worker-host.json": "{}" });
+    expect(at(nearer)).toMatchObject({ prefix: "halloween", data: join(nearer, "haunt/scares/fogger/data") });
+  });
+
+  test("one is in is where flags and the environment start", () => {
+    const root = makeFolder(files);
+    expect(at(root, { WORKER_DATA_DIR: "here" }, { builtins: "b" })).toMatchObject({
+      data: join(root, "haunt/scares/fogger/here"),
+      builtins: join(root, "haunt/scares/fogger/b"),
+    });
+  });
+
+  test("is named in what is wrong with the file", () => {
+    const root = makeFolder({
+      ...files,
+      "haunt/worker-host.yaml": "broker_port: ouch\nmqtt_url: mqtts://h\nmqtt_ca: ca.crt\n",
+    });
+    expect(() => at(root)).toThrow(/^\.\.\/\.\.\/worker-host\.yaml: broker_port: expected a port/m);
+    expect(() => at(root)).toThrow(/mqtt_ca: can't read ca\.crt/);
+  });
+});
+
 describe("the broker", () => {
   test.each<[Record<string, string>, string]>([
     [{ MQTT_URL: "mqtt://192.168.1.10" }, "mqtt://192.168.1.10"],

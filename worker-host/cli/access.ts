@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { isAbsolute, join, resolve } from "node:path";
+import { dirname, isAbsolute, join, resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { writeDurably } from "../base/durable-file.ts";
 import { packageFile } from "../base/package-file.ts";
@@ -20,7 +20,8 @@ const RELOAD = 'a mosquitto that runs takes it in with "docker compose kill -s H
 
 /** The commands that say who may do what on the broker. */
 export function addAccess(program: Command, edges: Edges): void {
-  const { say, cwd } = edges;
+  const { say } = edges;
+  const home = () => dirname(edges.settingsFrom({}).settingsFile);
   const access = program
     .command("access")
     .description("who may do what on the broker: passwords and access rules for mosquitto")
@@ -30,29 +31,29 @@ export function addAccess(program: Command, edges: Edges): void {
     const { AccessFolder } = await import("../host/access/access-folder.ts");
     const discovery = edges.settingsFrom({}).homeAssistant.prefix;
     const config = await readFile(packageFile("mosquitto.conf"), "utf8");
-    return new AccessFolder(resolve(cwd, String(flags.dir)), config, discovery);
+    return new AccessFolder(resolve(home(), String(flags.dir)), config, discovery);
   };
   const subcommand = (line: string, what: string, example: string) =>
     access
       .command(line)
       .description(what)
-      .option("--dir <folder>", "the folder that they are kept in", "access")
+      .option("--dir <folder>", "the folder that they are kept in, beside worker-host.yaml", "access")
       .addHelpText("after", `\nExample:\n  worker-host access ${example}`);
 
   subcommand("init", "make the files, the host's own user, and .env for docker compose", "init")
-    .option("--prefix <prefix>", "what all topics start with", "halloween")
+    .option("--prefix <prefix>", "what all topics start with; mqtt_prefix if not given")
     .action(async (flags: Flags) => {
       const folder = await folderOf(flags);
       if (folder.exists) {
         throw new WorkerHostError("invalid_settings", `${folder.path} has users already: "worker-host access list"`);
       }
-      const prefix = String(flags.prefix);
+      const prefix = String(flags.prefix ?? edges.settingsFrom({}).prefix);
       const fault = faultOfPrefix(prefix);
       if (fault) throw new WorkerHostError("invalid_settings", `--prefix: "${prefix}" can't be it: ${fault}`);
       const state: AccessState = { prefix, users: new Map(), passwords: new Map() };
       const password = letIn(state, HOST, "host", []);
       await folder.write(state);
-      const env = join(cwd, ".env");
+      const env = join(home(), ".env");
       const dir = String(flags.dir);
       // What has no "/" in front is the name of a volume for compose.
       const mounted = `${isAbsolute(dir) ? "" : "./"}${join(dir, "mosquitto")}`;

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { type Clock, within } from "../base/clock.ts";
 import { silentLog } from "../base/log.ts";
 import { packageFile } from "../base/package-file.ts";
@@ -17,7 +17,7 @@ import type { Settings } from "../host/settings/settings.ts";
 import { environmentFor } from "../host/settings/settings-table.ts";
 
 interface CheckOptions {
-  /** Only these; all where there are none. */
+  /** Only these; where there are none, that of the prop in whose folder one is, or all. */
   ids: readonly string[];
   cwd: string;
   env: Readonly<Record<string, string | undefined>>;
@@ -54,7 +54,9 @@ export async function check(settings: Settings, options: CheckOptions): Promise<
   const { ids, cwd, env } = options;
   const show = pathFrom(cwd);
   const { workers, warnings } = await readPlan({ ...settings, env, show });
-  const chosen = ids.length === 0 ? workers : ids.map((id) => find(workers, id));
+  const here = ids.length === 0 ? propAt(cwd, settings.props) : [];
+  const wanted = [...ids, ...here];
+  const chosen = wanted.length === 0 ? workers : wanted.map((id) => find(workers, id));
   const scratch = await mkdtemp(join(tmpdir(), "worker-host-check-")).catch((cause: unknown) => {
     const text = `nothing can be written to ${tmpdir()} (${messageOf(cause)}): set TMPDIR to a folder that can be`;
     throw new WorkerHostError("not_written", text, { cause });
@@ -72,6 +74,12 @@ export async function check(settings: Settings, options: CheckOptions): Promise<
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
+}
+
+/** The id of the prop in whose folder one is. */
+function propAt(cwd: string, props: string): string[] {
+  const [id = ""] = relative(props, cwd).split(sep);
+  return id === "" || id === ".." || isAbsolute(id) ? [] : [id];
 }
 
 function find(workers: Planned[], id: string): Planned {

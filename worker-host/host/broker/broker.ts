@@ -258,7 +258,7 @@ function explainListen(error: NodeJS.ErrnoException, port: number): Error {
   if (error.code !== "EADDRINUSE") return error;
   return new WorkerHostError(
     "port_in_use",
-    `port ${port} is in use, perhaps by a broker. To use that one: MQTT_HOST=127.0.0.1 MQTT_PORT=${port} npm start. To run the embedded one beside it: npm start -- --broker-port ${port === 65_535 ? port - 1 : port + 1}`,
+    `port ${port} is in use, perhaps by a broker. To use that one: npx worker-host --mqtt-host 127.0.0.1 --mqtt-port ${port}. To run the embedded one beside it: npx worker-host --broker-port ${port === 65_535 ? port - 1 : port + 1}`,
     { cause: error },
   );
 }

@@ -1,6 +1,7 @@
 import { type Dirent, existsSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { packageFile } from "../../base/package-file.ts";
 import { faultOfId } from "../../contract/topics.ts";
 
 /** A worker that was found, whether or not it can run. */
@@ -175,7 +176,11 @@ function foundInProp(id: string, dir: string, names: string[], show: (path: stri
   const workers = names.filter((name) => WORKER.test(name));
   if (workers.length > 0) return workers.map((name) => at(name));
   if (names.includes("worker.py")) {
-    return [at("worker.py", { skipped: `a Python worker: ${PORTING_GUIDE} says how it becomes a worker.ts` })];
+    return [
+      at("worker.py", {
+        skipped: `a Python worker: ${show(packageFile(PORTING_GUIDE))} says how it becomes a worker.ts`,
+      }),
+    ];
   }
   const sources = names.filter((name) => SOURCE.test(name) && !NO_SOURCE.test(name));
   if (sources.length === 0) return [];

@@ -1,6 +1,5 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
 import { decodeText } from "../../contract/payload.ts";
 import { type BrokerOptions, shownUrl } from "../../mqtt/wire.ts";
 import { type GivenSettings, HAS_CONTROLS, optional, portOf, textOf, UNPRINTABLE } from "./settings-sources.ts";
@@ -25,7 +24,7 @@ const PROTOCOLS = ["mqtt:", "mqtts:", "ws:", "wss:"];
 const TLS_KEYS = ["mqtt_ca", "mqtt_cert", "mqtt_key"] as const satisfies SettingKey[];
 
 /** The broker that `MQTT_URL` or `MQTT_HOST` names; `undefined` where neither does. */
-export function externalBroker(given: GivenSettings, cwd: string): ExternalBroker | undefined {
+export function externalBroker(given: GivenSettings): ExternalBroker | undefined {
   const url = findUrl(given);
   checkTls(given, url);
   if (url === undefined) return undefined;
@@ -37,7 +36,7 @@ export function externalBroker(given: GivenSettings, cwd: string): ExternalBroke
   url.password = "";
   const href = url.href.replace(/\/$/, "");
   const place = isUrlGiven(given) ? "mqtt_url" : "mqtt_host";
-  const [ca, cert, key] = TLS_KEYS.map((name) => readPem(given, name, cwd));
+  const [ca, cert, key] = TLS_KEYS.map((name) => readPem(given, name));
   checkPair(given, cert, key);
   // A zone, as of fe80::1%eth0, has no place in a URL.
   const zoned = isUrlGiven(given) ? undefined : ZONED.exec(textOf(given, "mqtt_host") ?? "")?.[1];
@@ -209,10 +208,10 @@ function can(work: () => unknown): boolean {
   }
 }
 
-function readPem(given: GivenSettings, key: SettingKey, cwd: string): { path: string; text: string } | undefined {
+function readPem(given: GivenSettings, key: SettingKey): { path: string; text: string } | undefined {
   const file = textOf(given, key);
   if (file === undefined) return undefined;
-  const path = resolve(cwd, file);
+  const path = given.path(key, file);
   try {
     const bytes = readFileSync(path);
     const text = decodeText(bytes) ?? "";

@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
 import { closestMatch } from "leven";
 import { decodeText } from "../../contract/payload.ts";
 import { type BuiltinConfig, isValues, notUtf8, parseConfigText, type Values } from "../config/config-file.ts";
@@ -11,7 +11,7 @@ export interface SettingsSources {
   /** By key, as commander parsed them. */
   flags: ReadonlyMap<string, string | boolean>;
   env: Readonly<Record<string, string | undefined>>;
-  /** The folder of `worker-host.yaml`, and the one that relative paths start from. */
+  /** Where `worker-host.yaml` is looked for, here and upwards; what flags and the environment name starts here. */
   cwd: string;
   /** The folder of the builtin workers that come with worker-host. */
   shippedBuiltins: string;
@@ -32,17 +32,29 @@ const BUILTIN_CONFIG_KEY = "builtin_config";
 
 const SETTINGS_FILES = ["worker-host.yaml", "worker-host.yml", "worker-host.json"];
 
+/** The nearest folder that has a settings file, from this one upwards. */
+export function nearestSettings(folder: string): string | undefined {
+  if (SETTINGS_FILES.some((name) => existsSync(join(folder, name)))) return folder;
+  const above = dirname(folder);
+  return above === folder ? undefined : nearestSettings(above);
+}
+
 /** What was given, by whichever place comes first, and what is wrong with it. */
 export class GivenSettings {
   /** What a person has to mend, one line each. */
   readonly faults: string[] = [];
-  /** The name of the settings file. */
+  /** The settings file, as it is shown to people: from the folder where it was looked for. */
   readonly file: string;
   /** What the file says of builtin workers' configs, by their ids. */
   readonly builtinConfig = new Map<string, BuiltinConfig>();
   readonly #given = new Map<SettingKey, Given>();
+  readonly #cwd: string;
+  /** The folder of the settings file: where the paths in it, and the defaults, start. */
+  readonly #home: string;
 
   constructor(sources: SettingsSources) {
+    this.#cwd = sources.cwd;
+    this.#home = nearestSettings(sources.cwd) ?? sources.cwd;
     const file = this.#readFile(sources);
     this.file = file.name;
     for (const { key, env, flag } of SETTINGS) {
@@ -79,6 +91,11 @@ export class GivenSettings {
     return this.#given.get(key)?.rank ?? Number.POSITIVE_INFINITY;
   }
 
+  /** A path that was given for it, absolute. */
+  path(key: SettingKey, path: string): string {
+    return resolve(this.rank(key) < 2 ? this.#cwd : this.#home, path);
+  }
+
   /** Notes that `expected` was expected, and what was found instead; a password is never shown. */
   fault(key: SettingKey, expected: string): void {
     const shown = this.#given.get(key)?.shown;
@@ -87,12 +104,13 @@ export class GivenSettings {
   }
 
   #readFile({ cwd, env }: SettingsSources): Record<"values" | "shown", Map<string, unknown>> & { name: string } {
-    const found = SETTINGS_FILES.flatMap((name) => {
+    const names = SETTINGS_FILES.map((name) => relative(cwd, join(this.#home, name)));
+    const found = names.flatMap((name) => {
       const text = this.#read(cwd, name);
       return text === undefined ? [] : [{ name, text }];
     });
     const [first, second] = found;
-    if (!first) return { name: SETTINGS_FILES[0] ?? "", values: new Map(), shown: new Map() };
+    if (!first) return { name: names[0] ?? "", values: new Map(), shown: new Map() };
     if (second) this.faults.push(`${first.name} and ${second.name} are both there: keep one`);
     const { config, shown = config, fault, warnings } = parseConfigText(first.name, first.text, env);
     this.faults.push(...(fault === undefined ? [] : [fault]), ...warnings);

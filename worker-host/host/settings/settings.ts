@@ -75,12 +75,12 @@ export function resolveSettings(sources: SettingsSources): Settings {
   const given = new GivenSettings(sources);
   const { cwd, shippedBuiltins } = sources;
   const builtins = textOf(given, "builtins");
-  const external = externalBroker(given, cwd);
+  const external = externalBroker(given);
   const settings: Settings = {
     settingsFile: resolve(cwd, given.file),
-    props: resolve(cwd, textOf(given, "props") ?? ""),
-    builtins: builtins === undefined ? shippedBuiltins : resolve(cwd, builtins),
-    data: resolve(cwd, textOf(given, "data") ?? ""),
+    props: given.path("props", textOf(given, "props") ?? ""),
+    builtins: builtins === undefined ? shippedBuiltins : given.path("builtins", builtins),
+    data: given.path("data", textOf(given, "data") ?? ""),
     prefix: prefixOf(given, "mqtt_prefix"),
     name: nameOf(given),
     standby: switchOf(given, "standby"),
