@@ -1,25 +1,7 @@
-import { readFile } from "node:fs/promises";
-import { transform } from "esbuild";
-import { configDefaults, defineConfig, type Plugin } from "vitest/config";
+import { configDefaults, defineConfig } from "vitest/config";
+import preset from "./vitest.mjs";
 
 const HOUSE = new URL("./worker-host/", import.meta.url).pathname;
-
-/** Props and tests are written with decorators, which vitest's own compiler passes on as they are, and Node doesn't know yet. */
-const decorators: Plugin = {
-  name: "decorators",
-  enforce: "pre",
-  async load(id) {
-    const path = id.split("?")[0] ?? id;
-    if (!/\/(props|builtin-workers|test)\/.*\.ts$/.test(path)) return undefined;
-    const { code, map } = await transform(await readFile(path, "utf8"), {
-      loader: "ts",
-      target: "es2022",
-      sourcefile: path,
-      sourcemap: true,
-    });
-    return { code, map };
-  },
-};
 
 /**
  * What depends on the broker, and so runs on each of them: connections, sessions, retained messages, access. All else
@@ -42,7 +24,7 @@ export const ON_EACH_BROKER = [
 ].map((name) => `test/${name}.test.ts`);
 
 export default defineConfig({
-  plugins: [decorators],
+  plugins: preset.plugins,
   resolve: {
     alias: [
       { find: /^worker-host$/, replacement: `${HOUSE}index.ts` },
@@ -52,7 +34,9 @@ export default defineConfig({
   },
   test: {
     include:
-      process.env.TEST_BROKER === "mosquitto" ? ON_EACH_BROKER : ["test/**/*.test.ts", "props/*/backend/*.test.ts"],
+      process.env.TEST_BROKER === "mosquitto"
+        ? ON_EACH_BROKER
+        : ["test/**/*.test.ts", "{props,templates}/*/backend/*.test.ts"],
     exclude: [...configDefaults.exclude, "test/faults/**", "test/firmware/**", "test/install/**", "test/browser/**"],
     setupFiles: [new URL("./test/harness/properties.ts", import.meta.url).pathname],
     pool: "forks",

@@ -1,10 +1,17 @@
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { execFile } from "node:child_process";
+import { chmodSync, existsSync, readdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { promisify } from "node:util";
 import { expect, test } from "vitest";
+import { parse } from "yaml";
 import { tsconfig } from "../worker-host/cli/new.ts";
+import { resolveSettings } from "../worker-host/host/settings/settings.ts";
 import { TestClient } from "./harness/client.ts";
-import { makeFolder } from "./harness/folder.ts";
-import { runCli, startHost } from "./harness/host.ts";
+import { makeFolder, writeFiles } from "./harness/folder.ts";
+import { cleanEnvironment, ROOT, runCli, startHost } from "./harness/host.ts";
+import { linkedFolder } from "./harness/linked.ts";
+
+const run = promisify(execFile);
 
 test("new prop writes one that passes check, and runs, where nothing is installed", async () => {
   const cwd = makeFolder();
@@ -46,6 +53,8 @@ test.each(["/props", "/haunt/props"])("the tsconfig beside %s takes in the props
 });
 
 test.each([
+  [[], /an id is missing; there is: worker-host new prop <id>/],
+  [["prop", "mine", "--from", "fog"], /--from: no prop "fog" comes with worker-host; there are: coffin_jumper, /],
   [["prop", "fog machine"], /"fog machine" can't be an id: write it with letters, .* such as "fog_machine"/],
   [["prop", "broadcast"], /"broadcast" is reserved/],
   [["prop", "graph"], /"graph" is reserved for the builtin worker of that name: name it otherwise, such as "my_graph"/],
@@ -58,4 +67,197 @@ test.each([
   expect(stderr).toMatch(says);
   expect(code).toBe(2);
   expect(readdirSync(cwd, { recursive: true }).toSorted()).toEqual(["props", "props/there", "props/there/note.txt"]);
+});
+
+const SHIPPED = ["coffin_jumper", "example_prop", "fogger", "grave_shaker", "panic_button", "show"];
+SHIPPED.push("sound_player", "wled_strip");
+
+test("new --list has each shipped prop; --from makes it mine: its id, its links, its tests, which pass", async () => {
+  const cwd = linkedFolder({
+    "worker-host.yaml": "mqtt_prefix: haunt\nbuiltins_disable: console\n",
+    "vitest.config.ts": 'export { default } from "worker-host/vitest";\n',
+  });
+  const { stdout } = await runCli(["new", "--list"], { cwd });
+  expect(stdout.split("\n").map((line) => line.split(" ")[0])).toEqual([...SHIPPED, ""]);
+  expect(stdout).toMatch(/^fogger {10}A fog machine$/m);
+  for (const id of SHIPPED) {
+    const made = await runCli(["new", "prop", `my_${id}`, "--from", id], { cwd });
+    expect(made, id).toMatchObject({ code: 0, stderr: "" });
+    expect(made.stdout).toContain(`props/my_${id}/README.md says what it does`);
+  }
+  const mine = join(cwd, "props/my_fogger");
+  expect(readFileSync(join(mine, "README.md"), "utf8")).toMatch(/mosquitto_pub -t haunt\/my_fogger\/cmd/);
+  // The kind of a sketch is not its board's id.
+  expect(readFileSync(join(mine, "firmware/firmware.ino"), "utf8")).toContain(
+    '.kind = "fogger", .defaultId = "my_fogger_hw"',
+  );
+  const linked = [
+    ["README.md", /\((\S+docs\/firmware\.md)\)/],
+    ["firmware/sketch.yaml", /dir: (\S+HalloweenProp)/],
+    ["firmware/platformio.ini", /lib_extra_dirs = (\S+)/],
+  ] as const;
+  for (const [file, pattern] of linked) {
+    const [, link = ""] = pattern.exec(readFileSync(join(mine, file), "utf8")) ?? [];
+    expect(existsSync(resolve(join(mine, file, ".."), link)), `${file}: ${link}`).toBe(true);
+  }
+  const checked = await runCli(["check"], { cwd });
+  expect(checked).toMatchObject({ code: 0, stderr: "" });
+  for (const id of SHIPPED.filter((each) => each !== "panic_button"))
+    expect(checked.stdout).toContain(`ok      my_${id}\n`);
+  const vitest = [join(cwd, "node_modules/vitest/vitest.mjs"), "run", "--reporter=json"];
+  const tested = await run(process.execPath, vitest, { cwd, env: cleanEnvironment(), maxBuffer: 2 ** 24 });
+  expect(JSON.parse(tested.stdout)).toMatchObject({ success: true, numPassedTestSuites: SHIPPED.length - 1 });
+});
+
+test("new never nests: in a prop's folder it writes beside that prop, or says where to go", async () => {
+  const cwd = makeFolder({ "worker-host.yaml": "", "props/fogger/backend/worker.js": "" });
+  expect((await runCli(["new", "prop", "lantern"], { cwd: join(cwd, "props/fogger/backend") })).code).toBe(0);
+  expect(readdirSync(join(cwd, "props"))).toEqual(["fogger", "lantern"]);
+  const bare = makeFolder({ "props/fogger/backend/worker.js": "" });
+  for (const folder of ["props", "props/fogger"]) {
+    const { code, stderr } = await runCli(["new", "prop", "lantern"], { cwd: join(bare, folder) });
+    expect(stderr).toBe(`this is inside ${join(bare, "props")}, and props don't nest: go to ${bare}\n`);
+    expect(code).toBe(2);
+  }
+});
+
+/** All files of a folder, with what is in them. */
+function filesOf(folder: string): Record<string, string> {
+  const paths = readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
+  return Object.fromEntries(paths.map((path) => [path, readFileSync(path, "utf8")]));
+}
+
+test("init makes a haunt that check passes; what was given is set; run again, it changes nothing", async () => {
+  const cwd = makeFolder();
+  const args = ["init", "--no-install"];
+  const made = await runCli(
+    [...args, "--yes", "--prop", "candle", "--mqtt-host", "10.0.0.9", "--mqtt-prefix", "haunt"],
+    { cwd },
+  );
+  expect(made).toMatchObject({ code: 0, stderr: "" });
+  expect(made.stdout).toMatch(/^wrote props\/candle\/backend\/worker\.test\.ts$/m);
+  const settings = readFileSync(join(cwd, "worker-host.yaml"), "utf8");
+  expect(parse(settings)).toEqual({ mqtt_host: "10.0.0.9", mqtt_prefix: "haunt" });
+  expect(readFileSync(join(cwd, "docker-compose.yml"), "utf8")).toMatch(/MQTT_PREFIX: \$\{MQTT_PREFIX:-haunt\}/);
+  expect(JSON.parse(readFileSync(join(cwd, "package.json"), "utf8"))).toMatchObject({
+    type: "module",
+    scripts: { start: "worker-host" },
+    dependencies: { "worker-host": `file:${ROOT.replace(/\/$/, "")}` },
+  });
+  expect(await runCli(["check", "candle"], { cwd })).toMatchObject({ code: 0, stdout: "ok      candle\n" });
+
+  const before = filesOf(cwd);
+  expect((await runCli(args, { cwd })).stdout).toContain("nothing was written");
+  expect(filesOf(cwd)).toEqual(before);
+});
+
+test("what the settings file of init shows behind # is what holds without it", async () => {
+  const cwd = makeFolder();
+  await runCli(["init", "--no-install", "--yes"], { cwd });
+  const text = readFileSync(join(cwd, "worker-host.yaml"), "utf8");
+  const settingsWith = (yaml: string) => {
+    writeFiles(cwd, { "worker-host.yaml": yaml });
+    return resolveSettings({ flags: new Map(), env: {}, cwd, shippedBuiltins: "/shipped" });
+  };
+  const set = text.replaceAll(/^# (?=[a-z_]+: \S)/gm, "");
+  expect(Object.keys(parse(set)).length).toBeGreaterThan(20);
+  expect(settingsWith(set)).toEqual(settingsWith(text));
+});
+
+test("init asks; an answer that can't be is refused, and writes nothing", async () => {
+  const ask = async (cwd: string, input: string) => {
+    const child = run(process.execPath, [join(ROOT, "worker-host/bin.cjs"), "init", "--no-install"], {
+      cwd,
+      env: cleanEnvironment(),
+    });
+    child.child.stdin?.end(input);
+    return child;
+  };
+  const cwd = makeFolder();
+  const { stdout } = await ask(cwd, "candle\n10.0.0.9\n");
+  expect(stdout.match(/\?/g)).toHaveLength(3);
+  expect(readdirSync(join(cwd, "props"))).toEqual(["candle"]);
+  expect(parse(readFileSync(join(cwd, "worker-host.yaml"), "utf8"))).toEqual({ mqtt_host: "10.0.0.9" });
+
+  for (const [input, says] of [
+    ["a b\n", /"a b" can't be an id/],
+    ["\n\n#\n", /--mqtt-prefix: "#" can't start a topic/],
+  ] as const) {
+    const empty = makeFolder();
+    await expect(ask(empty, input)).rejects.toMatchObject({ code: 2, stderr: expect.stringMatching(says) });
+    expect(readdirSync(empty)).toEqual([]);
+  }
+});
+
+test("init overwrites nothing: files stay, a package.json gets what it lacks, props that are there are the first ones", async () => {
+  const own = { name: "ours", type: "commonjs", scripts: { test: "true" }, devDependencies: { vitest: "^3.0.0" } };
+  const mine = { Dockerfile: "FROM mine\n", "props/fogger/backend/worker.js": "" };
+  const cwd = makeFolder({ ...mine, "package.json": JSON.stringify(own) });
+  const { code, stdout } = await runCli(["init", "--yes", "--no-install"], { cwd });
+  expect(code).toBe(0);
+  expect(stdout).not.toMatch(/Dockerfile|lantern/);
+  for (const [path, text] of Object.entries(mine)) expect(readFileSync(join(cwd, path), "utf8")).toBe(text);
+  expect(JSON.parse(readFileSync(join(cwd, "package.json"), "utf8"))).toMatchObject({
+    ...own,
+    scripts: { test: "true", start: "worker-host" },
+    devDependencies: { vitest: "^3.0.0", typescript: expect.any(String) },
+  });
+});
+
+test.each([
+  [
+    "in another haunt's folder",
+    { "worker-host.yaml": "" },
+    "sub",
+    [],
+    /this is inside another haunt, .*: take a folder of its own/,
+  ],
+  ["in a prop's folder", { "props/sub/backend/worker.js": "" }, "props/sub", [], /this is inside another haunt/],
+  ["in worker-host itself", { "package.json": '{"name": "worker-host"}' }, ".", [], /this is worker-host itself/],
+  ["with a package.json that is none", { "package.json": "[" }, ".", [], /package\.json: expected an object in JSON/],
+  ["with settings that are there", { "worker-host.yaml": "" }, ".", ["--mqtt-host", "h"], /write mqtt_host .* into it/],
+  [
+    "with props that are there",
+    { "props/note.txt": "" },
+    ".",
+    ["--prop", "a"],
+    /props is there already: worker-host new prop/,
+  ],
+])("init is refused %s, and writes nothing", async (_, files, sub, args, says) => {
+  const root = makeFolder({ ...files, [`${sub}/note.txt`]: "" });
+  const before = filesOf(root);
+  const { code, stderr } = await runCli(["init", "--yes", "--no-install", ...args], { cwd: join(root, sub) });
+  expect(stderr).toMatch(says);
+  expect(code).toBe(2);
+  expect(filesOf(root)).toEqual(before);
+});
+
+test("install has npm install what props need, each in its folder, and says so where that fails", async () => {
+  const bin = makeFolder({
+    // Not the real one, which test/install/ has: one that notes what it is told.
+    npm: '#!/bin/sh\necho "$PWD $@" >> "$NOTES"\ncase $PWD in *broken) exit 1;; esac\nmkdir node_modules\n',
+  });
+  chmodSync(join(bin, "npm"), 0o755);
+  const manifest = {
+    "props/a/package.json": "{}",
+    "props/b/backend/package.json": "{}",
+    "props/_c/package.json": "{}",
+  };
+  const cwd = makeFolder({
+    ...manifest,
+    "props/d/package.json": "{}",
+    "props/d/node_modules/x": "",
+    "props/e/note": "",
+  });
+  const notes = join(bin, "notes");
+  const env = { PATH: `${bin}:${process.env.PATH}`, NOTES: notes };
+  expect(await runCli(["install"], { cwd, env })).toMatchObject({ code: 0, stderr: "" });
+  const line = (folder: string) => `${join(cwd, "props", folder)} install --no-audit --no-fund\n`;
+  expect(readFileSync(notes, "utf8")).toBe(line("a") + line("b/backend"));
+  expect((await runCli(["install"], { cwd, env })).stdout).toContain("nothing to install");
+  writeFiles(cwd, { "props/broken/package.json": "{}" });
+  const failed = await runCli(["install"], { cwd, env });
+  expect(failed).toMatchObject({ code: 1, stderr: expect.stringContaining("npm install in props/broken failed") });
 });

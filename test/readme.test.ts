@@ -8,6 +8,7 @@ import { BROKER } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { makeFolder, writeFiles } from "./harness/folder.ts";
 import { cleanEnvironment, ROOT, runCli, startHost, type TestHost } from "./harness/host.ts";
+import { linkedFolder } from "./harness/linked.ts";
 import { Happenings, patiently } from "./harness/wait.ts";
 
 const README = readFileSync(join(ROOT, "README.md"), "utf8");
@@ -25,6 +26,7 @@ const NOT_RUN: [command: RegExp, reason: string][] = [
   [/^MQTT_HOST=\S+ npm start$/, "there is no broker at that address"],
   [/^npx worker-host$/, "the program, not a command"],
   [/^npx worker-host (new prop <id>|check|doctor)$/, "new.test.ts, check.test.ts and doctor.test.ts run them"],
+  [/^npx worker-host init$/, "test/install/package.test.ts runs it"],
   [/^npx worker-host simulate$/, "it needs a compiler: test/firmware/simulate.test.ts runs it"],
 ];
 
@@ -251,11 +253,11 @@ testOnce("what the docs show of TypeScript compiles, and runs as a worker", asyn
 
 testOnce("the test that the docs show passes for the shipped fogger", async () => {
   const [, text = ""] = /^```js\n([\s\S]*?)^```$/m.exec(WRITING) ?? [];
-  const folder = makeFolder({
+  const [, config = ""] = /`(export [^`]*worker-host\/vitest";)`/.exec(WRITING) ?? [];
+  const folder = linkedFolder({
     "props/fogger/backend/worker.test.ts": text,
     "props/fogger/backend/worker.ts": readFileSync(join(ROOT, "props/fogger/backend/worker.ts"), "utf8"),
-    "vitest.config.ts": `import config from ${JSON.stringify(join(ROOT, "vitest.config.ts"))};\nexport default config;\n`,
+    "vitest.config.ts": config,
   });
-  symlinkSync(join(ROOT, "node_modules"), join(folder, "node_modules"));
-  await shell(`'${join(ROOT, "node_modules/.bin/vitest")}' run --reporter=dot`, folder);
+  await shell("node node_modules/vitest/vitest.mjs run --reporter=dot", folder);
 });

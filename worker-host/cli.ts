@@ -9,7 +9,7 @@ import { addAccess } from "./cli/access.ts";
 import { addDoctor } from "./cli/doctor.ts";
 import { ALL_STOP_COMMANDS, allStop, HOST_VERBS, tellHost } from "./cli/host-verbs.ts";
 import { addLogs } from "./cli/logs.ts";
-import { createNew } from "./cli/new.ts";
+import { addNew } from "./cli/new.ts";
 import {
   type Edges,
   type Flags,
@@ -25,7 +25,6 @@ import { renameBoard } from "./cli/simulation.ts";
 import { addWatch } from "./cli/watch.ts";
 import { describeError, WorkerHostError } from "./contract/errors.ts";
 import { defined, printableLines } from "./contract/payload.ts";
-import { pathFrom } from "./host/paths.ts";
 import { resolveSettings, type Settings } from "./host/settings/settings.ts";
 
 const { version } = JSON.parse(readFileSync(packageFile("package.json"), "utf8")) as {
@@ -228,14 +227,7 @@ withSettings(board.command("rename"), forOneHost)
     finish(await renameBoard(settingsFrom(flags), { ...edges, id, newId, newCommandId: edges.newId }));
   });
 
-withSettings(program.command("new"), ({ key }) => key === "props" || key === "mqtt_prefix")
-  .description("write a prop to begin with")
-  .argument("<kind>", "what to make: prop")
-  .argument("<id>", "its id, the name of its folder")
-  .addHelpText("after", "\nExample:\n  worker-host new prop lantern")
-  .action((kind: string, id: string, flags: Flags) => {
-    edges.say(createNew(settingsFrom(flags), { kind, id, show: pathFrom(process.cwd()) }).join("\n"));
-  });
+addNew(program, edges);
 
 withSettings(program.command("check"), () => true)
   .description("look for mistakes in workers without starting them; exit 1 if there are some")

@@ -1,19 +1,23 @@
 import { spawn } from "node:child_process";
+import { cpSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { expect, onTestFinished, test } from "vitest";
 import { startBroker } from "../harness/broker.ts";
 import { TestClient } from "../harness/client.ts";
 import { makeFolder } from "../harness/folder.ts";
-import { BIN, ROOT } from "../harness/host.ts";
+import { BIN, ROOT, runCli } from "../harness/host.ts";
 import { Happenings, patiently } from "../harness/wait.ts";
 
+/** A folder from which the repository's props run. */
+const shippedHaunt = () => makeFolder({ "worker-host.yaml": `props: ${JSON.stringify(join(ROOT, "props"))}\n` });
+
 /** `worker-host simulate`, as a person starts it, with a keyboard. */
-async function simulate(args: string[] = []) {
+async function simulate(args: string[] = [], cwd = shippedHaunt()) {
   const broker = await startBroker();
   const client = await TestClient.connect(broker.url);
-  const child = spawn(process.execPath, [BIN, "simulate", "--props", join(ROOT, "props"), ...args], {
-    cwd: makeFolder(),
+  const child = spawn(process.execPath, [BIN, "simulate", ...args], {
+    cwd,
     env: { PATH: process.env.PATH, MQTT_HOST: "127.0.0.1", MQTT_PORT: String(broker.port), WORKER_CLAIM_MS: "50" },
     stdio: ["pipe", "pipe", "pipe"],
     detached: true,
@@ -72,4 +76,18 @@ test("only some sketches; one that is not there is told, with those that are", a
   const other = await simulate(["foger"]);
   await other.says(/no sketch "foger" in .*there are: coffin_jumper, fogger, grave_shaker, panic_button/);
   expect(await other.exit).toBe(2);
+});
+
+test("in a haunt of one's own, sketches are built there with what comes along", async () => {
+  const cwd = makeFolder({ "worker-host.yaml": "disable_all_builtins: true\n" });
+  // What is the same for all sketches was built before this suite.
+  cpSync(join(ROOT, "build/firmware/none"), join(cwd, "build/firmware/none"), {
+    recursive: true,
+    preserveTimestamps: true,
+  });
+  expect((await runCli(["new", "prop", "exit_button", "--from", "panic_button"], { cwd })).code).toBe(0);
+  const { client, says } = await simulate([], cwd);
+  await says(/p {2}exit_button: /);
+  await client.expect("halloween/exit_button/state", "ready");
+  expect(existsSync(join(cwd, "build/firmware/none/exit_button"))).toBe(true);
 });

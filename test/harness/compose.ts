@@ -24,8 +24,8 @@ export interface Compose {
 }
 
 /** docker-compose.yml as compose reads it with a `.env` beside it: `${NAME:-default}` filled in, `$$` a dollar. */
-export function compose(env: Record<string, string> = {}): Compose {
-  const filled = readFileSync(join(ROOT, "docker-compose.yml"), "utf8").replaceAll(
+export function compose(env: Record<string, string> = {}, folder = ROOT): Compose {
+  const filled = readFileSync(join(folder, "docker-compose.yml"), "utf8").replaceAll(
     /\$\$|\$\{(\w+):-([^}]*)\}/g,
     (_, name?: string, otherwise?: string) => (name === undefined ? "$" : env[name] || (otherwise ?? "")),
   );

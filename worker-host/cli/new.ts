@@ -1,15 +1,78 @@
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { basename, dirname, join, relative, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { isDeepStrictEqual } from "node:util";
+import type { Command } from "commander";
+import { writeDurably } from "../base/durable-file.ts";
+import { packageFile } from "../base/package-file.ts";
 import { WorkerHostError } from "../contract/errors.ts";
-import { faultOfPropId, Topics } from "../contract/topics.ts";
+import { decodeText, defined, jsonIn } from "../contract/payload.ts";
+import { faultOfPropId } from "../contract/topics.ts";
+import { isValues, type Values } from "../host/config/config-file.ts";
+import { pathFrom } from "../host/paths.ts";
 import { isLeftOut } from "../host/plan/discover.ts";
-import type { Settings } from "../host/settings/settings.ts";
+import { SETTINGS, type SettingDefinition, type Settings } from "../host/settings/settings.ts";
+import { nearestSettings } from "../host/settings/settings-sources.ts";
 import { compiler, INSTALL_TYPES, installedTypes, isInstalledFor } from "./check.ts";
+import { type Edges, type Flags, withSettings } from "./options.ts";
 
-export interface NewOptions {
+/** The prop to begin with, in `templates/`. */
+const LANTERN = "lantern";
+const PREFIX = "halloween";
+/** What belongs to one machine, or is installed. */
+const LEFT_BEHIND = /(^|\/)(node_modules|\.pio|secrets\.h)(\/|$)/;
+/** A file that is to be written. */
+type Written = [path: string, content: string | Uint8Array];
+
+/** The commands that write a haunt of one's own, and install what it needs. */
+export function addNew(program: Command, edges: Edges): void {
+  const { say, settingsFrom, cwd } = edges;
+  const show = pathFrom(cwd);
+
+  withSettings(program.command("init"), ({ key }) => key === "mqtt_host" || key === "mqtt_prefix")
+    .description("make this folder a haunt of one's own; never overwrites a file")
+    .option("--prop <id>", `the id of its first prop, an example (default: ${LANTERN})`)
+    .option("--yes", "ask nothing: what is not given has its default")
+    .option("--no-install", "write the files only, and run no npm install")
+    .addHelpText("after", "\nExample:\n  worker-host init --yes --prop lantern --mqtt-host 192.168.1.10")
+    .action((flags: Flags) => init(flags, edges));
+
+  withSettings(program.command("new"), ({ key }) => key === "props" || key === "mqtt_prefix")
+    .description("write a prop to begin with")
+    .argument("[kind]", "what to make: prop")
+    .argument("[id]", "its id, the name of its folder")
+    .option("--from <prop>", "a prop that comes with worker-host; a lamp if not given")
+    .option("--list", "the props that come with worker-host")
+    .addHelpText("after", "\nExample:\n  worker-host new prop lantern\n  worker-host new prop fogger --from fogger")
+    .action((kind: string | undefined, id: string | undefined, flags: Flags) => {
+      if (flags.list) return say(shippedProps().map(describeShipped).join("\n"));
+      const from = flags.from as string | undefined;
+      return say(createNew(settingsFrom(flags), { kind, id, show, cwd, ...defined({ from }) }).join("\n"));
+    });
+
+  withSettings(program.command("install"), ({ key }) => key === "props")
+    .description("install the packages of props that have a package.json and no node_modules")
+    .addHelpText("after", "\nExample:\n  worker-host install")
+    .action(async (flags: Flags) => {
+      const { props } = settingsFrom(flags);
+      const folders = uninstalled(props);
+      if (folders.length === 0)
+        say(`nothing to install: no prop in ${show(props)} has a package.json without packages`);
+      for (const folder of folders) {
+        say(`npm install in ${show(folder)}`);
+        await npmInstall(folder, show);
+      }
+    });
+}
+
+interface NewOptions {
   /** What is to be made: `prop`. */
-  kind: string;
-  id: string;
+  kind: string | undefined;
+  id: string | undefined;
+  /** A prop that comes along; the lamp if not given. */
+  from?: string;
+  cwd: string;
   /** How a path is shown to people. */
   show: (path: string) => string;
 }
@@ -19,27 +82,26 @@ export interface NewOptions {
  *
  * @throws WorkerHostError `invalid_settings` where the id can't be one, or something is there already
  */
-export function createNew(settings: Settings, { kind, id, show }: NewOptions): string[] {
-  if (kind !== "prop") throw refusal(`there is no "${kind}" to make; there is: worker-host new prop <id>`);
-  const fault = isLeftOut(id)
-    ? `no host looks into a folder "${id}": take a name without "_" in front`
-    : faultOfPropId(id, settings.name);
-  if (fault) throw refusal(fault);
+function createNew(settings: Settings, { kind, id, from, cwd, show }: NewOptions): string[] {
+  if (kind !== "prop" || id === undefined) {
+    const found = kind === undefined || kind === "prop" ? "an id is missing" : `there is no "${kind}" to make`;
+    throw refusal(`${found}; there is: worker-host new prop <id>`);
+  }
+  refuseId(id, settings.name);
+  if (from !== undefined && !shippedProps().includes(from))
+    throw refusal(`--from: no prop "${from}" comes with worker-host; there are: ${shippedProps().join(", ")}`);
+  const outer = propsAround(cwd);
+  if (outer !== undefined && settings.props.startsWith(`${outer}/`)) {
+    throw refusal(`this is inside ${outer}, and props don't nest: go to ${dirname(outer)}`);
+  }
   const folder = join(settings.props, id);
   if (existsSync(folder)) throw refusal(`${show(folder)} is there already: take another id, or remove it first`);
-  const files: [string, string][] = [
-    [join(folder, "backend", "worker.ts"), WORKER],
-    [join(folder, "backend", "config.yaml"), CONFIG],
-    [join(folder, "README.md"), readme(id, new Topics(settings.prefix, settings.name))],
-  ];
-  const base = dirname(settings.props);
-  const config = join(base, "tsconfig.json");
+  const source = packageFile(from === undefined ? `templates/${LANTERN}` : `props/${from}`);
+  const files = copied(source, folder, id, settings.prefix);
+  const config = join(dirname(settings.props), "tsconfig.json");
   const typed = isInstalledFor(settings.props);
   if (!typed && !existsSync(config)) files.push([config, tsconfig(settings.props)]);
-  for (const [path, text] of files) {
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, text, { flag: "wx" });
-  }
+  write(files);
   return [
     ...files.map(([path]) => `wrote ${show(path)}`),
     ...(typed || files.some(([path]) => path === config)
@@ -49,9 +111,11 @@ export function createNew(settings: Settings, { kind, id, show }: NewOptions): s
         ]),
     ...(compiler() === undefined ? [`for types in your editor and in check: ${INSTALL_TYPES}`] : []),
     "",
-    `check it:   npx worker-host check ${id}`,
+    ...(existsSync(join(folder, "backend")) ? [`check it:   npx worker-host check ${id}`] : []),
     "run it:     npx worker-host, or nothing where a host runs already",
-    `try it:     npx worker-host send ${id} glow 2s`,
+    from === undefined
+      ? `try it:     npx worker-host send ${id} glow 2s`
+      : `read it:    ${show(join(folder, "README.md"))} says what it does`,
   ];
 }
 
@@ -59,69 +123,238 @@ function refusal(text: string): WorkerHostError {
   return new WorkerHostError("invalid_settings", text);
 }
 
-/** What stands beside the folder of the props, for an editor to find their types. */
-export function tsconfig(props: string): string {
-  return `${JSON.stringify({ compilerOptions: installedTypes(), include: [basename(props)] }, null, 2)}\n`;
+function refuseId(id: string, hostName: string): void {
+  const fault = isLeftOut(id)
+    ? `no host looks into a folder "${id}": take a name without "_" in front`
+    : faultOfPropId(id, hostName);
+  if (fault) throw refusal(fault);
 }
 
-const WORKER = `import { BaseWorker, command, duration, type Telemetry, z } from "worker-host";
+/** The ids of the props that come along. */
+function shippedProps(): string[] {
+  return readdirSync(packageFile("props")).filter((id) => existsSync(packageFile(`props/${id}/README.md`)));
+}
 
-/** A lamp to begin with: it glows when it is told to, and goes out by itself. */
-export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
-  static config = z.object({
-    glow_ms: duration().default(1000),
+/** A line for people: the id, and the first sentence of its README. */
+function describeShipped(id: string): string {
+  const [, , text = ""] = readFileSync(packageFile(`props/${id}/README.md`), "utf8").split("\n");
+  return `${id.padEnd(16)}${/^.*?(?=[.:](\s|$))/.exec(text)?.[0] ?? text}`;
+}
+
+/** The folder of props that a folder is in, or is, where one can tell by its name and what is in it. */
+function propsAround(folder: string): string | undefined {
+  const above = dirname(folder);
+  if (above === folder) return undefined;
+  const isProp = (name: string) => ["backend", "firmware"].some((part) => existsSync(join(folder, name, part)));
+  return basename(folder) === "props" && readdirSync(folder).some(isProp) ? folder : propsAround(above);
+}
+
+/** The files of a shipped folder, as they are to be elsewhere: with another id, and links that lead back here. */
+function copied(from: string, to: string, id: string, prefix: string): Written[] {
+  const name = basename(from);
+  // Where it is an id, and no word, nor what a sketch is called.
+  const idPattern = new RegExp(`(?<!kind = ")(?<=["'\`/]|^# )${name}(?=(_hw)?["'\`/]|$)|\\b${name}(?=_hw\\b)`, "gm");
+  return readdirSync(from, { recursive: true, encoding: "utf8" })
+    .filter((path) => !LEFT_BEHIND.test(path) && statSync(join(from, path)).isFile())
+    .sort()
+    .map((path) => {
+      const bytes = readFileSync(join(from, path));
+      const linked = (link: string) => {
+        const target = resolve(dirname(join(from, path)), link);
+        return existsSync(target) ? relative(dirname(join(to, path)), target) : link;
+      };
+      const text = decodeText(bytes)
+        ?.replaceAll(idPattern, id)
+        .replaceAll(/(?:\.\.\/)+(?:lib|docs)\b/g, linked);
+      const topics = text !== undefined && path.endsWith(".md") ? text.replaceAll(`${PREFIX}/`, `${prefix}/`) : text;
+      return [join(to, path), topics ?? bytes];
+    });
+}
+
+/** Writes files that are not there yet. */
+function write(files: Written[]): void {
+  for (const [path, content] of files) {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, content, { flag: "wx" });
+  }
+}
+
+/**
+ * What stands beside the folder of the props, for an editor to find their types.
+ *
+ * @param installed worker-host is found there by its name
+ */
+export function tsconfig(props: string, installed = false): string {
+  const options = installedTypes();
+  const { paths, typeRoots, ...others } = options;
+  const include = [basename(props), ...(installed ? ["*.config.ts"] : [])];
+  return `${JSON.stringify({ compilerOptions: installed ? others : options, include }, null, 2)}\n`;
+}
+
+/** What `init` asks, by the flag that answers it. */
+const QUESTIONS: [flag: string, question: string][] = [
+  ["prop", `What is the first prop's id, an example? (${LANTERN})`],
+  ["mqttHost", "At which address is your MQTT broker? (none: worker-host brings one along)"],
+  ["mqttPrefix", `What do all topics start with? (${PREFIX})`],
+];
+
+/** Writes what a haunt of one's own consists of, as far as it is not there, and has npm install what it needs. */
+async function init(flags: Flags, edges: Edges): Promise<void> {
+  const { cwd, say, settingsFrom, version } = edges;
+  const show = pathFrom(cwd);
+  const manifest = readManifest(cwd);
+  const around = nearestSettings(cwd) ?? propsAround(cwd);
+  if (around !== undefined && around !== cwd)
+    throw refusal(`this is inside another haunt, ${around}: take a folder of its own`);
+  if (manifest.name === "worker-host") throw refusal("this is worker-host itself: take a folder of your own");
+  const isSet = around === cwd;
+  if (isSet && (flags.mqttHost ?? flags.mqttPrefix) !== undefined)
+    throw refusal("worker-host.yaml is there already: write mqtt_host and mqtt_prefix into it");
+  const hasProps = existsSync(settingsFrom(flags).props);
+  const open = QUESTIONS.filter(([flag]) => flags[flag] === undefined && !(hasProps && flag === "prop"));
+  const answers = flags.yes || isSet ? flags : { ...flags, ...(await ask(open, edges)) };
+  const settings = settingsFrom(answers);
+  if (hasProps && answers.prop !== undefined)
+    throw refusal(`${show(settings.props)} is there already: worker-host new prop <id>`);
+  const id = String(answers.prop ?? LANTERN);
+  refuseId(id, settings.name);
+
+  const whole = wholeManifest(manifest, cwd, version);
+  const isWhole = isDeepStrictEqual(whole, manifest);
+  if (!isWhole) {
+    const text = `${JSON.stringify(whole, null, 2)}\n`;
+    await writeDurably(join(cwd, "package.json"), text, (handle) => handle.chmod(0o644));
+  }
+  const missing = [
+    ...projectFiles(settings, String(whole.name), id),
+    ...(isSet ? [] : [[settings.settingsFile, settingsText(answers)] satisfies Written]),
+    ...(hasProps ? [] : copied(packageFile(`templates/${LANTERN}`), join(settings.props, id), id, settings.prefix)),
+  ].filter(([path]) => !existsSync(path));
+  write(missing);
+  const written = [...(isWhole ? [] : [join(cwd, "package.json")]), ...missing.map(([path]) => path)];
+  say(written.map((path) => `wrote ${show(path)}`).join("\n") || "all of it is there already: nothing was written");
+  if (flags.install === false) return say("\nnext:       npm install");
+  if (!isWhole || !existsSync(join(cwd, "node_modules"))) await npmInstall(cwd, show);
+  const next = ["run it:     npm start", "test it:    npm test", "more props: npx worker-host new --list"];
+  say(["", ...next].join("\n"));
+}
+
+/** What a person answers, by the flags that would have done so; nothing where the input ends. */
+async function ask(questions: typeof QUESTIONS, { input, say }: Edges): Promise<Flags> {
+  const reader = createInterface({ input });
+  const lines = reader[Symbol.asyncIterator]();
+  const answers: Flags = {};
+  for (const [flag, question] of questions) {
+    say(question);
+    const { value, done } = await lines.next();
+    if (!done && value.trim() !== "") answers[flag] = value.trim();
+  }
+  reader.close();
+  return answers;
+}
+
+/** The package.json of a folder; empty where there is none. */
+function readManifest(folder: string): Values {
+  const path = join(folder, "package.json");
+  const manifest = existsSync(path) ? jsonIn(readFileSync(path, "utf8")) : {};
+  if (!isValues(manifest)) throw refusal(`${path}: expected an object in JSON: mend it first`);
+  return manifest;
+}
+
+/** A package.json with all that a haunt needs; what stood in it goes before. */
+function wholeManifest(own: Values, folder: string, version: string): Values {
+  const { devDependencies: versions, allowScripts } = readManifest(packageFile(".")) as Record<string, Values>;
+  const dev = Object.fromEntries(["@types/node", "typescript", "vitest"].map((name) => [name, versions?.[name]]));
+  const name = basename(folder)
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, "-")
+    .replaceAll(/^-|-$/g, "");
+  const part = (key: string) => (isValues(own[key]) ? own[key] : {});
+  const isDev = "worker-host" in part("devDependencies");
+  return {
+    name: name === "" || name === "worker-host" ? "my-haunt" : name,
+    private: true,
+    type: "module",
+    ...own,
+    scripts: { start: "worker-host", test: "vitest run", check: "worker-host check", ...part("scripts") },
+    dependencies: { ...(isDev ? {} : { "worker-host": installedFrom(folder, version) }), ...part("dependencies") },
+    devDependencies: { ...dev, ...part("devDependencies") },
+    // Of install scripts, npm asks what may run.
+    allowScripts: { ...allowScripts, ...part("allowScripts") },
+  };
+}
+
+/** What npm has to be told to install this very worker-host into another folder. */
+function installedFrom(folder: string, version: string): string {
+  const own = packageFile(".");
+  if (basename(dirname(own)) !== "node_modules") return `file:${own}`;
+  const above = dirname(dirname(own));
+  const { dependencies } = readManifest(above);
+  const told = isValues(dependencies) ? dependencies["worker-host"] : undefined;
+  if (typeof told !== "string") return `^${version}`;
+  return told.startsWith("file:") ? `file:${relative(folder, resolve(above, told.slice("file:".length)))}` : told;
+}
+
+/** The files that are the same in each haunt, but for its name, its prefix and its first prop. */
+function projectFiles({ props, prefix, settingsFile }: Settings, name: string, id: string): Written[] {
+  const folder = dirname(settingsFile);
+  const templates = packageFile("templates/project");
+  const adapted = (path: string) =>
+    readFileSync(path, "utf8")
+      .replaceAll("my-haunt", name)
+      .replaceAll(LANTERN, id)
+      .replaceAll("/opt/haunt/worker-host", `/opt/haunt/${name}`)
+      .replaceAll(/(?<!worker-host\/)worker-host\/bin\.cjs/g, "node_modules/worker-host/worker-host/bin.cjs")
+      .replaceAll(" docs/operating.md", " node_modules/worker-host/docs/operating.md")
+      .replaceAll(`MQTT_PREFIX:-${PREFIX}`, `MQTT_PREFIX:-${prefix}`)
+      .replace(/^( *- )worker_host_data:.*\n/m, "$&$1./worker-host.yaml:/app/worker-host.yaml:ro\n");
+  return [
+    // npm leaves out, or renames, what is called .gitignore in a package.
+    ...readdirSync(templates).map(
+      (file): Written => [
+        join(folder, file.replace(/^(?=gitignore|dockerignore)/, ".")),
+        adapted(join(templates, file)),
+      ],
+    ),
+    ...["docker-compose.yml", "mosquitto.conf", "systemd/worker-host.service"].map(
+      (file): Written => [join(folder, file), adapted(packageFile(file))],
+    ),
+    [join(folder, "tsconfig.json"), tsconfig(props, true)],
+  ];
+}
+
+/** A worker-host.yaml that says what can be set; what was answered holds. */
+function settingsText(answers: Flags): string {
+  const given = new Map([
+    ["mqtt_host", answers.mqttHost],
+    ["mqtt_prefix", answers.mqttPrefix],
+  ]);
+  const lines = (SETTINGS as readonly SettingDefinition[]).map(({ key, flag, env, fallback, description }) => {
+    const value = given.get(key);
+    const line = value === undefined ? `# ${key}: ${fallback ?? ""}`.trimEnd() : `${key}: ${JSON.stringify(value)}`;
+    return `\n# ${description} (${flag}, ${env})\n${line}\n`;
   });
-  static description = "A lamp";
-  static telemetry: Telemetry = { glows: { type: "number", description: "How often it has glowed" } };
-
-  override async start() {
-    await super.start();
-    this.state = "dark";
-  }
-
-  @command({ description: "Glow for a while", args: duration().optional(), mode: "restart" })
-  async do_glow(ms = this.config.glow_ms) {
-    await this.hold(
-      ms,
-      () => {
-        this.state = "glowing";
-      },
-      () => this.do_stop(),
-    );
-    const glows = (this.store.get<number>("glows") ?? 0) + 1;
-    await this.store.set("glows", glows);
-    this.telemetry("glows", glows);
-  }
-
-  /** Where the worker's process was ended while the lamp was on, nothing else puts it out. */
-  @command({ description: "Go out at once" })
-  do_stop() {
-    this.state = "dark";
-  }
-
-  @command({ description: "Say that it is there", safe: true })
-  do_ping(text?: string) {
-    this.telemetry("pong", text ?? "ok");
-  }
+  return `# The settings of this haunt. A line with "#" in front shows what holds without it; take the "#" away to change it.
+# A flag goes before an environment variable, and that before this file.
+${lines.join("")}
+# What goes over the configs of builtin workers, such as { heartbeat: { tick_interval: 60 } }
+# builtin_config: {}
+`;
 }
-`;
 
-const CONFIG = `# What glow_ms means: a number of ms, or a text such as "5s".
-glow_ms: 1000
-`;
+/** The folders of props whose packages are not installed. */
+function uninstalled(props: string): string[] {
+  if (!existsSync(props)) return [];
+  return readdirSync(props)
+    .filter((id) => !isLeftOut(id))
+    .flatMap((id) => [join(props, id), join(props, id, "backend")])
+    .filter((folder) => existsSync(join(folder, "package.json")) && !existsSync(join(folder, "node_modules")));
+}
 
-function readme(id: string, topics: Topics): string {
-  return `# ${id}
-
-A lamp to begin with: it glows when it is told to, and goes out by itself.
-
-| command | what it does |
-| --- | --- |
-| \`mosquitto_pub -t ${topics.command(id)} -m 'glow'\` | it glows for \`glow_ms\` of its config |
-| \`mosquitto_pub -t ${topics.command(id)} -m 'glow 2s'\` | it glows for 2 s |
-| \`mosquitto_pub -t ${topics.command(id)} -m 'stop'\` | it goes out |
-| \`mosquitto_pub -t ${topics.command(id)} -m 'ping'\` | it says \`${topics.telemetry(id, "pong")} ok\` |
-
-See all that it says with \`mosquitto_sub -v -t '${topics.subtree(id)}'\`. Its settings are in \`backend/config.yaml\`.
-`;
+/** @throws WorkerHostError `not_built` where npm fails; it has said why */
+async function npmInstall(folder: string, show: (path: string) => string): Promise<void> {
+  const child = spawn("npm", ["install", "--no-audit", "--no-fund"], { cwd: folder, stdio: "inherit" });
+  const code = await new Promise<unknown>((done) => child.once("error", done).once("close", done));
+  if (code === 0) return;
+  throw new WorkerHostError("not_built", `npm install in ${show(folder)} failed: mend what it says, and do it again`);
 }

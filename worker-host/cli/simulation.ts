@@ -8,6 +8,7 @@ import fastGlob from "fast-glob";
 import { parse } from "yaml";
 import { z } from "zod";
 import { within } from "../base/clock.ts";
+import { packageFile } from "../base/package-file.ts";
 import { deferred } from "../base/promises.ts";
 import { COMMAND_EXPIRY_S, formatCommand, parseReply } from "../contract/command.ts";
 import { parseDescribed, parseRunstate } from "../contract/description.ts";
@@ -218,13 +219,10 @@ export class Simulation {
 
   async #build(names: string[]): Promise<void> {
     const { props, env, say } = this.options;
-    if (!existsSync(join(props, "lib/host/Makefile"))) {
-      const what = `no ${join(props, "lib/host")}, which builds sketches for this machine`;
-      throw new WorkerHostError("not_built", `${what}: copy props/lib from worker-host's repository to it`);
-    }
     say(`building ${names.join(", ")} …`);
     try {
-      await run("make", ["-s", "-C", join(props, "lib/host"), ...names], { env, maxBuffer: 2 ** 24 });
+      const folders = [`props=${props}`, `BUILD=${buildFolder(props)}`];
+      await run("make", ["-s", "-C", packageFile("props/lib/host"), ...folders, ...names], { env, maxBuffer: 2 ** 24 });
     } catch (cause) {
       const said = (cause as { stderr?: string }).stderr?.trim() || messageOf(cause);
       throw new WorkerHostError("not_built", `${said}\n${NEEDS}`, { cause });
@@ -240,7 +238,7 @@ export class Simulation {
     for (const sketch of this.#sketches) {
       const nvs = join(data, "firmware", sketch.name);
       mkdirSync(dirname(nvs), { recursive: true });
-      const child = spawn(join(dirname(props), "build/firmware/none", sketch.name), [], {
+      const child = spawn(join(buildFolder(props), "none", sketch.name), [], {
         env: {
           PATH: env.PATH,
           MQTT_URL: broker.url,
@@ -304,6 +302,10 @@ function saidOf({ pin, value, serial, uart, hex, reset, error }: Record<string, 
   if (typeof hex === "string") return `serial port ${uart}: ${hex}`;
   if (typeof reset === "string") return `restarts (${reset})`;
   return typeof error === "string" ? error : "";
+}
+
+function buildFolder(props: string): string {
+  return join(dirname(props), "build/firmware");
 }
 
 function levelOf(value: number): string {

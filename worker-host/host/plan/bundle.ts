@@ -213,7 +213,11 @@ const resolveImports: esbuild.Plugin = {
           errors: [
             {
               text: `Could not resolve "${path}"`,
-              notes: [{ text: `for a package: npm install ${packageOf(path)} in the prop's folder` }],
+              notes: [
+                {
+                  text: `for a package: npm install ${packageOf(path)} in the prop's folder; npx worker-host install, where its package.json names it`,
+                },
+              ],
             },
           ],
         };
