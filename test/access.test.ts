@@ -335,7 +335,7 @@ describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosqu
 describe.runIf(BROKER === "mosquitto")("a certificate that is", () => {
   test.each<[what: string, env: (cwd: string) => Record<string, string>, days: number, says: RegExp]>([
     ["of an unknown authority", () => ({}), 0, /signed by an authority that is not known here: .*MQTT_CA/],
-    ["expired", withCa, -1000, /its certificate has expired: renew it with "worker-host access tls"/],
+    ["expired", withCa, -1000, /its certificate has expired: renew it with "npx worker-host access tls"/],
     ["not valid yet", withCa, 1000, /its certificate is not valid yet: look at the clocks/],
     ["for another name", withCa, 0, /its certificate is for other names: .*worker-host access tls <name>/],
   ])("%s is told in words", async (what, env, days, says) => {
@@ -482,7 +482,7 @@ describe("access", () => {
 
   const REFUSED: [args: string[], code: number, says: RegExp][] = [
     [["init", "--dir", "other", "--prefix", "a/"], 2, /--prefix: "a\/" can't be it: it starts or ends with "\/"/],
-    [["init"], 2, /access has users already: "worker-host access list"/],
+    [["init"], 2, /access has users already: "npx worker-host access list"/],
     [["add", "gate"], 1, /there is a user "gate"/],
     [["add", "worker_host"], 1, /"worker_host" is reserved/],
     [["add", "broadcast"], 1, /"broadcast" is reserved/],
@@ -511,7 +511,7 @@ describe("access", () => {
 
   test("a folder that is not there, or spoilt, is told", async () => {
     const cwd = makeFolder();
-    expect((await access(cwd, "list")).stderr).toMatch(/no .*users\.yaml: begin with "worker-host access init"/);
+    expect((await access(cwd, "list")).stderr).toMatch(/no .*users\.yaml: begin with "npx worker-host access init"/);
     await access(cwd, "init");
     writeFileSync(join(cwd, "access/users.yaml"), "prefix: halloween\nusers: { x: { role: king } }\n");
     expect((await access(cwd, "list")).stderr).toMatch(/users\.yaml: .*role/s);

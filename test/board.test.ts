@@ -15,7 +15,7 @@ const DESCRIPTION = "halloween/worker_host/description";
 const RUNSTATE = "halloween/fogger/status/runstate";
 const AVAILABILITY = "halloween/fogger/status/availability";
 
-const RENAME = 'rename it with "worker-host board rename fogger fogger_hw"';
+const RENAME = 'rename it with "npx worker-host board rename fogger fogger_hw"';
 const TAKEN = `a board has the id "fogger": ${RENAME}, then this worker starts`;
 
 /** What the host says of the fogger, once that matches. */

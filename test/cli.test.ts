@@ -47,9 +47,9 @@ describe("help", () => {
 const NOT_UNDERSTOOD: [string[], RegExp][] = [
   [["--mqtt-hots", "x"], /unknown option '--mqtt-hots'.*\n.*Did you mean --mqtt-host\?/],
   [["send", "fogger", "start", "--nope"], /unknown option '--nope'/],
-  [["lst"], /there is no command "lst"; did you mean "worker-host list"\?/],
+  [["lst"], /there is no command "lst"; did you mean "npx worker-host list"\?/],
   [["dance"], /there is no command "dance"; there are: run, simulate, access, list, send, .*board/],
-  [["--broker-port", "1", "list"], /the command comes first, then its options: worker-host list --…/],
+  [["--broker-port", "1", "list"], /the command comes first, then its options: npx worker-host list --…/],
   [["list", "fogger"], /too many arguments for 'list'/],
   [["send"], /missing required argument 'id'/],
   [["send", "fog.ger", "start"], /"fog\.ger" is no prop's id: expected letters, digits, "_" and "-", such as "fogger"/],

@@ -53,14 +53,14 @@ test.each(["/props", "/haunt/props"])("the tsconfig beside %s takes in the props
 });
 
 test.each([
-  [[], /an id is missing; there is: worker-host new prop <id>/],
+  [[], /an id is missing; there is: npx worker-host new prop <id>/],
   [["prop", "mine", "--from", "fog"], /--from: no prop "fog" comes with worker-host; there are: coffin_jumper, /],
   [["prop", "fog machine"], /"fog machine" can't be an id: write it with letters, .* such as "fog_machine"/],
   [["prop", "broadcast"], /"broadcast" is reserved/],
   [["prop", "graph"], /"graph" is reserved for the builtin worker of that name: name it otherwise, such as "my_graph"/],
   [["prop", "../evil"], /"\.\.\/evil" can't be an id/],
   [["prop", "there"], /props\/there is there already: take another id, or remove it first/],
-  [["worker", "lantern"], /there is no "worker" to make; there is: worker-host new prop <id>/],
+  [["worker", "lantern"], /there is no "worker" to make; there is: npx worker-host new prop <id>/],
 ])("new %j is refused, and writes nothing", async (args, says) => {
   const cwd = makeFolder({ "props/there/note.txt": "mine" });
   const { code, stderr } = await runCli(["new", ...args], { cwd });
@@ -72,7 +72,9 @@ test.each([
 const SHIPPED = ["coffin_jumper", "example_prop", "fogger", "grave_shaker", "panic_button", "show"];
 SHIPPED.push("sound_player", "wled_strip");
 
-test("new --list has each shipped prop; --from makes it mine: its id, its links, its tests, which pass", async () => {
+test("new --list has each shipped prop; --from makes it mine: its id, its links, its tests, which pass", {
+  timeout: 120_000,
+}, async () => {
   const cwd = linkedFolder({
     "worker-host.yaml": "mqtt_prefix: haunt\nbuiltins_disable: console\n",
     "vitest.config.ts": 'export { default } from "worker-host/vitest";\n',
@@ -223,7 +225,7 @@ test.each([
     { "props/note.txt": "" },
     ".",
     ["--prop", "a"],
-    /props is there already: worker-host new prop/,
+    /props is there already: npx worker-host new prop/,
   ],
 ])("init is refused %s, and writes nothing", async (_, files, sub, args, says) => {
   const root = makeFolder({ ...files, [`${sub}/note.txt`]: "" });

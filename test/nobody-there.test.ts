@@ -19,7 +19,7 @@ const CASES: [args: string[], code: number, says: RegExp][] = [
   [["lab", "ping", "--wait"], 0, /^pong\n$/],
   [["worker_host", "list"], 0, /^halloween\/worker_host\/cmd \{/],
   [["broadcast", "stop"], 0, /^halloween\/broadcast\/cmd \{/],
-  [["nosuch", "arm"], 1, /^nothing has the id "nosuch": "worker-host list" says what runs\n$/],
+  [["nosuch", "arm"], 1, /^nothing has the id "nosuch": "npx worker-host list" says what runs\n$/],
   [["nosuch", "arm", "--wait"], 1, /^nothing has the id "nosuch"|^nobody takes commands for nosuch/],
   [["gone_hw", "arm"], 1, /^gone_hw is offline\n$/],
   [["bad", "arm"], 1, /^bad is failed: .*no \\u001b\[31mheater/],

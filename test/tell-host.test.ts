@@ -47,7 +47,7 @@ async function expectOtherUntold(client: TestClient): Promise<void> {
 test.each(NAMED)("all-stop and all-clear reach the host named %s", async (_, args, given) => {
   const { client, tell } = await teller(args, given());
   expect(await tell("all-stop", "smoke")).toMatch(
-    /^all-stop is engaged\nall-stop is engaged by cli \(smoke\) since .*: only stop and safe commands run until "worker-host all-clear --name attic"\nheard: fogger, in \d+ ms\n$/,
+    /^all-stop is engaged\nall-stop is engaged by cli \(smoke\) since .*: only stop and safe commands run until "npx worker-host all-clear --name attic"\nheard: fogger, in \d+ ms\n$/,
   );
   await client.expect("halloween/attic/status/all_stop", "engaged");
   await tell("all-clear");
@@ -61,7 +61,7 @@ test("show, lock-out and release reach the host that is named", async () => {
   await client.expect("halloween/attic/description", /"show":true/);
 
   expect(await tell("lock-out", "fogger", "the", "hose", "leaks")).toMatch(
-    /^fogger is locked out until "worker-host release fogger --name attic"\nheard: fogger, in \d+ ms\n$/,
+    /^fogger is locked out until "npx worker-host release fogger --name attic"\nheard: fogger, in \d+ ms\n$/,
   );
   await client.expect("halloween/fogger/status/lock_out", "the hose leaks");
   await tell("release", "fogger");
@@ -75,7 +75,7 @@ test("without a name, they reach worker_host", async () => {
   await startHost({ broker, props: {} });
   expect(await runCli(["all-stop", "--mqtt-url", broker.url])).toMatchObject({
     code: 0,
-    stdout: expect.stringMatching(/: only stop and safe commands run until "worker-host all-clear"\n$/),
+    stdout: expect.stringMatching(/: only stop and safe commands run until "npx worker-host all-clear"\n$/),
   });
   await client.expect("halloween/worker_host/status/all_stop", "engaged");
 });

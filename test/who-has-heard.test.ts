@@ -188,7 +188,7 @@ test("the command line tells who has heard", async () => {
   const { code, stdout } = await runCli(["all-stop", "guest", "down"], { env });
   expect(code).toBe(0);
   expect(stdout).toMatch(
-    /^all-stop is engaged\nall-stop is engaged by cli \(guest down\) since .*: only stop and safe commands run until "worker-host all-clear"\nheard: (lamp, obeys_hw|obeys_hw, lamp), in \d+ ms\n$/,
+    /^all-stop is engaged\nall-stop is engaged by cli \(guest down\) since .*: only stop and safe commands run until "npx worker-host all-clear"\nheard: (lamp, obeys_hw|obeys_hw, lamp), in \d+ ms\n$/,
   );
   const [text = ""] = client.texts(HEARD);
   expect((JSON.parse(text) as Heard).not_heard).toEqual([]);

@@ -45,7 +45,10 @@ export function addAccess(program: Command, edges: Edges): void {
     .action(async (flags: Flags) => {
       const folder = await folderOf(flags);
       if (folder.exists) {
-        throw new WorkerHostError("invalid_settings", `${folder.path} has users already: "worker-host access list"`);
+        throw new WorkerHostError(
+          "invalid_settings",
+          `${folder.path} has users already: "npx worker-host access list"`,
+        );
       }
       const prefix = String(flags.prefix ?? edges.settingsFrom({}).prefix);
       const fault = faultOfPrefix(prefix);
@@ -67,7 +70,7 @@ export function addAccess(program: Command, edges: Edges): void {
       };
       await mergeEnv(env, new Map(Object.entries(values)));
       say(`made ${folder.path}, and the user ${HOST} for the host; its password is in ${env}`);
-      say('next: "worker-host access add <user> --role board" for each board, then "docker compose up -d"');
+      say('next: "npx worker-host access add <user> --role board" for each board, then "docker compose up -d"');
     });
 
   subcommand("add", "let somebody in; prints the password, once", "add fogger_hw --role board")
@@ -81,7 +84,10 @@ export function addAccess(program: Command, edges: Edges): void {
       const fault = faultOfUser(name, role);
       if (fault) throw new WorkerHostError("invalid_id", fault);
       if (state.users.has(name)) {
-        throw new WorkerHostError("invalid_id", `there is a user "${name}": "worker-host access remove ${name}" first`);
+        throw new WorkerHostError(
+          "invalid_id",
+          `there is a user "${name}": "npx worker-host access remove ${name}" first`,
+        );
       }
       const password = letIn(state, name, role, flags.also as unknown as AccessRule[]);
       await folder.write(state);

@@ -80,5 +80,5 @@ export async function retained(connection: Connection, clock: Clock, topic: stri
 }
 
 function away(url: string, why: string): string {
-  return `no broker at ${url} (${why}): start one with "worker-host run", or name another with --mqtt-host`;
+  return `no broker at ${url} (${why}): start one with "npx worker-host run", or name another with --mqtt-host`;
 }

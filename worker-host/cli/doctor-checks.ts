@@ -216,7 +216,7 @@ export async function lookAtProps(
   const faults = chosen.flatMap(({ id, fault, unreadable }) =>
     [fault, unreadable].flatMap((text) => (text === undefined ? [] : [{ id, text }])),
   );
-  const remedy = (id: string) => `mend it; "worker-host check ${id}" tells more`;
+  const remedy = (id: string) => `mend it; "npx worker-host check ${id}" tells more`;
   return [
     ...folder,
     ...faults.map(({ id, text }) => fail("config", `${id}: ${text}`, remedy(id))),
@@ -233,7 +233,8 @@ function lookAtFolder(props: string): Finding[] {
     return [ok("props", `${props} has ${length} ${length === 1 ? "entry" : "entries"}`)];
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") {
-      const remedy = "name the folder of your props with --props, or write a first one: worker-host new prop my_prop";
+      const remedy =
+        "name the folder of your props with --props, or write a first one: npx worker-host new prop my_prop";
       return [warn("props", `${props} is not there`, remedy)];
     }
     const remedy = "name the folder of your props with --props, and let this user read it";

@@ -85,7 +85,7 @@ interface NewOptions {
 function createNew(settings: Settings, { kind, id, from, cwd, show }: NewOptions): string[] {
   if (kind !== "prop" || id === undefined) {
     const found = kind === undefined || kind === "prop" ? "an id is missing" : `there is no "${kind}" to make`;
-    throw refusal(`${found}; there is: worker-host new prop <id>`);
+    throw refusal(`${found}; there is: npx worker-host new prop <id>`);
   }
   refuseId(id, settings.name);
   if (from !== undefined && !shippedProps().includes(from))
@@ -215,7 +215,7 @@ async function init(flags: Flags, edges: Edges): Promise<void> {
   const answers = flags.yes || isSet ? flags : { ...flags, ...(await ask(open, edges)) };
   const settings = settingsFrom(answers);
   if (hasProps && answers.prop !== undefined)
-    throw refusal(`${show(settings.props)} is there already: worker-host new prop <id>`);
+    throw refusal(`${show(settings.props)} is there already: npx worker-host new prop <id>`);
   const id = String(answers.prop ?? LANTERN);
   refuseId(id, settings.name);
 

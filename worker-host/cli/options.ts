@@ -86,7 +86,7 @@ export function forOneHost(setting: SettingDefinition): boolean {
 /** A command line that reaches the host of that name, to type. */
 export function lineFor(line: string, name: string): string {
   const usual = SETTINGS.some((setting) => setting.key === "name" && setting.fallback === name);
-  return `"worker-host ${line}${usual ? "" : ` --name ${name}`}"`;
+  return `"npx worker-host ${line}${usual ? "" : ` --name ${name}`}"`;
 }
 
 /** What is to be said of a word that came where the name of a command is expected, or before the command. */
@@ -94,12 +94,12 @@ export function unknownCommand(word: string, names: string[]): WorkerHostError {
   if (names.includes(word)) {
     return new WorkerHostError(
       "invalid_settings",
-      `the command comes first, then its options: worker-host ${word} --…`,
+      `the command comes first, then its options: npx worker-host ${word} --…`,
     );
   }
   const meant = closestMatch(word, names, { maxDistance: 2 });
   return new WorkerHostError(
     "invalid_settings",
-    `there is no command "${word}"; ${meant ? `did you mean "worker-host ${meant}"?` : `there are: ${names.join(", ")}`}`,
+    `there is no command "${word}"; ${meant ? `did you mean "npx worker-host ${meant}"?` : `there are: ${names.join(", ")}`}`,
   );
 }

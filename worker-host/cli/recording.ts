@@ -107,7 +107,7 @@ function prefixIn({ recording, prefix }: Record<string, unknown>): string {
     throw new Fault(`it is a recording of another version; this worker-host reads ${VERSION}`);
   }
   if (recording === VERSION && typeof prefix === "string") return prefix;
-  throw new Fault('it is no recording: "worker-host watch --record" makes one');
+  throw new Fault('it is no recording: "npx worker-host watch --record" makes one');
 }
 
 function messageIn({ ms, topic, payload, base64, qos, retain }: Record<string, unknown>, last: number): Recorded {

@@ -71,7 +71,7 @@ async function whyAbsent(
     const { state = "offline", detail = "" } = runstate ?? {};
     return `${target} is ${state}${detail && `: ${detail}`}`;
   }
-  return `nothing has the id "${target}": "worker-host list" says what runs`;
+  return `nothing has the id "${target}": "npx worker-host list" says what runs`;
 }
 
 async function publish(
@@ -87,7 +87,7 @@ async function publish(
   const why = await absence;
   if (why !== undefined) return { code: 1, text: why };
   if (result === "sent") return { code: 0, text: `${topic} ${payload}` };
-  return { code: 1, text: `nobody is subscribed to ${topic}: "worker-host list" says what runs` };
+  return { code: 1, text: `nobody is subscribed to ${topic}: "npx worker-host list" says what runs` };
 }
 
 /** Sends it, and prints what its handler returned, as JSON where it is no text. */

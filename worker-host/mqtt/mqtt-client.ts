@@ -238,11 +238,11 @@ const BAD_CERTIFICATES: ReadonlyMap<unknown, string> = new Map([
   ["DEPTH_ZERO_SELF_SIGNED_CERT", UNKNOWN_AUTHORITY],
   ["UNABLE_TO_VERIFY_LEAF_SIGNATURE", UNKNOWN_AUTHORITY],
   ["CERT_SIGNATURE_FAILURE", "its certificate is signed by another authority than the one in MQTT_CA"],
-  ["CERT_HAS_EXPIRED", 'its certificate has expired: renew it with "worker-host access tls"'],
+  ["CERT_HAS_EXPIRED", 'its certificate has expired: renew it with "npx worker-host access tls"'],
   ["CERT_NOT_YET_VALID", "its certificate is not valid yet: look at the clocks of both machines"],
   [
     "ERR_TLS_CERT_ALTNAME_INVALID",
-    'its certificate is for other names: use one of those, or "worker-host access tls <name>"',
+    'its certificate is for other names: use one of those, or "npx worker-host access tls <name>"',
   ],
 ]);
 

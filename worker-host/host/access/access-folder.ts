@@ -57,7 +57,7 @@ export class AccessFolder {
   /** @throws WorkerHostError `invalid_settings` where there is none, or it can't be made sense of */
   async read(): Promise<AccessState> {
     if (!this.exists) {
-      throw new WorkerHostError("invalid_settings", `no ${this.#users}: begin with "worker-host access init"`);
+      throw new WorkerHostError("invalid_settings", `no ${this.#users}: begin with "npx worker-host access init"`);
     }
     const read = users.safeParse(this.#parsed(await readFile(this.#users, "utf8")));
     if (!read.success) throw this.#fault(z.prettifyError(read.error));

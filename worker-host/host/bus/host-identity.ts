@@ -183,7 +183,7 @@ export class HostIdentity {
 }
 
 function rename(id: string): string {
-  return `rename it with "worker-host board rename ${id} ${boardIdOf(id)}"`;
+  return `rename it with "npx worker-host board rename ${id} ${boardIdOf(id)}"`;
 }
 
 function runsElsewhere({ id, kind }: Planned, name: string): string {
