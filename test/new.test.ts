@@ -262,4 +262,6 @@ test("install has npm install what props need, each in its folder, and says so w
   writeFiles(cwd, { "props/broken/package.json": "{}" });
   const failed = await runCli(["install"], { cwd, env });
   expect(failed).toMatchObject({ code: 1, stderr: expect.stringContaining("npm install in props/broken failed") });
+  const without = await runCli(["install"], { cwd, env: { PATH: makeFolder() } });
+  expect(without).toMatchObject({ code: 1, stderr: expect.stringContaining("failed (spawn npm ENOENT)") });
 });

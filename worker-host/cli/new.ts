@@ -226,7 +226,7 @@ async function init(flags: Flags, edges: Edges): Promise<void> {
     await writeDurably(join(cwd, "package.json"), text, (handle) => handle.chmod(0o644));
   }
   const missing = [
-    ...projectFiles(settings, String(whole.name), id),
+    ...projectFiles(settings, String(whole.name)),
     ...(isSet ? [] : [[settings.settingsFile, settingsText(answers)] satisfies Written]),
     ...(hasProps ? [] : copied(packageFile(`templates/${LANTERN}`), join(settings.props, id), id, settings.prefix)),
   ].filter(([path]) => !existsSync(path));
@@ -295,14 +295,13 @@ function installedFrom(folder: string, version: string): string {
   return told.startsWith("file:") ? `file:${relative(folder, resolve(above, told.slice("file:".length)))}` : told;
 }
 
-/** The files that are the same in each haunt, but for its name, its prefix and its first prop. */
-function projectFiles({ props, prefix, settingsFile }: Settings, name: string, id: string): Written[] {
+/** The files that are the same in each haunt, but for its name and its prefix. */
+function projectFiles({ props, prefix, settingsFile }: Settings, name: string): Written[] {
   const folder = dirname(settingsFile);
   const templates = packageFile("templates/project");
   const adapted = (path: string) =>
     readFileSync(path, "utf8")
       .replaceAll("my-haunt", name)
-      .replaceAll(LANTERN, id)
       .replaceAll("/opt/haunt/worker-host", `/opt/haunt/${name}`)
       .replaceAll(/(?<!worker-host\/)worker-host\/bin\.cjs/g, "node_modules/worker-host/worker-host/bin.cjs")
       .replaceAll(" docs/operating.md", " node_modules/worker-host/docs/operating.md")
@@ -351,10 +350,11 @@ function uninstalled(props: string): string[] {
     .filter((folder) => existsSync(join(folder, "package.json")) && !existsSync(join(folder, "node_modules")));
 }
 
-/** @throws WorkerHostError `not_built` where npm fails; it has said why */
+/** @throws WorkerHostError `not_built` where npm fails */
 async function npmInstall(folder: string, show: (path: string) => string): Promise<void> {
   const child = spawn("npm", ["install", "--no-audit", "--no-fund"], { cwd: folder, stdio: "inherit" });
-  const code = await new Promise<unknown>((done) => child.once("error", done).once("close", done));
-  if (code === 0) return;
-  throw new WorkerHostError("not_built", `npm install in ${show(folder)} failed: mend what it says, and do it again`);
+  const end = await new Promise<unknown>((done) => child.once("error", done).once("close", done));
+  if (end === 0) return;
+  const why = end instanceof Error ? end.message : "it has said why";
+  throw new WorkerHostError("not_built", `npm install in ${show(folder)} failed (${why}): mend that, and do it again`);
 }
