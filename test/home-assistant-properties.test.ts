@@ -131,6 +131,10 @@ test.each([
     { kind: "select", options: ["a", "b"] },
   ],
   [{ anyOf: [{ const: "a" }, { const: "b" }, { type: "null" }] }, { kind: "select", options: ["a", "b"] }],
+  [
+    { anyOf: [{ anyOf: [{ const: "a" }, { const: "b" }] }, { const: "c" }] },
+    { kind: "select", options: ["a", "b", "c"] },
+  ],
   [{ enum: [1, 2] }, undefined],
   [{ type: "boolean" }, { kind: "switch" }],
   [
@@ -148,6 +152,7 @@ test.each([
   [{ type: "string" }, true, {}],
   [{ type: "string" }, false, undefined],
   [{ type: "number", default: 3 }, false, {}],
+  [{ $ref: "#/$defs/ms", default: 3, $defs: { ms: { type: "number" } } }, false, {}],
   [{ type: "object", properties: { ms: { default: 3 } } }, false, { args: {} }],
   [{ type: "object", properties: { ms: { type: "number" } } }, false, undefined],
   [{ type: "object", properties: { ms: { default: 3 } }, required: ["x"] }, false, undefined],

@@ -123,4 +123,6 @@ test("a form has a field for each value, and means what is written in it, or say
   const [one, ...more] = fieldsFor(readShape({ anyOf: [{ type: "number" }, { type: "object" }] }), true);
   expect([one?.key, one?.kind, more]).toEqual([undefined, "number", []]);
   expect(readForm([one as never], [" 7 "]).args).toBe(7);
+  const referred = readShape({ $ref: "#/$defs/ms", title: "Span", default: 3, $defs: { ms: { type: "number" } } });
+  expect(fieldsFor(referred, false)).toMatchObject([{ label: "Span", kind: "number", text: "3", required: false }]);
 });

@@ -1,8 +1,8 @@
 import { defined } from "./payload.ts";
 
 /**
- * A JSON Schema as it is checked here, on the page and by its server alike: references are followed, and what can't be read
- * is left out. The worker itself has the last word.
+ * A JSON Schema as it is read of a description, for the page, its server and Home Assistant: references are followed, and
+ * what can't be read is left out. The worker itself has the last word.
  */
 export interface Shape {
   /** A value of any of these; of any type if not given. */
@@ -16,6 +16,8 @@ export interface Shape {
   maximum?: number;
   exclusiveMinimum?: number;
   exclusiveMaximum?: number;
+  /** Not checked: the step of an input. */
+  multipleOf?: number;
   minLength?: number;
   maxLength?: number;
   minItems?: number;
@@ -38,7 +40,7 @@ const MOST_LEVELS = 8;
 const MOST_PARTS = 500;
 const MOST_STEPS = 100_000;
 const NUMBERS = [
-  ...(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"] as const),
+  ...(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"] as const),
   ...(["minLength", "maxLength", "minItems", "maxItems"] as const),
 ];
 
@@ -52,15 +54,14 @@ export function readShape(schema: unknown): Shape {
     if (level > MOST_LEVELS || ++parts > MOST_PARTS) return {};
     const inner = (one: unknown) => read(one, level + 1);
     const list = (many: unknown) => (Array.isArray(many) ? many.slice(0, MOST_PARTS).map(inner) : undefined);
-    if (typeof fields.$ref === "string") return inner(targetOf(root, fields.$ref));
+    const said = { title: textIn(fields.title), description: textIn(fields.description), default: fields.default };
+    if (typeof fields.$ref === "string") return { ...inner(targetOf(root, fields.$ref)), ...defined(said) };
     const types = typeof fields.type === "string" ? [fields.type] : textsIn(fields.type);
     const properties = Object.entries(fieldsOf(fields.properties)).slice(0, MOST_PARTS);
     const anyOf = list(fields.anyOf) ?? list(fields.oneOf);
     const all: { [Key in keyof Shape]: Shape[Key] | undefined } = {
+      ...said,
       types: types && types.length > 0 ? types : undefined,
-      title: textIn(fields.title),
-      description: textIn(fields.description),
-      default: fields.default,
       enum: Array.isArray(fields.enum) ? fields.enum : Object.hasOwn(fields, "const") ? [fields.const] : undefined,
       properties: properties.length > 0 ? new Map(properties.map(([key, one]) => [key, inner(one)])) : undefined,
       required: textsIn(fields.required),
