@@ -10,7 +10,6 @@ import { type AccessRule, faultOfUser, ROLES, type Role } from "../contract/acce
 import { WorkerHostError } from "../contract/errors.ts";
 import { assertTopicFilter, faultOfPrefix } from "../contract/topics.ts";
 import type { AccessState } from "../host/access/access-folder.ts";
-import { passwordLine } from "../host/access/mosquitto-files.ts";
 import type { Edges, Flags } from "./options.ts";
 
 const PASSWORD_CHARS = 24;
@@ -54,7 +53,7 @@ export function addAccess(program: Command, edges: Edges): void {
       const fault = faultOfPrefix(prefix);
       if (fault) throw new WorkerHostError("invalid_settings", `--prefix: "${prefix}" can't be it: ${fault}`);
       const state: AccessState = { prefix, users: new Map(), passwords: new Map() };
-      const password = letIn(state, HOST, "host", []);
+      const password = await letIn(state, HOST, "host", []);
       await folder.write(state);
       const env = join(home(), ".env");
       const dir = String(flags.dir);
@@ -89,7 +88,7 @@ export function addAccess(program: Command, edges: Edges): void {
           `there is a user "${name}": "npx worker-host access remove ${name}" first`,
         );
       }
-      const password = letIn(state, name, role, flags.also as unknown as AccessRule[]);
+      const password = await letIn(state, name, role, flags.also as unknown as AccessRule[]);
       await folder.write(state);
       say(password);
       edges.note(`${name} (${role}) is let in with this password, which is shown only now; ${RELOAD}`);
@@ -143,7 +142,8 @@ export function addAccess(program: Command, edges: Edges): void {
 }
 
 /** Gives the password. */
-function letIn(state: AccessState, name: string, role: Role, also: AccessRule[]): string {
+async function letIn(state: AccessState, name: string, role: Role, also: AccessRule[]): Promise<string> {
+  const { passwordLine } = await import("../host/access/access-folder.ts");
   const password = newPassword();
   state.users.set(name, { role, ...(also.length > 0 ? { also } : {}) });
   state.passwords.set(name, passwordLine(name, password, randomBytes(SALT_BYTES)));

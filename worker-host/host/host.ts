@@ -1,20 +1,24 @@
 import { join } from "node:path";
-import { delay, within } from "../base/clock.ts";
+import type { Logger } from "pino";
+import { type Clock, delay, within } from "../base/clock.ts";
 import { HostCounts } from "../base/counts.ts";
+import type { LogOptions } from "../base/log.ts";
+import type { Output } from "../base/output.ts";
 import type { WorkerSummary } from "../contract/description.ts";
-import { describeError } from "../contract/errors.ts";
+import { describeError, type WorkerHostError } from "../contract/errors.ts";
 import { defined } from "../contract/payload.ts";
 import { CONSOLE, Topics } from "../contract/topics.ts";
 import { ConnectGate } from "../mqtt/mqtt-client.ts";
 import { type BrokerOptions, shownUrl } from "../mqtt/wire.ts";
+import { lanCredentials } from "./access/lan-credentials.ts";
 import type { EmbeddedBroker } from "./broker/broker.ts";
-import { startEmbeddedBroker } from "./broker/embedded-broker.ts";
+import { connectionsAllowed } from "./broker/broker-limits.ts";
 import { HostConnection } from "./bus/host-connection.ts";
 import { HostIdentity } from "./bus/host-identity.ts";
 import { ConfigThread } from "./config/config-thread.ts";
 import { DataLock } from "./data/data-lock.ts";
+import type { LogFiles } from "./data/log-files.ts";
 import { HomeAssistantLink } from "./home-assistant/link.ts";
-import type { HostOptions } from "./host-options.ts";
 import { type HealthServer, openHealth } from "./http/health.ts";
 import { pathFrom } from "./paths.ts";
 import { Bundler } from "./plan/bundle.ts";
@@ -24,6 +28,7 @@ import { logChange } from "./runners/records.ts";
 import { Supervisor } from "./runners/supervisor.ts";
 import type { AllStopState } from "./safety/all-stop.ts";
 import { Safety } from "./safety/safety.ts";
+import type { Settings } from "./settings/settings.ts";
 import { environmentFor } from "./settings/settings-table.ts";
 import { CommandDesk, whoOf } from "./verbs/command-desk.ts";
 
@@ -34,6 +39,26 @@ const LOAD_COMMANDS_MS = 1_000;
 
 /** How long the host waits at the end of its start to hear where the page is. */
 const PAGE_MS = 2_000;
+
+/** What a host is handed from the edge. */
+export interface HostOptions {
+  settings: Settings;
+  version: string;
+  /** Paths are shown to people as from here. */
+  cwd: string;
+  env: Readonly<Record<string, string | undefined>>;
+  log: Logger;
+  logOptions: LogOptions;
+  logFiles: LogFiles;
+  /** Standard output. */
+  output: Output;
+  clock: Clock;
+  random: () => number;
+  /** A fresh id for a command, or for a host. */
+  newId: () => string;
+  /** Called where another host took the name over: the workers are ended, and the host is to be too. */
+  onOusted: (error: WorkerHostError) => void;
+}
 
 /** What is brought up in turn once there is a broker. */
 interface Parts {
@@ -117,7 +142,7 @@ export class Host {
     this.#supervisor = supervisor;
     supervisor.open();
     const readPlan = this.#readPlan();
-    const own = settings.external ? undefined : startEmbeddedBroker(settings, this.options);
+    const own = settings.external ? undefined : this.#startEmbedded();
     const [embedded] = await Promise.all([own, readPlan]);
     this.#embedded = embedded;
     this.#broker = settings.external ?? (embedded as EmbeddedBroker).options;
@@ -149,6 +174,17 @@ export class Host {
     const parts = { identity, safety, hostConnection, supervisor };
     await Promise.all([this.#connect(broker, parts), this.#begin(live, await readPlan)]);
     if (!this.#stopped) await hostConnection.clearRemoved();
+  }
+
+  /** Starts the embedded broker as the settings want it; with `lan`, every client has to show credentials. */
+  async #startEmbedded(): Promise<EmbeddedBroker> {
+    const { settings, log, clock } = this.options;
+    const { port, lan, ...given } = settings.embedded;
+    const maxConnections = await connectionsAllowed();
+    // Loaded only where it is needed: it takes a tenth of a second.
+    const { EmbeddedBroker } = await import("./broker/broker.ts");
+    const credentials = lan ? { credentials: lanCredentials(settings.data, given) } : {};
+    return EmbeddedBroker.start({ port, lan, ...credentials, maxConnections, log, clock });
   }
 
   /**

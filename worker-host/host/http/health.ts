@@ -1,10 +1,12 @@
+import type { Logger } from "pino";
+import type { Clock } from "../../base/clock.ts";
 import type { HostCounts } from "../../base/counts.ts";
 import type { HostConnection } from "../bus/host-connection.ts";
 import type { HostIdentity } from "../bus/host-identity.ts";
-import type { HostOptions } from "../host-options.ts";
 import type { WorkerRecord } from "../runners/records.ts";
 import type { Supervisor } from "../runners/supervisor.ts";
 import type { Safety } from "../safety/safety.ts";
+import type { Settings } from "../settings/settings.ts";
 import type { Measured } from "./metrics.ts";
 
 /** What health is told from; what isn't there is still on its way up. */
@@ -28,7 +30,7 @@ const MAX_DETAIL = 300;
  * @throws WorkerHostError `port_in_use`, `port_refused`
  */
 export async function openHealth(
-  { settings: { health }, version, log, clock }: HostOptions,
+  { settings: { health }, version, log, clock }: { settings: Settings; version: string; log: Logger; clock: Clock },
   counts: HostCounts,
   parts: () => HealthParts,
 ): Promise<HealthServer | undefined> {
