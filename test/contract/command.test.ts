@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { formatCommand, MAX_COMMAND_BYTES, parseCommand, quote } from "../../worker-host/contract/command.ts";
+import { formatCommand, parseCommand, quote } from "../../worker-host/contract/command.ts";
+import { MAX_COMMAND_BYTES } from "../../worker-host/contract/limits.ts";
 
 const parse = (payload: string | number[]) =>
   parseCommand(typeof payload === "string" ? new TextEncoder().encode(payload) : Uint8Array.from(payload));

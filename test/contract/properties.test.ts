@@ -4,7 +4,6 @@ import { duration } from "../../worker-host/base/duration.ts";
 import {
   formatCommand,
   formatReply,
-  MAX_COMMAND_BYTES,
   parseCommand,
   parseReply,
   quote,
@@ -12,6 +11,7 @@ import {
 } from "../../worker-host/contract/command.ts";
 import { describeError, WorkerHostError } from "../../worker-host/contract/errors.ts";
 import { coerceText, type JsonSchema } from "../../worker-host/contract/json-schema.ts";
+import { MAX_COMMAND_BYTES } from "../../worker-host/contract/limits.ts";
 import { decodeText, encodePayload, parsePayload } from "../../worker-host/contract/payload.ts";
 import { rounds } from "../harness/rounds.ts";
 

@@ -4,7 +4,8 @@ import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, wr
 import { join } from "node:path";
 import { build } from "esbuild";
 import { expect, onTestFinished, test } from "vitest";
-import { MAX_STORE_BYTES, Store } from "../../worker-host/worker/store.ts";
+import { MAX_STORE_BYTES } from "../../worker-host/worker/limits.ts";
+import { Store } from "../../worker-host/worker/store.ts";
 import { BROKER } from "../harness/broker.ts";
 import { makeFolder } from "../harness/folder.ts";
 import { ROOT } from "../harness/host.ts";

@@ -1,5 +1,6 @@
 import { Socket } from "node:net";
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from "pino";
+import { MAX_LOG_LINE_CHARS, MAX_LOG_PIPE_BYTES, MOST_SAID, SAID_EVERY_MS } from "../contract/limits.ts";
 import { jsonIn } from "../contract/payload.ts";
 import type { Clock } from "./clock.ts";
 import { Output, type OutputTarget } from "./output.ts";
@@ -58,10 +59,6 @@ const LINE_BEGIN = /^\{"level":\d+,"time":"[^"]*"(,"worker":"[A-Za-z0-9_-]+")?/;
 /** The file descriptor over which a runner hands its log to its host. */
 export const LOG_FD = 4;
 
-const LONGEST_LINE = 65_536;
-/** What waits for a host that is held up; more is left out. */
-const MOST_WAITING = 1_048_576;
-
 /**
  * Hands lines of the log to the host, which keeps them in files. A line is the kernel's before the worker goes on, so
  * that it gets there also when the worker hangs or is killed; a host, or a disk, that is held up keeps nobody waiting.
@@ -78,7 +75,7 @@ export class LogPipe {
 
   write(line: string): void {
     if (this.#socket.destroyed) return;
-    if (this.#socket.writableLength > MOST_WAITING) {
+    if (this.#socket.writableLength > MAX_LOG_PIPE_BYTES) {
       this.#leftOut++;
       return;
     }
@@ -89,7 +86,7 @@ export class LogPipe {
       );
       this.#leftOut = 0;
     }
-    const fits = line.length <= LONGEST_LINE;
+    const fits = line.length <= MAX_LOG_LINE_CHARS;
     this.#socket.write(fits ? line : `${begin},"msg":"a line of ${line.length} characters was left out"}\n`);
   }
 }
@@ -160,11 +157,6 @@ function encodeForUrl(text: string): string {
   return encodeURIComponent(Buffer.from(text).toString());
 }
 
-/** So many may be said in one go, if not said otherwise … */
-const BURST = 20;
-/** … and then one in so many ms. */
-const EVERY_MS = 500;
-
 /** Passes on what is said, but no more than people can read: what is left out is counted, and that is said too. */
 export class RateLimiter {
   #room: number;
@@ -175,7 +167,7 @@ export class RateLimiter {
   constructor(
     private readonly clock: Clock,
     private readonly tell: (text: string, error?: unknown) => void,
-    private readonly burst = BURST,
+    private readonly burst = MOST_SAID,
   ) {
     this.#room = burst;
     this.#since = clock.monotonic();
@@ -184,14 +176,14 @@ export class RateLimiter {
   /** @param error what it is about, where it is said at once */
   say(text: string, error?: unknown): void {
     const now = this.clock.monotonic();
-    this.#room = Math.min(this.burst, this.#room + (now - this.#since) / EVERY_MS);
+    this.#room = Math.min(this.burst, this.#room + (now - this.#since) / SAID_EVERY_MS);
     this.#since = now;
     if (this.#room >= 1 && this.#leftOut === 0) {
       this.#room--;
       this.tell(text, error);
       return;
     }
-    if (this.#leftOut === 0) this.clock.after(2 * EVERY_MS, () => this.#sum());
+    if (this.#leftOut === 0) this.clock.after(2 * SAID_EVERY_MS, () => this.#sum());
     this.#leftOut++;
     this.#last = text;
   }

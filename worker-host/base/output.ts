@@ -1,5 +1,6 @@
 import { write, writeSync } from "node:fs";
 import type { Readable } from "node:stream";
+import { MAX_OUTPUT_BYTES } from "../contract/limits.ts";
 import { type Clock, within } from "./clock.ts";
 
 /** A file descriptor that lines go to. */
@@ -15,8 +16,6 @@ interface OutputOptions extends OutputTarget {
   onGap: (lines: number) => void;
 }
 
-/** What waits for an output that takes nothing. More is left out. */
-const MOST_WAITING = 262_144;
 /** The pause before the next try grows from the first to the second, for an output without room. */
 const SHORTEST_PAUSE_MS = 1;
 const LONGEST_PAUSE_MS = 50;
@@ -48,7 +47,7 @@ export class Output {
   /** Takes whole lines, each with its end. */
   write(lines: string): void {
     // After a gap, nothing is taken until the gap was told: lines keep their order.
-    if (this.#leftOut > 0 || this.#bytes >= MOST_WAITING) {
+    if (this.#leftOut > 0 || this.#bytes >= MAX_OUTPUT_BYTES) {
       this.#leftOut += count(lines);
       return;
     }

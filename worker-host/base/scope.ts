@@ -1,10 +1,8 @@
 import { AsyncLocalStorage } from "node:async_hooks";
+import { AFTER_OFF_MS } from "../contract/limits.ts";
 import { type Clock, msOf, type Span } from "./clock.ts";
 import { deferred, isPromiseLike } from "./promises.ts";
 import { AbortError, type ScopeKind, type ScopeOwner, type Task } from "./scope-owner.ts";
-
-/** For so long what a hold's `off` has begun may go on after its end. */
-const AFTER_OFF_MS = 5_000;
 
 const current = new AsyncLocalStorage<Scope>();
 

@@ -15,6 +15,7 @@ import { noneOfThem, type Planned, readPlan, specOf } from "../host/plan/plan.ts
 import { RunnerSlot } from "../host/runners/runner-slot.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import { environmentFor } from "../host/settings/settings-table.ts";
+import { LOAD_MS } from "../worker/limits.ts";
 
 interface CheckOptions {
   /** Only these; where there are none, that of the prop in whose folder one is, or all. */
@@ -40,7 +41,6 @@ interface CheckedWorker {
   warnings: string[];
 }
 
-const LOAD_MS = 10_000;
 /** `props/fogger/backend/worker.ts(3,7): error TS2322: …` */
 const TYPE_ERROR = /^(.+?)\((\d+),(\d+)\): error (TS\d+: .*)$/;
 

@@ -1,8 +1,9 @@
 import type { Command } from "commander";
 import { delay } from "../base/clock.ts";
-import { COMMAND_EXPIRY_S, formatCommand, parseCommand } from "../contract/command.ts";
+import { formatCommand, parseCommand } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { numberIn } from "../contract/json-schema.ts";
+import { COMMAND_EXPIRY_S } from "../contract/limits.ts";
 import { Topics } from "../contract/topics.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import type { PublishOptions, PublishResult } from "../mqtt/wire.ts";

@@ -1,8 +1,9 @@
 import type { Clock } from "../base/clock.ts";
-import { COMMAND_EXPIRY_S, formatCommand } from "../contract/command.ts";
+import { formatCommand } from "../contract/command.ts";
 import { parseRunstate } from "../contract/description.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { numberIn } from "../contract/json-schema.ts";
+import { COMMAND_EXPIRY_S } from "../contract/limits.ts";
 import { jsonIn, parseJson } from "../contract/payload.ts";
 import { assertTarget, Topics } from "../contract/topics.ts";
 import type { Settings } from "../host/settings/settings.ts";

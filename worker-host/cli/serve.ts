@@ -10,6 +10,7 @@ import { printableLines } from "../contract/payload.ts";
 import { Topics } from "../contract/topics.ts";
 import { LOGS_FOLDER, LogFiles } from "../host/data/log-files.ts";
 import { Host } from "../host/host.ts";
+import { FORCE_AFTER_MS } from "../host/limits.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import { type BrokerOptions, shownUrl } from "../mqtt/wire.ts";
 import { describeAllStop } from "./host-verbs.ts";
@@ -17,8 +18,6 @@ import type { Edges } from "./options.ts";
 import { send } from "./send.ts";
 import { Simulation } from "./simulation.ts";
 
-/** More than a worker may take to stop, which is 30 s at most. */
-const FORCE_AFTER_MS = 40_000;
 /** npm hands a Ctrl-C on to its child, which the terminal has told already. */
 const ECHO_MS = 300;
 

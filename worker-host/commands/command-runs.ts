@@ -4,6 +4,7 @@ import { AbortError } from "../base/scope-owner.ts";
 import { timer } from "../base/timers.ts";
 import { type Command, formatReply, type Reply } from "../contract/command.ts";
 import { describeError } from "../contract/errors.ts";
+import { MOST_QUEUED, MOST_RUNS } from "../contract/limits.ts";
 import { defined } from "../contract/payload.ts";
 import type { PublishOptions } from "../mqtt/wire.ts";
 import { type CheckedSpec, type CommandEntry, endOf, type RunningCommand } from "./command-spec.ts";
@@ -141,11 +142,6 @@ export class OnTimes<Entry extends CommandEntry> {
   }
 }
 
-/** How many of one command run at once, where its spec says nothing. */
-const DEFAULT_MAX = 256;
-/** How many of a queued one run or wait. */
-const DEFAULT_QUEUE = 10;
-
 /** Rejects what had to wait, and may not run when its turn has come. */
 export class RefusedError extends Error {
   override readonly name = "RefusedError";
@@ -193,11 +189,11 @@ export class CommandRuns {
   get #most(): number {
     const { mode = "parallel", max, cooldownMs } = this.spec;
     // One takes the other's place: what counts is what was aborted and isn't over.
-    if (mode === "restart") return DEFAULT_MAX;
+    if (mode === "restart") return MOST_RUNS;
     if (max !== undefined) return max;
-    if (mode === "queued") return DEFAULT_QUEUE;
+    if (mode === "queued") return MOST_QUEUED;
     // Side by side, none would wait for the cooldown of the other.
-    return mode === "single" || cooldownMs ? 1 : DEFAULT_MAX;
+    return mode === "single" || cooldownMs ? 1 : MOST_RUNS;
   }
 
   #coolingDown(): string | undefined {

@@ -1,10 +1,9 @@
 import { closeSync, existsSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { SEEN_IDS } from "../contract/limits.ts";
 import { jsonIn } from "../contract/payload.ts";
 
-/** How many ids of commands are remembered of each worker, at least. */
-const KEPT = 1024;
 /** How many are taken of what others say: they may have it from others, before or after their own. */
-const KEPT_OF_OTHERS = 2 * KEPT;
+const KEPT_OF_OTHERS = 2 * SEEN_IDS;
 const MOST = 2 * KEPT_OF_OTHERS;
 
 /** The ids of the last commands that ran, so that none runs twice. */
@@ -33,7 +32,7 @@ export class SeenIds {
     if (!this.#add(id)) return;
     // One for each, even where there are more: they may be newer than those that are kept.
     const [oldest] = this.#ids;
-    if (this.#ids.size > KEPT && oldest !== undefined) this.#ids.delete(oldest);
+    if (this.#ids.size > SEEN_IDS && oldest !== undefined) this.#ids.delete(oldest);
   }
 
   /** Remembers what was seen elsewhere; whether that was before or after its own isn't known, so nothing goes for it. */

@@ -4,6 +4,7 @@ import { AbortError, type ScopeOwner } from "../base/scope-owner.ts";
 import { timer } from "../base/timers.ts";
 import { type Command, type HaltReason, quote } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
+import { MAX_STOP_TIMEOUT_MS, STOP_TIMEOUT_MS } from "../contract/limits.ts";
 
 /** Why a worker ends. */
 export type EndReason = "reload" | "end";
@@ -13,10 +14,6 @@ export type StopReason = HaltReason | EndReason | "stop" | "max_on";
 
 /** By which path a stop came: the host tells of one all-stop, or lock-out, directly, and by MQTT. */
 export type StopPath = "host" | "mqtt" | "command";
-
-/** How long `do_stop` and `stop()` may take together, in ms, where the class says nothing, and at most. */
-export const STOP_TIMEOUT_MS = 5_000;
-const MAX_STOP_TIMEOUT_MS = 30_000;
 
 /**
  * What a class's `static stopTimeoutMs` says.

@@ -1,5 +1,5 @@
 import { type Command, parseCommand, parseReply } from "./command.ts";
-import { LONGEST_DESCRIPTION } from "./description.ts";
+import { MAX_DESCRIPTION_BYTES } from "./limits.ts";
 import { jsonIn } from "./payload.ts";
 import { isPeer, type Topics } from "./topics.ts";
 
@@ -175,6 +175,6 @@ function shorten(text: string): string {
 /** A text as it is shown; a longer one ends with `…`, which is no JSON. */
 function bounded(key: string, text: string): string {
   const longest =
-    key === "description" ? LONGEST_DESCRIPTION : key === "status/all_stop_heard" ? LONGEST_HEARD : LONGEST_TEXT;
+    key === "description" ? MAX_DESCRIPTION_BYTES : key === "status/all_stop_heard" ? LONGEST_HEARD : LONGEST_TEXT;
   return text.length > longest ? `${text.slice(0, LONGEST_TEXT)}…` : text;
 }

@@ -1,22 +1,6 @@
 import { messageOf, textOf } from "./errors.ts";
-import {
-  decodeText,
-  defined,
-  encodePayload,
-  isDeeperThan,
-  jsonOf,
-  MOST_LEVELS,
-  parseJson as parseExactly,
-} from "./payload.ts";
-
-/** A longer command is refused. */
-export const MAX_COMMAND_BYTES = 65_536;
-
-/** A command with a longer `id` is refused. */
-const MAX_COMMAND_ID_CHARS = 128;
-
-/** How long a broker may hold back a command that we send, in s, where it speaks MQTT 5. */
-export const COMMAND_EXPIRY_S = 5;
+import { MAX_COMMAND_BYTES, MAX_COMMAND_ID_CHARS, MOST_JSON_LEVELS } from "./limits.ts";
+import { decodeText, defined, encodePayload, isDeeperThan, jsonOf, parseJson as parseExactly } from "./payload.ts";
 
 /** What somebody asks a prop to do. */
 export interface Command {
@@ -119,8 +103,8 @@ function parseJson(text: string): ParsedCommand {
       refusal: `command refused: it starts with "{" but is not JSON (${(error as Error).message}); in a shell, put it in single quotes`,
     };
   }
-  if (isDeeperThan(fields, MOST_LEVELS)) {
-    return { refusal: `command refused: it is nested more than ${MOST_LEVELS} levels deep` };
+  if (isDeeperThan(fields, MOST_JSON_LEVELS)) {
+    return { refusal: `command refused: it is nested more than ${MOST_JSON_LEVELS} levels deep` };
   }
   const { args } = parseExactly(text, fields) as Record<string, unknown>;
   const { action, id, reply_to: replyTo, expires_at: expiresAt, reason } = fields;

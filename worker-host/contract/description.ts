@@ -1,4 +1,5 @@
 import type { JsonSchema } from "./json-schema.ts";
+import { MAX_DESCRIPTION_BYTES } from "./limits.ts";
 import { jsonOf } from "./payload.ts";
 
 /** The states of a worker's life, as its host sees it. */
@@ -26,8 +27,6 @@ export function parseRunstate(payload: Uint8Array): RunstatePayload | undefined 
   return { state: state as Runstate, since, host, ...(typeof detail === "string" ? { detail } : {}) };
 }
 
-/** A longer description is not read. */
-export const LONGEST_DESCRIPTION = 65_536;
 const LONGEST_CHIP = 100;
 const PAGE = /^https?:\/\/[\w.:[\]-]{1,200}$/;
 
@@ -52,7 +51,7 @@ export function describesHost(said: unknown, id: string): boolean {
 
 /** Reads the description of an id; one that can't be read says nothing. */
 export function parseDescribed(payload: Uint8Array, id: string): Described {
-  const said = payload.length > LONGEST_DESCRIPTION ? undefined : jsonOf(payload);
+  const said = payload.length > MAX_DESCRIPTION_BYTES ? undefined : jsonOf(payload);
   const { board, commands, page } = (said ?? {}) as Partial<Record<string, unknown>>;
   const isBoard = typeof board === "string" && board !== "" && board.length <= LONGEST_CHIP;
   const stops = typeof commands === "object" && commands !== null && Object.hasOwn(commands, "stop");

@@ -1,3 +1,4 @@
+import { MOST_HEARD } from "./limits.ts";
 import { defined, printable } from "./payload.ts";
 import { isPeer } from "./topics.ts";
 
@@ -15,19 +16,17 @@ export interface Heard {
   left_out?: number;
 }
 
-/** How many of each list are named. */
-const MOST_NAMED = 1_000;
 const LONGEST_WHY = 200;
 
 /** The same with no list longer than can be published. */
 export function boundHeard({ since, heard, not_heard, not_held }: Heard): Heard {
   const lists = [heard, not_heard, not_held];
-  const left = lists.reduce((sum, list) => sum + Math.max(0, list.length - MOST_NAMED), 0);
+  const left = lists.reduce((sum, list) => sum + Math.max(0, list.length - MOST_HEARD), 0);
   return {
     since,
-    heard: heard.slice(0, MOST_NAMED),
-    not_heard: not_heard.slice(0, MOST_NAMED),
-    not_held: not_held.slice(0, MOST_NAMED),
+    heard: heard.slice(0, MOST_HEARD),
+    not_heard: not_heard.slice(0, MOST_HEARD),
+    not_held: not_held.slice(0, MOST_HEARD),
     ...(left > 0 ? { left_out: left } : {}),
   };
 }
@@ -48,7 +47,7 @@ export function readHeard(value: unknown): Heard | undefined {
 
 function entriesOf(list: unknown): { id: string; ms?: unknown; why?: string }[] {
   if (!Array.isArray(list)) return [];
-  return list.slice(0, MOST_NAMED).flatMap((entry: unknown) => {
+  return list.slice(0, MOST_HEARD).flatMap((entry: unknown) => {
     const { id, ms, why } = (entry ?? {}) as Partial<Record<string, unknown>>;
     if (typeof id !== "string" || !isPeer(id)) return [];
     return [{ id, ms, ...(typeof why === "string" ? { why: why.slice(0, LONGEST_WHY) } : {}) }];

@@ -1,4 +1,5 @@
-import { isDeeperThan, isExact, MOST_LEVELS, parseJson as parseWhole } from "./payload.ts";
+import { MOST_JSON_LEVELS } from "./limits.ts";
+import { isDeeperThan, isExact, parseJson as parseWhole } from "./payload.ts";
 
 /** The parts of a JSON Schema (2020-12) that we read; a schema may have more. */
 export interface JsonSchema {
@@ -104,8 +105,8 @@ export function numberIn(text: string): number | undefined {
 function parseJson(text: string): Coerced {
   try {
     const value = parseWhole(text);
-    if (!isDeeperThan(value, MOST_LEVELS)) return { value };
-    return { refusal: `the arguments are nested more than ${MOST_LEVELS} levels deep` };
+    if (!isDeeperThan(value, MOST_JSON_LEVELS)) return { value };
+    return { refusal: `the arguments are nested more than ${MOST_JSON_LEVELS} levels deep` };
   } catch (error) {
     return {
       refusal: `the arguments are not JSON (${(error as Error).message}); in a shell, put them in single quotes`,

@@ -1,4 +1,5 @@
 import { textOf, WorkerHostError } from "./errors.ts";
+import { MAX_KEY_BYTES, MAX_TOPIC_BYTES, MOST_KEY_LEVELS, MOST_TOPIC_LEVELS } from "./limits.ts";
 
 const ID = /^[A-Za-z0-9_-]{1,200}$/;
 
@@ -11,10 +12,10 @@ interface Bounds {
  * MQTT 3.1.1, 1.5.3: the length of a topic is a 16-bit number of bytes. The embedded broker takes 100 levels, mosquitto
  * 200: either ends the connection of whoever names more.
  */
-const WHOLE: Bounds = { bytes: 65_535, levels: 100 };
+const WHOLE: Bounds = { bytes: MAX_TOPIC_BYTES, levels: MOST_TOPIC_LEVELS };
 
 /** A prefix and a key within these make topics within `WHOLE`. */
-const PART: Bounds = { bytes: 1_000, levels: 40 };
+const PART: Bounds = { bytes: MAX_KEY_BYTES, levels: MOST_KEY_LEVELS };
 
 /** Where a broker says how long it has been running: `123 seconds`. mosquitto does; it is retained. */
 export const BROKER_UPTIME = "$SYS/broker/uptime";

@@ -20,6 +20,7 @@ import { DataLock } from "./data/data-lock.ts";
 import type { LogFiles } from "./data/log-files.ts";
 import { HomeAssistantLink } from "./home-assistant/link.ts";
 import { type HealthServer, openHealth } from "./http/health.ts";
+import { SETTLE_MS } from "./limits.ts";
 import { pathFrom } from "./paths.ts";
 import { Bundler } from "./plan/bundle.ts";
 import { type Plan, readPlan } from "./plan/plan.ts";
@@ -32,8 +33,6 @@ import type { Settings } from "./settings/settings.ts";
 import { environmentFor } from "./settings/settings-table.ts";
 import { CommandDesk, whoOf } from "./verbs/command-desk.ts";
 
-/** How long the host waits for its workers until it begins to watch for edits. */
-const SETTLE_MS = 10_000;
 /** How long after that the host gets ready for commands, if none comes before. */
 const LOAD_COMMANDS_MS = 1_000;
 

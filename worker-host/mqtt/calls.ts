@@ -1,5 +1,6 @@
 import { type Clock, msOf, type Span } from "../base/clock.ts";
-import { COMMAND_EXPIRY_S, formatCommand, parseReply } from "../contract/command.ts";
+import { formatCommand, parseReply } from "../contract/command.ts";
+import { CALL_TIMEOUT_MS, COMMAND_EXPIRY_S } from "../contract/limits.ts";
 import type { Topics } from "../contract/topics.ts";
 import type { Message, Wire } from "./wire.ts";
 
@@ -41,7 +42,6 @@ export interface CallRequest {
   timeoutMs?: Span;
 }
 
-const TIMEOUT_MS = 30_000;
 /** How much longer than its target a call waits, so that the target's own word comes first. */
 const GRACE_MS = 500;
 
@@ -103,7 +103,7 @@ export class Calls {
     const { clock, timeoutOf } = this.options;
     const since = clock.monotonic();
     const arm = (ms: number) => clock.after(Math.max(0, since + ms - clock.monotonic()), () => onTimeout(ms));
-    let cancel = arm(timeoutMs ?? TIMEOUT_MS);
+    let cancel = arm(timeoutMs ?? CALL_TIMEOUT_MS);
     let over = false;
     if (timeoutMs === undefined && timeoutOf) {
       void timeoutOf(target, action).then((own) => {

@@ -2,6 +2,7 @@ import type { MqttClient } from "mqtt";
 import type { Logger } from "pino";
 import { backoffMs, type Clock } from "../base/clock.ts";
 import { type Counts, noCounts } from "../base/counts.ts";
+import { LASTING_MS, MAX_SENDING_BYTES, MOST_SENDING, RECONNECT_MAX_MS, RECONNECT_MIN_MS } from "../contract/limits.ts";
 import { decodeText } from "../contract/payload.ts";
 import {
   asBuffer,
@@ -22,10 +23,6 @@ import { PacketLimit } from "./packet-limit.ts";
 import { type SubscribeOptions, Subscriptions } from "./subscriptions.ts";
 import type { MessageHandler, PublishOptions, PublishResult } from "./wire.ts";
 
-/** How much may be on its way to the broker at once. */
-const MAX_BYTES = 8 * 1024 * 1024;
-const MAX_MESSAGES = 10_000;
-
 /** Bounds what a connection has on its way: a broker that takes less than is said must not cost all memory. */
 class Outgoing {
   #bytes = 0;
@@ -34,7 +31,7 @@ class Outgoing {
 
   /** Takes a message on its way, unless there are too many; what it gives is to be called when it has arrived. */
   enter(payload: string | Uint8Array): (() => void) | undefined {
-    if (this.#bytes >= MAX_BYTES || this.#messages >= MAX_MESSAGES) return undefined;
+    if (this.#bytes >= MAX_SENDING_BYTES || this.#messages >= MOST_SENDING) return undefined;
     const { length } = payload;
     this.#bytes += length;
     this.#messages++;
@@ -51,7 +48,7 @@ class Outgoing {
   }
 
   #check(): void {
-    if (this.#bytes > MAX_BYTES / 2 || this.#messages > MAX_MESSAGES / 2) return;
+    if (this.#bytes > MAX_SENDING_BYTES / 2 || this.#messages > MOST_SENDING / 2) return;
     const callback = this.#whenRoom;
     this.#whenRoom = undefined;
     callback?.();
@@ -80,11 +77,6 @@ export interface SendOptions extends PublishOptions {
   once?: boolean;
 }
 
-const BACKOFF_MIN_MS = 100;
-const BACKOFF_MAX_MS = 5_000;
-
-/** A connection that held for so long has proven itself: the next one is made at once, and its problems are told. */
-const LASTING_MS = 5_000;
 /** So many connections in a row that did not hold are no accident. */
 const UNSTABLE = 2;
 
@@ -273,7 +265,7 @@ export class Connection {
       await this.#connectOnce(onFirstUp);
       if (this.#stopped) return;
       if (triedVersion !== this.#protocolVersion) continue;
-      const ceiling = backoffMs(this.#failures, BACKOFF_MIN_MS, BACKOFF_MAX_MS);
+      const ceiling = backoffMs(this.#failures, RECONNECT_MIN_MS, RECONNECT_MAX_MS);
       this.#failures++;
       await this.#pause(ceiling * (0.5 + this.options.random() / 2));
     }

@@ -9,6 +9,7 @@ import mqtt, {
   type MqttClient,
 } from "mqtt";
 import type { Clock } from "../base/clock.ts";
+import { CONNECT_TIMEOUT_MS, KEEPALIVE_S } from "../contract/limits.ts";
 import { type BrokerOptions, type Message, type PublishOptions, shownUrl } from "./wire.ts";
 
 /** How many connects may be in flight at once: a broker's accept backlog is short. */
@@ -134,8 +135,6 @@ export interface ClientOptions {
   openStream?: () => Duplex;
 }
 
-const KEEPALIVE_S = 10;
-const CONNECT_TIMEOUT_MS = 10_000;
 /** MQTT 3.1.1, 3.2.2.3 and MQTT 5, 3.2.2.2 */
 const UNSUPPORTED_PROTOCOL: ReadonlySet<unknown> = new Set([1, 132]);
 const BAD_CREDENTIALS: ReadonlySet<unknown> = new Set([4, 5, 134, 135]);

@@ -25,7 +25,8 @@ const DESCRIPTION_MS = 200;
 /** How long it has where nothing waits for that. */
 const AVAILABILITY_MS = 1_000;
 const WARN_EVERY_MS = 5_000;
-const MAX_DESCRIPTION_BYTES = 1_048_576;
+/** A host with a thousand workers describes them all. */
+const LONGEST_RETAINED = 1_048_576;
 
 /** The last retained value of a topic, from the first time that somebody asks. */
 interface Retained {
@@ -132,7 +133,7 @@ export class Peers {
     const retained: Retained = { value: undefined, first: first.promise, next: new Set() };
     this.#retained.set(topic, retained);
     void this.options.wire.subscribe(topic, ({ payload }) => {
-      retained.value = payload.byteLength > MAX_DESCRIPTION_BYTES ? undefined : decodeText(payload);
+      retained.value = payload.byteLength > LONGEST_RETAINED ? undefined : decodeText(payload);
       first.resolve();
       const waiting = [...retained.next];
       retained.next.clear();

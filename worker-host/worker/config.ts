@@ -16,6 +16,7 @@ import { WorkerHostError } from "../contract/errors.ts";
 import type { JsonSchema } from "../contract/json-schema.ts";
 import type { BaseWorker } from "./base-worker.ts";
 import type { ConfigSpec, KeyLines } from "./channel.ts";
+import { ON_CONFIG_MS } from "./limits.ts";
 
 /** A config that its schema lets through, with its defaults. */
 export interface CheckedConfig {
@@ -124,8 +125,6 @@ function lineOf({ lines }: ConfigSpec, keys: readonly PropertyKey[]): number | u
   }
   return line;
 }
-
-const ON_CONFIG_MS = 10_000;
 
 /** A worker's config while it runs. */
 export class LiveConfig {

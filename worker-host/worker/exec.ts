@@ -7,6 +7,7 @@ import { killGroup } from "../base/kill-group.ts";
 import type { Scope } from "../base/scope.ts";
 import { AbortError } from "../base/scope-owner.ts";
 import { WorkerHostError } from "../contract/errors.ts";
+import { EXEC_GRACE_MS, MAX_EXEC_CHARS, MAX_EXEC_LINE_CHARS } from "./limits.ts";
 
 export interface ExecOptions {
   /** The folder that it runs in; the worker's if not given. */
@@ -51,12 +52,8 @@ export interface ExecContext {
   onGroup: (pid: number, alive: boolean) => void;
 }
 
-/** How long a program has to end by itself before it is killed. */
-const GRACE_MS = 500;
 /** How long its output may stay open when all that can be killed is. */
 const LET_GO_MS = 100;
-const KEPT_CHARS = 65_536;
-const MAX_LINE_CHARS = 4_096;
 
 /**
  * Runs a program without a shell, in a process group of its own, which ends with the scope.
@@ -147,7 +144,7 @@ function supervise(child: Running, scope: Scope, timeoutMs: number | undefined, 
     killedFor = reason;
     if (exited) return;
     signalGroup("SIGTERM");
-    cancelKill = clock.after(GRACE_MS, kill);
+    cancelKill = clock.after(EXEC_GRACE_MS, kill);
   };
   const forget = scope.whenEnded(() => end(new AbortError(`${child.spawnfile} was ended`)));
   const cancelTimeout = timeoutMs === undefined ? () => {} : clock.after(timeoutMs, () => end("timeout"));
@@ -225,14 +222,14 @@ class Output {
   #take(text: string): void {
     this.#kept = lastOf(this.#kept + text);
     const lines = (this.#line + text).split("\n");
-    this.#line = (lines.pop() ?? "").slice(0, MAX_LINE_CHARS);
-    for (const line of lines) this.log(line.replace(/\r$/, "").slice(0, MAX_LINE_CHARS));
+    this.#line = (lines.pop() ?? "").slice(0, MAX_EXEC_LINE_CHARS);
+    for (const line of lines) this.log(line.replace(/\r$/, "").slice(0, MAX_EXEC_LINE_CHARS));
   }
 }
 
 /** The end of a text, from the start of a line where it is cut. */
 function lastOf(text: string): string {
-  if (text.length <= KEPT_CHARS) return text;
-  const cut = text.slice(-KEPT_CHARS);
+  if (text.length <= MAX_EXEC_CHARS) return text;
+  const cut = text.slice(-MAX_EXEC_CHARS);
   return cut.slice(cut.indexOf("\n") + 1);
 }

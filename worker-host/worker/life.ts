@@ -5,16 +5,10 @@ import { isAbort, Scope } from "../base/scope.ts";
 import { AbortError, type ScopeOwner } from "../base/scope-owner.ts";
 import { timer } from "../base/timers.ts";
 import { Commands } from "../commands/commands.ts";
-import {
-  type EndReason,
-  STOP_TIMEOUT_MS,
-  STOPPED_BY,
-  Stopping,
-  type StopReason,
-  stopTimeoutOf,
-} from "../commands/stopping.ts";
+import { type EndReason, STOPPED_BY, Stopping, type StopReason, stopTimeoutOf } from "../commands/stopping.ts";
 import type { HaltReason } from "../contract/command.ts";
 import { messageOf, WorkerHostError } from "../contract/errors.ts";
+import { STOP_TIMEOUT_MS } from "../contract/limits.ts";
 import { CallError } from "../mqtt/calls.ts";
 import type { MessageHandler } from "../mqtt/wire.ts";
 import type { BaseWorker } from "./base-worker.ts";
@@ -24,6 +18,7 @@ import { createContext } from "./context.ts";
 import { Description, type Telemetry } from "./description.ts";
 import { HaltGuard } from "./halt-guard.ts";
 import type { Configured, LifeOptions } from "./life-options.ts";
+import { DRAIN_MS, LOOP_INTERVAL_MS, START_MS } from "./limits.ts";
 import { CHECK, explainStart, inTime, isLasting, locate, type WorkerClass } from "./load.ts";
 import { Loop } from "./loop.ts";
 import { StatusReporter } from "./messenger.ts";
@@ -32,11 +27,7 @@ import { type LifeParts, reclaim } from "./reclaim.ts";
 import { Store } from "./store.ts";
 import { WorkerConnection } from "./worker-connection.ts";
 
-const START_MS = 10_000;
 const QUIET_MS = 1_000;
-/** How long a patient restart waits for running commands. */
-const DRAIN_MS = 10_000;
-const LOOP_INTERVAL_MS = 1_000;
 /** How long a broker has to send what it retains. */
 const RETAINED_MS = 1_000;
 

@@ -11,6 +11,7 @@ import { BaseWorker } from "./base-worker.ts";
 import { type ConfigSpec, LOADING, type WorkerSpec } from "./channel.ts";
 import { LiveConfig } from "./config.ts";
 import type { WorkerContext } from "./context.ts";
+import { LOAD_MS } from "./limits.ts";
 import { collectCommands } from "./own-commands.ts";
 
 /** Loaded before any bundle: Node can't require() a module, as a CommonJS worker does, that is still being loaded. */
@@ -21,8 +22,6 @@ const importModule = createRequire(import.meta.url)(packageFile("worker-host/imp
   url: string,
 ) => Promise<Record<string, unknown>>;
 
-/** For as long a worker's code may keep others waiting: until it is loaded, and until its config is checked. */
-const LOAD_MS = 10_000;
 export const CHECK = 'the check of its config by "static config"';
 
 /** A class that a worker's file exports. */

@@ -1,5 +1,6 @@
 import { backoffMs, msOf, type Span } from "../base/clock.ts";
 import { isAbort, type Scope } from "../base/scope.ts";
+import { LOOP_BACKOFF_MAX_MS, LOOP_BACKOFF_MIN_MS } from "./limits.ts";
 
 export interface LoopOptions {
   scope: Scope;
@@ -8,9 +9,6 @@ export interface LoopOptions {
   call: () => unknown;
   report: (error: unknown) => void;
 }
-
-const BACKOFF_MIN_MS = 100;
-const BACKOFF_MAX_MS = 60_000;
 
 /** Calls a function again and again, each time a while after its last call has ended, until its scope ends. */
 export class Loop {
@@ -80,7 +78,7 @@ export class Loop {
     this.#calling = false;
     this.#failures = failed ? this.#failures + 1 : 0;
     const ms = this.#intervalMs;
-    const pauseMs = backoffMs(this.#failures, Math.max(BACKOFF_MIN_MS, ms), Math.max(BACKOFF_MAX_MS, ms));
+    const pauseMs = backoffMs(this.#failures, Math.max(LOOP_BACKOFF_MIN_MS, ms), Math.max(LOOP_BACKOFF_MAX_MS, ms));
     this.#callIn(failed ? pauseMs : ms);
   }
 

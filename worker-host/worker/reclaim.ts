@@ -5,10 +5,9 @@ import type { EndReason, Stopping } from "../commands/stopping.ts";
 import type { Topics } from "../contract/topics.ts";
 import type { BaseWorker } from "./base-worker.ts";
 import type { Description } from "./description.ts";
+import { RECLAIM_MS } from "./limits.ts";
 import type { Store } from "./store.ts";
 import type { WorkerConnection } from "./worker-connection.ts";
-
-const SETTLE_MS = 1_000;
 
 /** What a worker's life is made of. */
 export interface LifeParts {
@@ -35,14 +34,14 @@ export async function reclaim(
   const over = new AbortError("the worker stops");
   scope.end(over);
   if (worker) await stopWorker(worker, reason, stopTimeoutMs, parts);
-  await finish("what it started", SETTLE_MS, scope.idle(), parts);
+  await finish("what it started", RECLAIM_MS, scope.idle(), parts);
   shielded.end(over);
   stopping.end(over);
-  await finish("writing its store", SETTLE_MS, Promise.resolve(store?.flush()), parts);
+  await finish("writing its store", RECLAIM_MS, Promise.resolve(store?.flush()), parts);
   description.close();
   const offline = wire.publish(topics.availability(owner.id), "offline", { qos: 1, retain: true });
-  await within(clock, SETTLE_MS, offline);
-  await within(clock, SETTLE_MS, wire.stop());
+  await within(clock, RECLAIM_MS, offline);
+  await within(clock, RECLAIM_MS, wire.stop());
 }
 
 /** `do_stop` and `stop()` have one time together, after what no stop may cut. */

@@ -31,6 +31,7 @@ import {
 } from "./channel.ts";
 import { Latch } from "./halt-guard.ts";
 import { Life } from "./life.ts";
+import { HOST_SILENT_MS, ORPHANED_MS } from "./limits.ts";
 import { inspect, loadWorker } from "./load.ts";
 
 /** A worker's life under an id, and the one that it takes over from until that has ended. */
@@ -124,9 +125,6 @@ function livesOf(place: Place | undefined): Life[] {
   return place ? [place.life, ...livesOf(place.before)] : [];
 }
 
-/** How long a host may say nothing before its workers tell of it, in ms. */
-const SILENT_MS = 10_000;
-
 /**
  * Watches the host of this process, from its workers' side: a host that stands still restarts nothing, and hears no
  * all-stop. Time counts only as far as this process itself went on, so that a machine which was suspended tells nothing.
@@ -141,19 +139,16 @@ class HostWatch {
   pass(ms: number): void {
     const before = this.#silentMs;
     this.#silentMs += ms;
-    if (before < SILENT_MS && this.#silentMs >= SILENT_MS)
-      this.say(`the host has said nothing for ${SILENT_MS / 1000} s: it hears no all-stop, and restarts nothing`);
+    if (before < HOST_SILENT_MS && this.#silentMs >= HOST_SILENT_MS)
+      this.say(`the host has said nothing for ${HOST_SILENT_MS / 1000} s: it hears no all-stop, and restarts nothing`);
   }
 
   /** The host has said something. */
   heard(): void {
-    if (this.#silentMs >= SILENT_MS) this.say("the host is there again");
+    if (this.#silentMs >= HOST_SILENT_MS) this.say("the host is there again");
     this.#silentMs = 0;
   }
 }
-
-/** How long workers have to switch off what they switched on, once their host is gone. */
-const ORPHANED_MS = 500;
 
 const CONSOLE_LEVELS = [
   ["debug", "debug"],

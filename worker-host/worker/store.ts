@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { isLeftOver, unlessMissing, writeDurably } from "../base/durable-file.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { jsonIn } from "../contract/payload.ts";
+import { MAX_STORE_BYTES, MAX_STORE_KEY_CHARS } from "./limits.ts";
 
 export interface StoreOptions {
   warn: (text: string) => void;
@@ -13,9 +14,6 @@ export interface StoreOptions {
 /** Where it is in the folder. */
 export const STORE_FILE = "store.json";
 
-/** A store holds settings and counters, not recordings. */
-export const MAX_STORE_BYTES = 1_048_576;
-const MAX_KEY_LENGTH = 256;
 /** `{`, `}` and the ends of their lines. */
 const EMPTY_BYTES = 3;
 
@@ -158,10 +156,10 @@ function sizeOf(key: string, json: string): number {
 }
 
 function assertKey(key: string): void {
-  if (typeof key === "string" && key !== "" && key.length <= MAX_KEY_LENGTH) return;
+  if (typeof key === "string" && key !== "" && key.length <= MAX_STORE_KEY_CHARS) return;
   throw new WorkerHostError(
     "invalid_value",
-    `store: expected a key of 1 to ${MAX_KEY_LENGTH} letters, got ${typeof key === "string" ? `${key.length} letters` : typeof key}`,
+    `store: expected a key of 1 to ${MAX_STORE_KEY_CHARS} letters, got ${typeof key === "string" ? `${key.length} letters` : typeof key}`,
   );
 }
 

@@ -5,11 +5,19 @@ import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
 import { unlessMissing } from "../../base/durable-file.ts";
 import { printable } from "../../contract/payload.ts";
+import {
+  MAX_FILTER_CHARS,
+  MOST_AT_THE_DOOR,
+  MOST_CLIENTS,
+  MOST_FILTERS,
+  MOST_PASSWORDS_WAITING,
+  PASSWORD_PAUSE_MS,
+  REFUSALS_EVERY_MS,
+} from "../limits.ts";
 
 /** Takes what was refused: `key` is the kind of refusal and, where it matters, the address; `text` is for people. */
 export type Refuse = (key: string, text: string) => void;
 
-const EVERY_MS = 10_000;
 /** From then on, all other keys count as one: the memory of addresses is bounded. */
 const MAX_KEYS = 100;
 const OTHERS = "others";
@@ -47,7 +55,7 @@ export class RefusalLog {
   }
 
   #watch(key: string, last: string): void {
-    const cancel = this.clock.after(EVERY_MS, () => this.#sum(key));
+    const cancel = this.clock.after(REFUSALS_EVERY_MS, () => this.#sum(key));
     this.#repeated.set(key, { more: 0, last, cancel });
   }
 
@@ -55,7 +63,7 @@ export class RefusalLog {
     const { more = 0, last = "" } = this.#repeated.get(key) ?? {};
     this.#repeated.delete(key);
     if (more === 0) return;
-    this.log.warn(`${last} (${more} more such in the last ${EVERY_MS / 1000} s)`);
+    this.log.warn(`${last} (${more} more such in the last ${REFUSALS_EVERY_MS / 1000} s)`);
     this.#watch(key, last);
   }
 }
@@ -64,9 +72,6 @@ export class RefusalLog {
 export function shown(id: string | null | undefined): string {
   return id ? `the client "${printable(id.slice(0, 60))}"` : "a client";
 }
-
-/** How many connections may be open beside those that have a place: each until it has sent its CONNECT. */
-const MOST_AT_THE_DOOR = 16;
 
 /**
  * Bounds the number of open connections, so that descriptors are left for the host's files and processes.
@@ -186,23 +191,20 @@ function isOwn(address: string): boolean {
   return address === "::1" || address.startsWith("127.");
 }
 
-/** A host alone may have some 1,000, one for each id that it asks whether it is there. */
-const MAX_FILTERS = 5_000;
-const MAX_LENGTH = 1024;
-
 /** Counts the filters of each client, and bounds them. */
 export class FilterLimit {
   readonly #filters = new WeakMap<Client, Set<string>>();
 
   /** Counts a filter to be subscribed to; gives why it is refused. */
   add(client: Client, { topic }: Subscription): string | undefined {
-    if (topic.length > MAX_LENGTH) return `the filter has ${topic.length} characters, at most ${MAX_LENGTH} are taken`;
+    if (topic.length > MAX_FILTER_CHARS)
+      return `the filter has ${topic.length} characters, at most ${MAX_FILTER_CHARS} are taken`;
     if (topic.startsWith("$share/"))
       return "the embedded broker knows no shared subscriptions: use mosquitto for these";
     const filters = this.#filters.get(client) ?? new Set();
     this.#filters.set(client, filters);
-    if (filters.size >= MAX_FILTERS && !filters.has(topic)) {
-      return `it has ${MAX_FILTERS} filters, the most that a client may have; use "+" and "#"`;
+    if (filters.size >= MOST_FILTERS && !filters.has(topic)) {
+      return `it has ${MOST_FILTERS} filters, the most that a client may have; use "+" and "#"`;
     }
     filters.add(topic);
     return undefined;
@@ -281,8 +283,6 @@ export function boundPackets(socket: Socket, bounds: PacketBounds, onTooLong: (b
 const USUAL_DESCRIPTORS = 1024;
 const MIN_RESERVE = 64;
 const MAX_RESERVE = 1024;
-/** More clients than that belong on mosquitto. */
-const MAX_CONNECTIONS = 4000;
 
 /** How many connections the broker may have open, of the descriptors that this process may have. */
 export async function connectionsAllowed(): Promise<number> {
@@ -294,13 +294,8 @@ export async function connectionsAllowed(): Promise<number> {
 /** A third of the descriptors is kept for files, and for the processes of workers: each of these takes some five. */
 function connectionsFor(descriptors: number): number {
   const reserve = Math.min(MAX_RESERVE, Math.max(MIN_RESERVE, Math.ceil(descriptors / 3)));
-  return Math.min(MAX_CONNECTIONS, Math.max(1, descriptors - reserve));
+  return Math.min(MOST_CLIENTS, Math.max(1, descriptors - reserve));
 }
-
-/** How long an address waits after a wrong password. */
-const PAUSE_MS = 1_000;
-/** So many of one address may wait. */
-const MOST_WAITING = 20;
 
 /** Looks at a password, and gives whether it was right. */
 export type Look = () => boolean;
@@ -320,7 +315,7 @@ export class PasswordGuard {
       if (!look()) this.#pause(address, []);
       return true;
     }
-    if (waiting.length >= MOST_WAITING) return false;
+    if (waiting.length >= MOST_PASSWORDS_WAITING) return false;
     waiting.push(look);
     return true;
   }
@@ -335,7 +330,7 @@ export class PasswordGuard {
     this.#waiting.set(address, waiting);
     this.#cancels.set(
       address,
-      this.clock.after(PAUSE_MS, () => this.#next(address, waiting)),
+      this.clock.after(PASSWORD_PAUSE_MS, () => this.#next(address, waiting)),
     );
   }
 

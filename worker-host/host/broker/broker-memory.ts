@@ -1,6 +1,7 @@
 import { Readable } from "node:stream";
 import mqemitter from "mqemitter";
 import { matchesFilter } from "../../contract/topics.ts";
+import { SMALL_RETAINED_BYTES } from "../limits.ts";
 import type { Refuse } from "./broker-limits.ts";
 
 interface Session {
@@ -175,10 +176,6 @@ interface RetainedLimits {
   bytes: number;
 }
 
-export const RETAINED_LIMITS: RetainedLimits = { messages: 50_000, bytes: 64 * 1024 * 1024 };
-
-/** A payload of up to this size always replaces the one on its topic: a state doesn't go stale for want of room. */
-const SMALL_BYTES = 1024;
 /** After so many comparisons, a search lets other work run. */
 const SEARCH_STEPS = 2000;
 
@@ -220,7 +217,7 @@ export class RetainedMessages {
   }
 
   #hasRoom(topic: string, payload: Buffer, known: RetainedMessage | undefined): boolean {
-    if (known && payload.length <= SMALL_BYTES) return true;
+    if (known && payload.length <= SMALL_RETAINED_BYTES) return true;
     const { messages, bytes } = this.limits;
     return this.#messages.size < messages && this.#bytes + topic.length + payload.length <= bytes;
   }

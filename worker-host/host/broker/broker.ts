@@ -6,6 +6,14 @@ import type { Clock } from "../../base/clock.ts";
 import { WorkerHostError } from "../../contract/errors.ts";
 import type { BrokerOptions } from "../../mqtt/wire.ts";
 import {
+  CLIENT_CONNECT_MS,
+  DRAIN_TIMEOUT_MS,
+  MAX_CONNECT_BYTES,
+  MAX_PACKET_BYTES,
+  MAX_RETAINED_BYTES,
+  MOST_RETAINED,
+} from "../limits.ts";
+import {
   boundPackets,
   ConnectionLimit,
   FilterLimit,
@@ -14,8 +22,8 @@ import {
   type Refuse,
   shown,
 } from "./broker-limits.ts";
-import { BrokerMemory, createEmitter, PublishOrder, RETAINED_LIMITS, RetainedMessages } from "./broker-memory.ts";
-import { DRAIN_TIMEOUT_MS, SlowClients } from "./slow-clients.ts";
+import { BrokerMemory, createEmitter, PublishOrder, RetainedMessages } from "./broker-memory.ts";
+import { SlowClients } from "./slow-clients.ts";
 
 export interface Credentials {
   username: string;
@@ -39,10 +47,7 @@ export interface EmbeddedBrokerOptions {
  * A client that sends more in one packet is disconnected. The first is CONNECT, with client id, will, user name and
  * password: little, and as yet from an unknown client.
  */
-const PACKET_BOUNDS = { firstBytes: 64 * 1024, bytes: 1024 * 1024 };
-
-/** A client that hasn't sent its whole CONNECT by then is disconnected. */
-const CONNECT_TIMEOUT_MS = 5000;
+const PACKET_BOUNDS = { firstBytes: MAX_CONNECT_BYTES, bytes: MAX_PACKET_BYTES };
 
 /** MQTT 3.1.1, 3.2.2.3 */
 const UNAVAILABLE = 3;
@@ -198,8 +203,8 @@ export async function createAedes({ letIn, log, refuse, addressOf }: AedesOption
   const order = new PublishOrder();
   const aedes = await Aedes.createBroker({
     mq: createEmitter(order),
-    persistence: new BrokerMemory(new RetainedMessages(RETAINED_LIMITS, refuse)),
-    connectTimeout: CONNECT_TIMEOUT_MS,
+    persistence: new BrokerMemory(new RetainedMessages({ messages: MOST_RETAINED, bytes: MAX_RETAINED_BYTES }, refuse)),
+    connectTimeout: CLIENT_CONNECT_MS,
     drainTimeout: DRAIN_TIMEOUT_MS,
     preConnect: (client, packet, done) => {
       // A queue for a client that is away would move props late, and grow without bound.
@@ -244,7 +249,7 @@ export async function createAedes({ letIn, log, refuse, addressOf }: AedesOption
   aedes.on("connectionError", (client, error) => {
     if (error.message !== "connect did not arrive in time") return;
     const address = addressOf(client);
-    const text = `a client at ${address} was disconnected: it sent no CONNECT within ${CONNECT_TIMEOUT_MS / 1000} s`;
+    const text = `a client at ${address} was disconnected: it sent no CONNECT within ${CLIENT_CONNECT_MS / 1000} s`;
     refuse(`silent ${address}`, text);
   });
   return aedes;

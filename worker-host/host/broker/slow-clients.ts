@@ -1,19 +1,7 @@
 import type { Socket } from "node:net";
 import type { AedesPublishPacket, Client } from "aedes";
+import { DRAIN_TIMEOUT_MS, DROP_FROM_BYTES, MAX_AHEAD_BYTES, MAX_UNSENT_BYTES } from "../limits.ts";
 import { type Refuse, shown } from "./broker-limits.ts";
-
-/** While a client has more than this unsent, it doesn't get messages at QoS 0. */
-const DROP_FROM_BYTES = 256 * 1024;
-/**
- * A publisher that has more than this waiting for one client, at QoS 1 and 2, isn't read from until the client has caught
- * up: a flood from a few publishers is slowed down, not answered by disconnecting the host or a worker that it is for.
- */
-const MAX_AHEAD_BYTES = 32 * 1024;
-/** A client that has more than this unsent is disconnected. Four messages of the largest size fit. */
-const MAX_UNSENT_BYTES = 4 * 1024 * 1024;
-
-/** A client that doesn't take all that waits for it in this time is disconnected. */
-export const DRAIN_TIMEOUT_MS = 2000;
 
 class TooMuchUnsent extends Error {}
 

@@ -7,6 +7,7 @@ import type { Topics } from "../../contract/topics.ts";
 import { Connection, type Told } from "../../mqtt/connection.ts";
 import { ConnectGate, type ConnectionProblem } from "../../mqtt/mqtt-client.ts";
 import { type BrokerOptions, type Message, shownUrl } from "../../mqtt/wire.ts";
+import { CLAIM_AGAIN_MS, ECHO_MS } from "../limits.ts";
 
 /** What hosts say to each other on the topic of a name. */
 interface ClaimMessage {
@@ -53,11 +54,6 @@ interface ClaimOptions {
   /** Called where the name was ours, and is another host's now. */
   onOusted: (error: WorkerHostError) => void;
 }
-
-/** How long a broker has to bring our own claim back. */
-const ECHO_MS = 5_000;
-/** How often one that waits asks again, at least: longer than it takes one that was cut off to come back. */
-const RETRY_MS = 5_000;
 
 /**
  * `away`: there is no connection; `claiming`: our claim is on its way; `candidate`: it came back, and may be answered;
@@ -255,7 +251,7 @@ export class Claim {
     const { clock, random } = this.options;
     this.#enter("waiting");
     this.#waits = true;
-    this.#cancel = clock.after(RETRY_MS * (1 + random() / 2), () => this.#ask());
+    this.#cancel = clock.after(CLAIM_AGAIN_MS * (1 + random() / 2), () => this.#ask());
   }
 
   /** What the name's availability says is no more than a reason to ask. */

@@ -18,6 +18,7 @@ import {
   type PublishOptions,
   shownUrl,
 } from "../../mqtt/wire.ts";
+import { DESCRIBE_EVERY_MS, UPTIME_EVERY_MS } from "../limits.ts";
 import type { WorkerRecord } from "../runners/records.ts";
 import { RollCall } from "./roll-call.ts";
 
@@ -40,9 +41,6 @@ export interface HostConnectionOptions {
   /** A worker of this host. */
   worker: (id: string) => WorkerRecord | undefined;
 }
-
-const UPTIME_EVERY_MS = 10_000;
-const DESCRIBE_EVERY_MS = 200;
 
 const RETAINED = { qos: 1, retain: true } as const;
 

@@ -1,10 +1,12 @@
 import { type Clock, within } from "../../base/clock.ts";
 import { deferred } from "../../base/promises.ts";
-import { COMMAND_EXPIRY_S, formatCommand } from "../../contract/command.ts";
+import { formatCommand } from "../../contract/command.ts";
 import { parseRunstate } from "../../contract/description.ts";
+import { COMMAND_EXPIRY_S } from "../../contract/limits.ts";
 import { decodeText } from "../../contract/payload.ts";
 import { faultOfId, faultOfName, Topics } from "../../contract/topics.ts";
 import type { Message, Wire } from "../../mqtt/wire.ts";
+import { PING_MS } from "../limits.ts";
 import { formatClaim, parseClaim } from "./claim.ts";
 
 interface NeighboursOptions {
@@ -131,9 +133,6 @@ export interface IsThereOptions {
   /** Who asks, and gets the reply. */
   asker: string;
 }
-
-/** A board whose radio sleeps to save power takes 300 ms and more. */
-const PING_MS = 2_000;
 
 /**
  * Whether anybody is there under an id that is shown online: it is sent a `ping`, and a reply counts, or any live word

@@ -1,14 +1,14 @@
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
-import { COMMAND_EXPIRY_S, formatCommand } from "../../contract/command.ts";
+import { formatCommand } from "../../contract/command.ts";
+import { COMMAND_EXPIRY_S } from "../../contract/limits.ts";
 import { decodeText } from "../../contract/payload.ts";
 import { BROKER_UPTIME, isPeer, type Topics } from "../../contract/topics.ts";
 import type { Connection } from "../../mqtt/connection.ts";
 import { listen, type Message, type Wire } from "../../mqtt/wire.ts";
+import { ASK_AFTER_MS, BROKER_UPTIME_MS, MOST_DOUBTS, SILENT_AFTER_ASK_MS, YOUNG_BROKER_S } from "../limits.ts";
 import { isOver, type WorkerRecord } from "../runners/records.ts";
 
-const YOUNG_S = 60;
-const UPTIME_MS = 2_000;
 /** How much older than it says the broker may be: mosquitto tells its whole seconds every 11 s (`sys_interval 10`). */
 const STALE_MS = 12_000;
 
@@ -36,7 +36,7 @@ class BrokerAge {
       end();
       tell(this.#isYoung(uptimeS));
     };
-    const cancel = clock.after(UPTIME_MS, () => answer(undefined));
+    const cancel = clock.after(BROKER_UPTIME_MS, () => answer(undefined));
     const unsubscribe = listen(wire, BROKER_UPTIME, ({ payload }) => answer(secondsIn(payload)));
     return end;
   }
@@ -45,7 +45,7 @@ class BrokerAge {
     const before = this.#startedBy;
     const startedBy = this.options.clock.monotonic() - (uptimeS ?? 0) * 1000;
     this.#startedBy = startedBy;
-    if (uptimeS === undefined || uptimeS < YOUNG_S) return true;
+    if (uptimeS === undefined || uptimeS < YOUNG_BROKER_S) return true;
     return before !== undefined && startedBy - STALE_MS > before;
   }
 }
@@ -81,12 +81,6 @@ interface Doubt {
   unsettled: number;
   unsubscribe: () => void;
 }
-
-/** Whoever has said nothing for so long is asked, */
-const ASK_AFTER_MS = 30_000;
-/** and has so long to answer. */
-const SILENT_AFTER_ASK_MS = 30_000;
-const MOST_DOUBTS = 1_000;
 
 const SILENT = "the broker shows it online, but it has been silent for 60 s and answers no ping";
 

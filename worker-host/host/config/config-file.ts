@@ -2,8 +2,10 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type TransformFailure, transformSync } from "esbuild";
 import { isCollection, isMap, isScalar, isSeq, type Node, type Scalar, visit } from "yaml";
-import { decodeText, isDeeperThan, MOST_LEVELS, parseJson } from "../../contract/payload.ts";
+import { MOST_JSON_LEVELS } from "../../contract/limits.ts";
+import { decodeText, isDeeperThan, parseJson } from "../../contract/payload.ts";
 import type { KeyLines } from "../../worker/channel.ts";
+import { MAX_CONFIG_BYTES } from "../limits.ts";
 import { readRegularFile } from "../paths.ts";
 import { type ReadYaml, readYaml, TOO_DEEP } from "./config-yaml.ts";
 
@@ -40,9 +42,6 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 const VARIABLE = /\$?\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g;
 /** The same without the dollar that stays. */
 const BARE_VARIABLE = /\$\{[A-Za-z_][A-Za-z0-9_]*(?::-[^}]*)?\}/g;
-
-/** A longer file is no config of a person's, and each look at any worker would parse it anew. */
-export const LONGEST_CONFIG = 64 * 1024;
 
 const EXTENSIONS = ["json", "yaml", "yml"];
 
@@ -107,7 +106,7 @@ export function notUtf8(name: string, bytes: Buffer): string {
 
 function read(path: string, name: string): { text: string; fault?: string } {
   try {
-    const bytes = readRegularFile(path, LONGEST_CONFIG);
+    const bytes = readRegularFile(path, MAX_CONFIG_BYTES);
     const text = decodeText(bytes);
     return text === undefined ? { text: "", fault: notUtf8(name, bytes) } : { text };
   } catch (error) {
@@ -117,7 +116,7 @@ function read(path: string, name: string): { text: string; fault?: string } {
 
 /** Says that a config file is too long. */
 export function tooLong(name: string, bytes: number): string {
-  return `${name}: it has ${bytes} bytes: expected ${LONGEST_CONFIG} at most`;
+  return `${name}: it has ${bytes} bytes: expected ${MAX_CONFIG_BYTES} at most`;
 }
 
 function linesOf(node: unknown, lineOf: (offset: number) => number): KeyLines {
@@ -134,7 +133,7 @@ function linesOf(node: unknown, lineOf: (offset: number) => number): KeyLines {
 
 /** Parses JSON or YAML, by the name's extension, and puts in the environment's values. Never throws. */
 export function parseConfigText(name: string, text: string, env: Environment): ParsedConfig {
-  if (text.length > LONGEST_CONFIG) return without(tooLong(name, text.length));
+  if (text.length > MAX_CONFIG_BYTES) return without(tooLong(name, text.length));
   const source = text.replace(/^\uFEFF/, "");
   const json = name.endsWith(".json");
   const yaml = readYaml(source, json);
@@ -146,7 +145,7 @@ export function parseConfigText(name: string, text: string, env: Environment): P
     const found = Array.isArray(value) ? "a list" : `a ${typeof value}`;
     return without(`${name}:1:1: expected keys and values, got ${found}`, warnings);
   }
-  if (isDeeperThan(value, MOST_LEVELS)) return without(`${name}:1:1: its aliases make it ${TOO_DEEP}`, warnings);
+  if (isDeeperThan(value, MOST_JSON_LEVELS)) return without(`${name}:1:1: its aliases make it ${TOO_DEEP}`, warnings);
   const filled = new Set<string>();
   const fill = (each: string) =>
     fillIn(each, env, {

@@ -3,6 +3,7 @@ import type { Clock } from "../../base/clock.ts";
 import { packageFile } from "../../base/package-file.ts";
 import { SerialQueue } from "../../base/promises.ts";
 import { describeError, type ErrorCode, WorkerHostError } from "../../contract/errors.ts";
+import { CONFIG_MS, MAX_CONFIG_MB } from "../limits.ts";
 import { type Environment, type ParsedConfig, parseConfigText, type Values } from "./config-file.ts";
 
 /** What the thread is to do. */
@@ -15,9 +16,6 @@ export type ConfigOutcome = { result: unknown } | { code: ErrorCode; message: st
 
 /** A shorter text is parsed in a few milliseconds. */
 const SHORT = 4096;
-/** An edit of 64 kB takes a second or two, on a busy machine ten. */
-const LIMIT_MS = 30_000;
-const MOST_MEMORY_MB = 256;
 
 /** Parses and edits long configs in a thread: 64 kB take a while, in which the host's own thread would hear nothing. */
 export class ConfigThread {
@@ -58,7 +56,7 @@ export class ConfigThread {
   async #run(job: ConfigJob): Promise<unknown> {
     const thread = new Worker(packageFile("worker-host/config-thread.cjs"), {
       workerData: job,
-      resourceLimits: { maxOldGenerationSizeMb: MOST_MEMORY_MB },
+      resourceLimits: { maxOldGenerationSizeMb: MAX_CONFIG_MB },
     });
     let cancel = () => {};
     const outcome = new Promise<ConfigOutcome>((resolve, reject) => {
@@ -66,10 +64,10 @@ export class ConfigThread {
         resolve({ code: "invalid_config", message: `${job.name}: ${why}: make it shorter or simpler` });
       thread.once("message", resolve);
       thread.once("error", (error: NodeJS.ErrnoException) => {
-        if (error.code === "ERR_WORKER_OUT_OF_MEMORY") refuse(`it takes more than ${MOST_MEMORY_MB} MB of memory`);
+        if (error.code === "ERR_WORKER_OUT_OF_MEMORY") refuse(`it takes more than ${MAX_CONFIG_MB} MB of memory`);
         else reject(error);
       });
-      cancel = this.clock.after(LIMIT_MS, () => refuse(`it takes more than ${LIMIT_MS / 1000} s`));
+      cancel = this.clock.after(CONFIG_MS, () => refuse(`it takes more than ${CONFIG_MS / 1000} s`));
     });
     try {
       const answer = await outcome;

@@ -12,9 +12,10 @@ import {
   type Tags,
   visit,
 } from "yaml";
-import { isExact, MOST_LEVELS } from "../../contract/payload.ts";
+import { MOST_JSON_LEVELS } from "../../contract/limits.ts";
+import { isExact } from "../../contract/payload.ts";
 
-export const TOO_DEEP = `nested more than ${MOST_LEVELS} levels deep`;
+export const TOO_DEEP = `nested more than ${MOST_JSON_LEVELS} levels deep`;
 
 /** A text that was read, in whole or up to a fault. */
 export interface ReadYaml {
@@ -97,7 +98,7 @@ function tooDeepAt(tokens: readonly CST.Token[]): number | undefined {
     for (let next = open.pop(); next; next = open.pop()) {
       const [outer, level] = next;
       if (!("items" in outer)) continue;
-      if (level > MOST_LEVELS) return outer.offset;
+      if (level > MOST_JSON_LEVELS) return outer.offset;
       for (const { key, value } of outer.items) {
         if (key) open.push([key, level + 1]);
         if (value) open.push([value, level + 1]);

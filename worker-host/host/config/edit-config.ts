@@ -5,8 +5,10 @@ import { isDeepStrictEqual } from "node:util";
 import { isNode } from "yaml";
 import { unlessMissing, writeDurably } from "../../base/durable-file.ts";
 import { WorkerHostError } from "../../contract/errors.ts";
-import { isDeeperThan, MOST_LEVELS } from "../../contract/payload.ts";
-import { LONGEST_CONFIG, parseConfigText, tooLong, type Values } from "./config-file.ts";
+import { MOST_JSON_LEVELS } from "../../contract/limits.ts";
+import { isDeeperThan } from "../../contract/payload.ts";
+import { MAX_CONFIG_BYTES } from "../limits.ts";
+import { parseConfigText, tooLong, type Values } from "./config-file.ts";
 import { meaningOf, rewriteText } from "./config-text.ts";
 import { readYaml } from "./config-yaml.ts";
 
@@ -61,7 +63,7 @@ export function editConfigText(name: string, text: string, at: readonly string[]
   const old = valuesAt(root, at, name, source);
   const given = carried(patch, name, []) as Values;
   const letters = text.length + JSON.stringify(given).length;
-  if (letters > LONGEST_CONFIG) throw refused(`${tooLong(name, letters)}, with what is to be written`);
+  if (letters > MAX_CONFIG_BYTES) throw refused(`${tooLong(name, letters)}, with what is to be written`);
   const merged = mergePatch(old, given);
   if (isDeepStrictEqual(old, merged)) return text;
   const next = withValuesAt(root, at, merged);
@@ -73,7 +75,7 @@ export function editConfigText(name: string, text: string, at: readonly string[]
 /** The text with other values; `undefined` where it wouldn't say them. */
 function rewritten(source: string, json: boolean, next: Values): string | undefined {
   try {
-    if (isDeeperThan(next, MOST_LEVELS)) return undefined;
+    if (isDeeperThan(next, MOST_JSON_LEVELS)) return undefined;
     const { text, meaning } = rewriteText(source, json, next);
     return isDeepStrictEqual(meaning, next) ? text : undefined;
   } catch (error) {

@@ -15,13 +15,12 @@ import { join, resolve } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
 import { describeError, WorkerHostError } from "../../contract/errors.ts";
+import { DATA_ROOM_BYTES } from "../limits.ts";
 import { statOf } from "../runners/runner-process.ts";
 
 const LOCK_FILE = "worker-host.lock";
 /** No worker has such an id, so that no folder of a worker has such a name. */
 const SCRATCH = ".run-";
-/** What a folder has to have room for: bundles of some hundred workers. */
-const ROOM_BYTES = 4 * 1024 * 1024;
 const BOOT_ID = "/proc/sys/kernel/random/boot_id";
 /** How far two looks at the time of the boot may differ, since clocks are set. */
 const CLOCK_SLACK_MS = 60_000;
@@ -296,7 +295,7 @@ function makeRoom(folder: string): string {
   const made = mkdtempSync(join(folder, SCRATCH));
   try {
     const file = join(made, "room");
-    writeFileSync(file, Buffer.alloc(ROOM_BYTES));
+    writeFileSync(file, Buffer.alloc(DATA_ROOM_BYTES));
     rmSync(file);
     return made;
   } catch (error) {

@@ -3,6 +3,7 @@ import { type Clock, within } from "../../base/clock.ts";
 import { SerialQueue } from "../../base/promises.ts";
 import { describeError } from "../../contract/errors.ts";
 import { writeJsonFile } from "../../base/durable-file.ts";
+import { WRITE_AGAIN_MS } from "../limits.ts";
 
 export interface DurableValueOptions<T> {
   file: string;
@@ -15,8 +16,6 @@ export interface DurableValueOptions<T> {
   /** Tells people that what holds can't be written. */
   fail: (text: string) => void;
 }
-
-const RETRY_MS = 1_000;
 
 /**
  * A value that outlives the host in a JSON file. What is safe is `set`: it holds at once, and is written beside, again
@@ -137,9 +136,9 @@ export class DurableValue<T> {
     const { what, clock, fail } = this.options;
     const isNew = this.#fault === undefined;
     this.#fault = this.#cannot(error);
-    if (!this.#closed) this.#cancelRetry = clock.after(RETRY_MS, () => void this.#queue.take(() => this.#save()));
+    if (!this.#closed) this.#cancelRetry = clock.after(WRITE_AGAIN_MS, () => void this.#queue.take(() => this.#save()));
     if (isNew) {
-      const again = `it is tried again every ${RETRY_MS / 1000} s until it is there`;
+      const again = `it is tried again every ${WRITE_AGAIN_MS / 1000} s until it is there`;
       fail(`${what} would not outlive a restart of the host: ${this.#fault}; ${again}`);
     }
   }

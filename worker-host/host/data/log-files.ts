@@ -6,6 +6,7 @@ import { describeError } from "../../contract/errors.ts";
 import { appendFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { unlessMissing } from "../../base/durable-file.ts";
+import { LOG_AGAIN_MS, LOG_END_MS, LOG_GATHER_MS, MAX_LOG_WAITING_BYTES } from "../limits.ts";
 
 interface LogFilesOptions {
   folder: string;
@@ -20,18 +21,10 @@ interface LogFilesOptions {
 /** In the folder for what has to outlive a restart. */
 export const LOGS_FOLDER = "logs";
 
-/** What comes in so many ms is written at once. */
-const GATHER_MS = 100;
-/** How long nothing is tried after an error. */
-const REST_MS = 5_000;
 /** Files that are written to in one moment. */
 const AT_ONCE = 8;
-/** Of all that waits to be written. */
-const MOST_WAITING = 8 * 1_048_576;
 /** How long the last lines of processes that have ended have to come. */
 const END_MS = 500;
-/** How long a slow disk has for what came last; a container is killed 10 s after it was told to stop. */
-const LAST_WRITE_MS = 3_000;
 
 /** How pino begins a line of a child logger that is a worker's; what an author logs stands behind it. */
 const OF_WORKER = /^\{"level":\d+,"time":"[^"]*","worker":"([A-Za-z0-9_-]{1,200})"/;
@@ -81,7 +74,7 @@ export class LogFiles {
     const waiting = this.#waiting.get(id) ?? { lines: [], bytes: 0, leftOut: 0 };
     this.#waiting.set(id, waiting);
     // More would be rotated away at once.
-    if (waiting.bytes > fileBytes * files || this.#bytes > MOST_WAITING) waiting.leftOut++;
+    if (waiting.bytes > fileBytes * files || this.#bytes > MAX_LOG_WAITING_BYTES) waiting.leftOut++;
     else {
       waiting.lines.push(line);
       waiting.bytes += line.length;
@@ -103,12 +96,12 @@ export class LogFiles {
   async close(): Promise<void> {
     const { clock } = this.options;
     await within(clock, END_MS, Promise.all(this.#sources));
-    await within(clock, LAST_WRITE_MS, this.#write());
+    await within(clock, LOG_END_MS, this.#write());
   }
 
   async #writeSoon(): Promise<void> {
     this.#soon = true;
-    await delay(this.options.clock, this.#failed ? REST_MS : GATHER_MS);
+    await delay(this.options.clock, this.#failed ? LOG_AGAIN_MS : LOG_GATHER_MS);
     await this.#write();
     this.#soon = false;
     if (this.#waiting.size > 0) void this.#writeSoon();

@@ -1,7 +1,8 @@
-import { LONGEST_DESCRIPTION } from "../../contract/description.ts";
 import { type Fields, fieldsOf, readShape, type Shape } from "../../contract/json-check.ts";
-import { defined, isDeeperThan, jsonOf, MOST_LEVELS } from "../../contract/payload.ts";
+import { MAX_DESCRIPTION_BYTES, MOST_JSON_LEVELS } from "../../contract/limits.ts";
+import { defined, isDeeperThan, jsonOf } from "../../contract/payload.ts";
 import { assertKey } from "../../contract/topics.ts";
+import { MOST_ENTITIES } from "../limits.ts";
 
 /** What a description says of a command. */
 export interface DescribedCommand {
@@ -40,16 +41,14 @@ type ReadDescription = { described: Described; fault?: never } | { described?: n
 /** What is said under a name. */
 type Entry = readonly [name: string, said: Fields];
 
-/** More commands, or values, are not shown. */
-const MOST_ENTRIES = 100;
 const LONGEST_NAME = 100;
 const LONGEST_UNIT = 20;
 
 /** Reads what matters of a description, whoever published it. Never throws. */
 export function readDescription(payload: Uint8Array): ReadDescription {
-  if (payload.length > LONGEST_DESCRIPTION) return { fault: `it has ${payload.length} bytes` };
+  if (payload.length > MAX_DESCRIPTION_BYTES) return { fault: `it has ${payload.length} bytes` };
   const value = jsonOf(payload);
-  if (typeof value !== "object" || value === null || isDeeperThan(value, MOST_LEVELS))
+  if (typeof value !== "object" || value === null || isDeeperThan(value, MOST_JSON_LEVELS))
     return { fault: "it is no JSON" };
   const fields = value as Fields;
   if (fields.contract !== 1) return { fault: 'it has no "contract": 1' };
@@ -58,8 +57,8 @@ export function readDescription(payload: Uint8Array): ReadDescription {
   if (!Object.hasOwn(fieldsOf(fields.commands), "stop")) actions.unshift(["stop", {}]);
   const shownActions = actions.filter(isShown);
   const shownKeys = entriesOf(fields.telemetry).filter(isShown);
-  const commands = shownActions.filter(([action]) => /^\S{1,100}$/u.test(action)).slice(0, MOST_ENTRIES);
-  const values = shownKeys.filter(([key]) => isKey(key)).slice(0, MOST_ENTRIES);
+  const commands = shownActions.filter(([action]) => /^\S{1,100}$/u.test(action)).slice(0, MOST_ENTITIES);
+  const values = shownKeys.filter(([key]) => isKey(key)).slice(0, MOST_ENTITIES);
   return {
     described: {
       ...named("name", fields.name),

@@ -2,6 +2,7 @@ import type { AddressInfo, Socket } from "node:net";
 import { type FastifyInstance, fastify } from "fastify";
 import type { Clock } from "../../base/clock.ts";
 import { WorkerHostError } from "../../contract/errors.ts";
+import { HTTP_MS, MOST_HTTP_CONNECTIONS } from "../limits.ts";
 
 /** What a path answers. */
 export interface Answer {
@@ -18,13 +19,10 @@ export interface HttpOptions {
   paths: ReadonlyMap<string, () => Promise<Answer>>;
 }
 
-/** No connection lasts longer, whatever its client does, or doesn't. */
-const CONNECTION_MS = 10_000;
 const IDLE_MS = 5_000;
 const CHECK_EVERY_MS = 1_000;
 /** So many connections may be open on which no request has come yet. */
 const MAX_SILENT = 50;
-const MAX_CONNECTIONS = 200;
 const MAX_HEADER_BYTES = 8 * 1024;
 
 /** Answers GET at a few paths, reads no body, and closes each connection after its answer. */
@@ -52,7 +50,7 @@ export class HealthHttp {
   async start(): Promise<string> {
     const { port, host, paths, clock } = this.options;
     const app = this.#app;
-    app.server.maxConnections = MAX_CONNECTIONS;
+    app.server.maxConnections = MOST_HTTP_CONNECTIONS;
     const silent = new Set<Socket>();
     app.server.on("request", ({ socket }) => silent.delete(socket));
     app.server.on("connection", (socket: Socket) => {
@@ -63,7 +61,7 @@ export class HealthHttp {
       socket.once("close", () => silent.delete(socket));
       socket.once(
         "close",
-        clock.after(CONNECTION_MS, () => socket.destroy()),
+        clock.after(HTTP_MS, () => socket.destroy()),
       );
     });
     // Before a body would be read.

@@ -11,6 +11,7 @@ import { packageFile } from "../../base/package-file.ts";
 import { WorkerHostError } from "../../contract/errors.ts";
 import { jsonIn } from "../../contract/payload.ts";
 import { isValues, type Values } from "../config/config-file.ts";
+import { BUILD_MS } from "../limits.ts";
 import { readRegularFile } from "../paths.ts";
 
 /** A worker as one file that Node can import. */
@@ -29,8 +30,6 @@ const SELF_URL = pathToFileURL(SELF).href;
 
 /** A build takes milliseconds; where none has ended for so long, esbuild's process answers no more. */
 const SILENT_MS = 8_000;
-/** With another one, a build takes no longer than this. */
-const BUILD_MS = 30_000;
 
 /** Where the workers that come with worker-host are: they may import its `contract/` and a package of its own too. */
 const SHIPPED = packageFile("builtin-workers");

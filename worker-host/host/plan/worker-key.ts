@@ -2,9 +2,7 @@ import { z } from "zod";
 import { faultOfId } from "../../contract/topics.ts";
 import type { ConfigSpec } from "../../worker/channel.ts";
 import { checkConfig, shownOf } from "../../worker/config.ts";
-
-/** Each has a copy of what all share: without a limit, a file of 64 kB becomes gigabytes. */
-const MOST_INSTANCES = 200;
+import { MOST_INSTANCES } from "../limits.ts";
 
 const isolation = z.enum(["shared", "own"]);
 

@@ -3,6 +3,7 @@ import { basename, dirname } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../../base/clock.ts";
 import { SerialQueue } from "../../base/promises.ts";
+import { HALF_WRITTEN_MS } from "../limits.ts";
 import type { Plan } from "../plan/plan.ts";
 import { type Changes, isBeingWritten, type Look, type ReconcileOptions, reconcile } from "./reconcile.ts";
 import { Watcher } from "./watcher.ts";
@@ -26,8 +27,6 @@ export interface LiveReloadOptions extends ReconcileOptions {
 
 /** How long the builder stays ready for the next edit. */
 const REST_AFTER_MS = 5_000;
-/** How long a config file that seems half written has to stay as it is before it is taken so. */
-const PATIENCE_MS = 2_000;
 /** What says which workers there are, how they are built, and what is their config. */
 const READ = /\.([cm]?[jt]sx?|ya?ml|ino|py)$|^(package|tsconfig.*|.*config)\.json$/;
 /** A file system rounds its times. */
@@ -176,7 +175,7 @@ export class LiveReload {
     const plan = await readPlan();
     if (patient && !this.#stopped && isBeingWritten(plan, supervisor.records)) {
       for (const file of files) this.#edited.add(file);
-      this.#cancelPatience = clock.after(PATIENCE_MS, () => this.#takeIn({ patient: false }));
+      this.#cancelPatience = clock.after(HALF_WRITTEN_MS, () => this.#takeIn({ patient: false }));
       return;
     }
     await this.#reconcile(plan, lookAt(files));

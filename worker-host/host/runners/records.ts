@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import { backoffMs, type Clock } from "../../base/clock.ts";
 import type { BoardState, Runstate, WorkerSummary } from "../../contract/description.ts";
 import { defined } from "../../contract/payload.ts";
+import { RESTART_MAX_MS, RESTART_MIN_MS } from "../limits.ts";
 import type { Bundle } from "../plan/bundle.ts";
 import { type Planned, summaryOf } from "../plan/plan.ts";
 import type { RunnerSlot } from "./runner-slot.ts";
@@ -212,9 +213,6 @@ interface RestartsOptions extends Intensity {
   random: () => number;
 }
 
-const BACKOFF_MIN_MS = 500;
-const BACKOFF_MAX_MS = 30_000;
-
 /** Starts what failed again, each time later, until it has failed too often: as supervisors in Erlang/OTP do. */
 export class Restarts {
   readonly #failures = new Map<WorkerRecord, number[]>();
@@ -235,7 +233,7 @@ export class Restarts {
       const tried = maxRestarts === 0 ? "not started again" : `given up after ${often}`;
       return `${tried}: mend it, or send restart_worker to the host`;
     }
-    const ms = backoffMs(count - 1, BACKOFF_MIN_MS, BACKOFF_MAX_MS) * (0.5 + random() / 2);
+    const ms = backoffMs(count - 1, RESTART_MIN_MS, RESTART_MAX_MS) * (0.5 + random() / 2);
     this.#cancels.set(record, clock.after(ms, again));
     return `starting it again in ${(ms / 1000).toFixed(1)} s (${count} of ${often})`;
   }

@@ -5,6 +5,7 @@ import { killGroup } from "../../base/kill-group.ts";
 import type { Output } from "../../base/output.ts";
 import type { ConfigSpec, FromRunner, RunnerSetup, StartOptions, ToRunner, WorkerSpec } from "../../worker/channel.ts";
 import type { LogFiles } from "../data/log-files.ts";
+import { HEED_MS, PROCESS_RESTART_MAX_MS, PROCESS_RESTART_MIN_MS, PROVEN_MS } from "../limits.ts";
 import { type Limits, type Offender, WatchedRunner } from "./watched-runner.ts";
 
 /** What came of asking a runner for something. */
@@ -48,14 +49,8 @@ export interface RunnerSlotOptions {
   divide?: (ids: string[]) => RunnerSlot | undefined;
 }
 
-/** A runner that lived so long has proved itself: the next one starts without delay. */
-const PROVEN_MS = 10_000;
-const BACKOFF_MIN_MS = 100;
-const BACKOFF_MAX_MS = 5_000;
 /** So many deaths in a row that nothing explains are no chance: one of the workers ends the process. */
 const REPEATED = 2;
-/** How long a process has to say that it has heard of all-stop. */
-const HEED_MS = 250;
 /** How long one has to say what its workers have done. */
 const STATS_MS = 500;
 
@@ -320,7 +315,7 @@ export class RunnerSlot {
 
   /** Starts it again, the later the more often it died for no known reason. */
   #restart(reason: string): void {
-    const ms = this.#crashes === 0 ? 0 : backoffMs(this.#crashes - 1, BACKOFF_MIN_MS, BACKOFF_MAX_MS);
+    const ms = this.#crashes === 0 ? 0 : backoffMs(this.#crashes - 1, PROCESS_RESTART_MIN_MS, PROCESS_RESTART_MAX_MS);
     this.options.log.error(`the process of the workers died (${reason}): starting it again in ${ms} ms`);
     if (this.#crashes >= REPEATED) this.#divide(reason, ms);
     this.#launchLater(ms);
@@ -332,7 +327,7 @@ export class RunnerSlot {
 
   /** The system started no process: it is asked again, the later the more often it refused. */
   #waitForRoom(reason: string, recover: boolean): void {
-    const ms = backoffMs(this.#refusals++, BACKOFF_MIN_MS, BACKOFF_MAX_MS);
+    const ms = backoffMs(this.#refusals++, PROCESS_RESTART_MIN_MS, PROCESS_RESTART_MAX_MS);
     this.#process = undefined;
     this.#failRequests({ fault: `the process of the worker can't be started (${reason})`, died: true });
     this.options.warn(`the process of the workers can't be started (${reason}): trying again in ${ms} ms`);

@@ -8,6 +8,7 @@ import { journalOf, readSeen } from "../../commands/seen-ids.ts";
 import { lastNoted, type StuckCode } from "../../worker/black-box.ts";
 import { type FromRunner, LOADING, type RunnerSetup, type ToRunner } from "../../worker/channel.ts";
 import type { LogFiles } from "../data/log-files.ts";
+import { MEMORY_LOOK_MS, STALL_LOOK_MS } from "../limits.ts";
 import { RunnerProcess } from "./runner-process.ts";
 
 /** What a runner process may do, in ms and MB. */
@@ -154,14 +155,6 @@ interface WatchedRunnerOptions {
   /** Tells people of something that a worker seems to do. */
   warn: (text: string) => void;
 }
-
-/**
- * How long a process that hangs has to show what it is in. A loop that spins leaves its inspector little of a busy
- * machine. It is not longer, since a process that comes round meanwhile runs the commands that waited in it.
- */
-const STALL_LOOK_MS = 1_000;
-/** The same where the process takes memory meanwhile, which others miss. */
-const MEMORY_LOOK_MS = 500;
 
 /** How many lines of its standard error are logged in one go: a process that dies says a page. */
 const MOST_ERRORS = 200;

@@ -5,6 +5,7 @@ import { describeError, messageOf, WorkerHostError } from "../../contract/errors
 import type { Heard } from "../../contract/heard.ts";
 import { defined } from "../../contract/payload.ts";
 import { DurableValue } from "../data/durable-value.ts";
+import { DISK_MS } from "../limits.ts";
 
 /** What the latch's file holds. */
 export interface AllStopState {
@@ -38,9 +39,6 @@ export interface AllStopOptions {
   stopAll: () => Promise<Heard>;
   fail: (text: string) => void;
 }
-
-/** How long an answer waits for the disk. */
-const DISK_MS = 2_000;
 
 /**
  * The latch that stops everything until somebody clears it. It is told before it is written, since a disk may take

@@ -5,6 +5,7 @@ import { decodeText } from "../../contract/payload.ts";
 import type { Topics } from "../../contract/topics.ts";
 import type { Shown } from "../bus/boards.ts";
 import type { HostConnection } from "../bus/host-connection.ts";
+import { CLOSE_MS } from "../limits.ts";
 import type { Supervisor } from "../runners/supervisor.ts";
 import { AllStop } from "./all-stop.ts";
 import { OperatorWatch, ShowNight } from "./show-night.ts";
@@ -33,8 +34,6 @@ export interface SafetyOptions {
 }
 
 const RETAINED = { qos: 1, retain: true } as const;
-/** How long the host's end waits for the disk. */
-const CLOSE_MS = 2_000;
 
 /** What people have set so that nothing moves: all-stop, lock-outs, the watch over the operator, and the show. */
 export class Safety {

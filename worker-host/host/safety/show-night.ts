@@ -7,6 +7,7 @@ import { describeError, messageOf, WorkerHostError } from "../../contract/errors
 import type { Heard } from "../../contract/heard.ts";
 import { faultOfId } from "../../contract/topics.ts";
 import { DurableValue } from "../data/durable-value.ts";
+import { DISK_MS, MAX_REASON_CHARS } from "../limits.ts";
 
 /** One prop's lock-out; a second one of the same prop is another. */
 interface LockOut {
@@ -26,9 +27,6 @@ interface Read {
   night: Night;
   faults: string[];
 }
-
-/** A longer reason is cut. */
-const LONGEST_REASON = 200;
 
 const NOTHING: Night = { show: false, lockOuts: new Map() };
 
@@ -81,7 +79,8 @@ function lockOutsIn(value: unknown, faults: string[]): Map<string, LockOut> {
   for (const [id, reason] of Object.entries(value)) {
     const fault = faultOfId(id);
     if (fault !== undefined) faults.push(fault);
-    else if (typeof reason === "string" && reason !== "") lockOuts.set(id, { reason: reason.slice(0, LONGEST_REASON) });
+    else if (typeof reason === "string" && reason !== "")
+      lockOuts.set(id, { reason: reason.slice(0, MAX_REASON_CHARS) });
     else {
       faults.push(`the reason of ${id} is ${quote(reason)}; expected a text`);
       lockOuts.set(id, { reason: "its reason can't be read" });
@@ -157,8 +156,6 @@ interface ShowNightOptions {
   fail: (text: string) => void;
 }
 
-/** How long an answer waits for the disk. */
-const DISK_MS = 2_000;
 /** Strangers may publish under any id. */
 const MOST_SHOWN = 10_000;
 
@@ -235,7 +232,7 @@ export class ShowNight {
     if (!retain && echoes > 0) this.#echoes.set(id, echoes - 1);
     else if (!retain) this.#released.delete(id);
     if (this.#shown.size >= MOST_SHOWN && !this.#shown.has(id)) return;
-    this.#shown.set(id, text.slice(0, LONGEST_REASON));
+    this.#shown.set(id, text.slice(0, MAX_REASON_CHARS));
     this.#adopt(id);
   }
 

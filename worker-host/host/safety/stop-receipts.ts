@@ -1,11 +1,13 @@
 import { type Clock, delay, within } from "../../base/clock.ts";
 import { deferred } from "../../base/promises.ts";
-import { COMMAND_EXPIRY_S, formatStop, parseReply } from "../../contract/command.ts";
+import { formatStop, parseReply } from "../../contract/command.ts";
 import { boundHeard, describeHeard, type Heard, isAllHeard } from "../../contract/heard.ts";
+import { COMMAND_EXPIRY_S } from "../../contract/limits.ts";
 import { faultOfId, isPeer, type Topics } from "../../contract/topics.ts";
 import { listen, type Message } from "../../mqtt/wire.ts";
 import type { Shown } from "../bus/boards.ts";
 import type { HostConnection } from "../bus/host-connection.ts";
+import { COLLECT_MS } from "../limits.ts";
 import { isOver, type Records, type WorkerRecord } from "../runners/records.ts";
 
 export interface StopReceiptsOptions {
@@ -34,8 +36,6 @@ interface Told {
   complete: () => void;
 }
 
-/** How long who is told to stop has to confirm it. */
-const COLLECT_MS = 2_000;
 /** How long the broker has to send what it retains. */
 const RETAINED_MS = 200;
 /** A longer reply confirms nothing. */

@@ -12,6 +12,7 @@ import type { Topics } from "../../contract/topics.ts";
 import type { Message } from "../../mqtt/wire.ts";
 import type { HostConnection } from "../bus/host-connection.ts";
 import type { ConfigureOptions } from "../config/configure.ts";
+import { MOST_COMMANDS_WAITING } from "../limits.ts";
 import type { AllStop, Who } from "../safety/all-stop.ts";
 import type { OperatorWatch, ShowNight } from "../safety/show-night.ts";
 import type { AddCommand } from "./host-commands.ts";
@@ -30,8 +31,6 @@ const URGENT: ReadonlySet<string> = new Set([ALL_STOP, STOP]);
 const ALL_CLEAR = "all_clear";
 const OPERATOR_ALIVE = "operator_alive";
 const AT_ONCE: ReadonlySet<string> = new Set([...URGENT, ALL_CLEAR, OPERATOR_ALIVE]);
-/** How many commands may wait for their turn. */
-const MOST_WAITING = 256;
 
 /**
  * Takes what the host is told. All-stop it knows from the first moment on, and takes at once; the rest is loaded when it
@@ -87,12 +86,14 @@ export class CommandDesk {
       // A prop that was locked out before doesn't move when all-stop is cleared.
       if (command.action === ALL_CLEAR) this.#takeWaiting();
       this.commands.receive(message);
-    } else if (this.#waiting.length < MOST_WAITING) {
+    } else if (this.#waiting.length < MOST_COMMANDS_WAITING) {
       this.#waiting.push(message);
       if (!this.#working) void this.#work();
     } else {
       const { topics, hostConnection } = this.options;
-      hostConnection.warn(`command on ${topics.command(topics.hostName)} refused: busy: ${MOST_WAITING} of them wait`);
+      hostConnection.warn(
+        `command on ${topics.command(topics.hostName)} refused: busy: ${MOST_COMMANDS_WAITING} of them wait`,
+      );
     }
   }
 
