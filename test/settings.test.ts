@@ -4,7 +4,6 @@ import { describe, expect, test } from "vitest";
 import { WorkerHostError } from "../worker-host/contract/errors.ts";
 import { readConfigFile } from "../worker-host/host/config/config-file.ts";
 import { resolveSettings, SETTINGS, type Settings } from "../worker-host/host/settings/settings.ts";
-import { shownUrl } from "../worker-host/mqtt/wire.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { type Files, makeFolder, workerSource } from "./harness/folder.ts";
@@ -212,7 +211,7 @@ describe("the broker", () => {
     [{ MQTT_HOST: "fe80::1", MQTT_PORT: " 1884 " }, "mqtt://[fe80::1]:1884"],
     [{ MQTT_HOST: "[fe80::1]" }, "mqtt://[fe80::1]:1883"],
     [{ MQTT_HOST: "fe80::1%eth0" }, "mqtt://[fe80::1]:1883"],
-    [{ MQTT_URL: "ws://broker/mqtt?token=t0psecret" }, "ws://broker/mqtt?token=t0psecret"],
+    [{ MQTT_URL: "ws://broker/mqtt?token=t0psecret" }, "ws://broker/mqtt"],
   ])("%j is %s", (env, url) => {
     expect(resolve({ env }).external?.url).toBe(url);
   });
@@ -346,8 +345,8 @@ describe("what isn't exactly what was written", () => {
     expect(faults.join("\n")).not.toContain("s3cret");
   });
 
-  test("what is shown of a broker's URL has nothing of what is asked for in it", () => {
-    expect(shownUrl("ws://broker/mqtt?token=t0psecret")).toBe("ws://broker/mqtt?…");
+  test("what is asked for in a broker's URL is beside it, and so is a zone", () => {
+    expect(resolve({ env: { MQTT_URL: "ws://broker/mqtt?token=t0psecret" } }).external?.query).toBe("?token=t0psecret");
     expect(resolve({ env: { MQTT_HOST: "fe80::1%eth0" } }).external).toMatchObject({ host: "fe80::1%eth0" });
   });
 });

@@ -4,7 +4,7 @@ import { readCredentials } from "../host/access/lan-credentials.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import type { Connection } from "../mqtt/connection.ts";
 import { ConnectGate } from "../mqtt/mqtt-client.ts";
-import { type BrokerOptions, shownUrl } from "../mqtt/wire.ts";
+import type { BrokerOptions } from "../mqtt/wire.ts";
 
 /** How long the command line waits for a broker. */
 const CONNECT_MS = 3_000;
@@ -38,7 +38,7 @@ export async function connect(
     return { problem: "port 0 lets the host pick one: give --broker-port the one that its log names" };
   }
   const broker = brokerOf(settings);
-  let problem = away(shownUrl(broker.url), `no answer in ${CONNECT_MS / 1000} s`);
+  let problem = away(broker.url, `no answer in ${CONNECT_MS / 1000} s`);
   const refusal = deferred();
   let established = false;
   // The MQTT client is the most that a command line loads, and `--help` can do without.
@@ -54,7 +54,7 @@ export async function connect(
     random,
     gate: new ConnectGate(),
     onDown: ({ refused, text }, told) => {
-      problem = refused ? text : away(shownUrl(broker.url), text.replace(`${shownUrl(broker.url)}: `, ""));
+      problem = refused ? text : away(broker.url, text.replace(`${broker.url}: `, ""));
       refusal.resolve();
       if (established && told === "new") onDown?.(text);
     },

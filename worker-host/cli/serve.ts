@@ -12,7 +12,7 @@ import { LOGS_FOLDER, LogFiles } from "../host/data/log-files.ts";
 import { Host } from "../host/host.ts";
 import { FORCE_AFTER_MS } from "../host/limits.ts";
 import type { Settings } from "../host/settings/settings.ts";
-import { type BrokerOptions, shownUrl } from "../mqtt/wire.ts";
+import type { BrokerOptions } from "../mqtt/wire.ts";
 import { describeAllStop } from "./host-verbs.ts";
 import type { Edges } from "./options.ts";
 import { send } from "./send.ts";
@@ -198,7 +198,7 @@ export function banner(started: Started, version: string, lan: string[]): string
   return [
     "",
     `  worker-host ${version}`,
-    `  broker    ${shownUrl(broker.url)}${kind}`,
+    `  broker    ${broker.url}${kind}`,
     `  running   ${running.join(", ") || NO_WORKERS}`,
     ...failed.map(({ id, detail }) => `  failed    ${id}: ${detail ?? ""}`),
     `  try       ${first}`,
@@ -248,7 +248,7 @@ function mosquittoLine({ broker, settings }: Started, target: string): string[] 
   ];
 }
 
-/** The password of somebody's own broker is theirs to fill in; the embedded one's is for this machine. */
+/** The secrets of somebody's own broker are theirs to fill in; the embedded one's is for this machine. */
 const PASSWORD = '"$MQTT_PASSWORD"';
 
 function sendFlags({ broker, settings }: Started): string[] {
@@ -256,7 +256,11 @@ function sendFlags({ broker, settings }: Started): string[] {
   const port = new URL(broker.url).port;
   const own = embedded.username !== undefined && embedded.password !== undefined;
   return [
-    ...(external ? [`--mqtt-url ${quoted(external.url)}`] : port === "1883" ? [] : [`--broker-port ${port}`]),
+    ...(external
+      ? [`--mqtt-url ${external.query ? '"$MQTT_URL"' : quoted(external.url)}`]
+      : port === "1883"
+        ? []
+        : [`--broker-port ${port}`]),
     ...(external?.username === undefined ? [] : [`--mqtt-username ${quoted(external.username)}`]),
     ...(external?.password === undefined ? [] : [`--mqtt-password ${PASSWORD}`]),
     ...Object.entries(tlsFiles).map(([name, file]) => `--mqtt-${name} ${quoted(file)}`),

@@ -19,7 +19,7 @@ import { assertTarget, faultOfId, Topics } from "../contract/topics.ts";
 import { isThere } from "../host/bus/neighbours.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import type { Connection } from "../mqtt/connection.ts";
-import { type BrokerOptions, type Message, shownUrl } from "../mqtt/wire.ts";
+import type { BrokerOptions, Message } from "../mqtt/wire.ts";
 import { type ClientDependencies, connect, RETAINED_MS, retained } from "./client.ts";
 import { asUsage } from "./options.ts";
 import type { Outcome } from "./send.ts";
@@ -234,7 +234,7 @@ export class Simulation {
   start(broker: BrokerOptions, prefix: string, ca: string | undefined): void {
     const { data, props, env, say } = this.options;
     if (!/^mqtts?:/.test(broker.url)) {
-      throw new WorkerHostError("invalid_settings", `boards speak mqtt:// or mqtts://, not ${shownUrl(broker.url)}`);
+      throw new WorkerHostError("invalid_settings", `boards speak mqtt:// or mqtts://, not ${broker.url}`);
     }
     for (const sketch of this.#sketches) {
       const nvs = join(data, "firmware", sketch.name);

@@ -9,7 +9,7 @@ import { describeError, type WorkerHostError } from "../contract/errors.ts";
 import { defined } from "../contract/payload.ts";
 import { CONSOLE, Topics } from "../contract/topics.ts";
 import { ConnectGate } from "../mqtt/mqtt-client.ts";
-import { type BrokerOptions, shownUrl } from "../mqtt/wire.ts";
+import type { BrokerOptions } from "../mqtt/wire.ts";
 import { lanCredentials } from "./access/lan-credentials.ts";
 import type { EmbeddedBroker } from "./broker/broker.ts";
 import { connectionsAllowed } from "./broker/broker-limits.ts";
@@ -148,9 +148,7 @@ export class Host {
     const broker = settings.external ?? (embedded as EmbeddedBroker).ownOptions;
     log.info(
       { port: this.#embedded?.port },
-      this.#embedded
-        ? `the embedded broker listens at ${shownUrl(broker.url)}`
-        : `using the broker at ${shownUrl(broker.url)}`,
+      `${this.#embedded ? "the embedded broker listens" : "using the broker"} at ${broker.url}`,
     );
     const hostConnection = this.#createHostConnection(broker, supervisor);
     this.#hostConnection = hostConnection;

@@ -10,7 +10,7 @@ import mqtt, {
 } from "mqtt";
 import type { Clock } from "../base/clock.ts";
 import { CONNECT_TIMEOUT_MS, KEEPALIVE_S } from "../contract/limits.ts";
-import { type BrokerOptions, type Message, type PublishOptions, shownUrl } from "./wire.ts";
+import type { BrokerOptions, Message, PublishOptions } from "./wire.ts";
 
 /** How many connects may be in flight at once: a broker's accept backlog is short. */
 const LIMIT = 50;
@@ -168,7 +168,7 @@ export function createClient(
   }
   if (will) options.will = { topic: will.topic, payload: Buffer.from(will.payload), qos: 1, retain: true };
   const open = openStream ?? plainSocket(broker);
-  const client = open ? new mqtt.MqttClient(open, options) : mqtt.connect(broker.url, options);
+  const client = open ? new mqtt.MqttClient(open, options) : mqtt.connect(broker.url + (broker.query ?? ""), options);
   client.handleMessage = takeTurns(client, clock);
   // Nagle's algorithm would hold an answer back until the PUBACK written before it is acknowledged: 44 ms.
   if ("setNoDelay" in client.stream && typeof client.stream.setNoDelay === "function") client.stream.setNoDelay(true);
@@ -246,7 +246,7 @@ const BAD_CERTIFICATES: ReadonlyMap<unknown, string> = new Map([
 ]);
 
 export function explainError(error: ClientError, broker: BrokerOptions): ConnectionProblem {
-  const url = shownUrl(broker.url);
+  const { url } = broker;
   const certificate = BAD_CERTIFICATES.get(error.code);
   if (certificate !== undefined) return { refused: false, text: `${url}: ${certificate} (${error.message})` };
   if (typeof error.code !== "number") return { refused: false, text: `${url}: ${error.message || String(error.code)}` };
@@ -255,15 +255,14 @@ export function explainError(error: ClientError, broker: BrokerOptions): Connect
 
 /** @param code that of an MQTT 5 DISCONNECT */
 export function explainDisconnect(code: number | undefined, broker: BrokerOptions): ConnectionProblem {
-  const why = `${shownUrl(broker.url)} ended the connection: ${REASONS.get(code) ?? `reason code ${code ?? 0}`}`;
+  const why = `${broker.url} ended the connection: ${REASONS.get(code) ?? `reason code ${code ?? 0}`}`;
   return {
     refused: code !== SHUTTING_DOWN,
     text: BAD_CREDENTIALS.has(code) ? (explainCode(code, broker) ?? why) : why,
   };
 }
 
-function explainCode(code: unknown, { url: whole, username }: BrokerOptions): string | undefined {
-  const url = shownUrl(whole);
+function explainCode(code: unknown, { url, username }: BrokerOptions): string | undefined {
   if (BAD_CREDENTIALS.has(code)) {
     const who = username === undefined ? "a client without a user name" : `user "${username}"`;
     return `${url} refuses ${who}: wrong or missing credentials; set MQTT_USERNAME and MQTT_PASSWORD to ones that it knows`;

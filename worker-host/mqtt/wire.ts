@@ -2,8 +2,10 @@ import { type Clock, delay } from "../base/clock.ts";
 
 /** Where a broker is and how to be let in. */
 export interface BrokerOptions {
-  /** `mqtt://`, `mqtts://`, `ws://` or `wss://`, without credentials. */
+  /** `mqtt://`, `mqtts://`, `ws://` or `wss://`, without what may be a secret. */
   url: string;
+  /** What is asked for in it, such as `?token=…`. */
+  query?: string;
   username?: string;
   password?: string;
   /** PEM texts. */
@@ -18,11 +20,6 @@ export interface BrokerOptions {
   host?: string;
   /** What the PEM texts were read from: a renewed one holds from the next connect on. */
   files?: Partial<Record<"ca" | "cert" | "key", string>>;
-}
-
-/** A broker's URL for people: what is asked for in it may be a secret. */
-export function shownUrl(url: string): string {
-  return url.replace(/\?.*$/s, "?…");
 }
 
 export interface PublishOptions {

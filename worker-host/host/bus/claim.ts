@@ -6,7 +6,7 @@ import { decodeText } from "../../contract/payload.ts";
 import type { Topics } from "../../contract/topics.ts";
 import { Connection, type Told } from "../../mqtt/connection.ts";
 import { ConnectGate, type ConnectionProblem } from "../../mqtt/mqtt-client.ts";
-import { type BrokerOptions, type Message, shownUrl } from "../../mqtt/wire.ts";
+import type { BrokerOptions, Message } from "../../mqtt/wire.ts";
 import { CLAIM_AGAIN_MS, ECHO_MS } from "../limits.ts";
 
 /** What hosts say to each other on the topic of a name. */
@@ -131,7 +131,7 @@ export class Claim {
   #up(): void {
     const { log, broker, sole, onConnected } = this.options;
     onConnected(true);
-    if (this.#troubled && !this.#wasActive) log.info(`connected to ${shownUrl(broker.url)} again`);
+    if (this.#troubled && !this.#wasActive) log.info(`connected to ${broker.url} again`);
     this.#troubled = false;
     if (sole) this.#say("reclaim", this.#me);
     else if (this.#phase === "away") {
@@ -231,7 +231,7 @@ export class Claim {
   #held(): void {
     const { log, topics, broker, standby, sole, onOusted } = this.options;
     if (sole || this.#phase === "away" || this.#phase === "waiting" || this.#phase === "over") return;
-    const who = `another host runs under the name "${topics.hostName}" at ${shownUrl(broker.url)}`;
+    const who = `another host runs under the name "${topics.hostName}" at ${broker.url}`;
     if (this.#wasActive) {
       this.#enter("over");
       onOusted(new WorkerHostError("name_held", `${who}: it took over while this one was cut off, so this one ends`));

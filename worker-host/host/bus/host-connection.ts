@@ -16,7 +16,6 @@ import {
   type Message,
   type MessageHandler,
   type PublishOptions,
-  shownUrl,
 } from "../../mqtt/wire.ts";
 import { DESCRIBE_EVERY_MS, UPTIME_EVERY_MS } from "../limits.ts";
 import type { WorkerRecord } from "../runners/records.ts";
@@ -83,7 +82,7 @@ export class HostConnection {
       gate,
       counts,
       onUp: () => {
-        if (this.#away) log.info(`connected to ${shownUrl(broker.url)} again`);
+        if (this.#away) log.info(`connected to ${broker.url} again`);
         this.#away = false;
         options.onUp();
         this.#rollCall.up();

@@ -1,7 +1,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { decodeText } from "../../contract/payload.ts";
-import { type BrokerOptions, shownUrl } from "../../mqtt/wire.ts";
+import type { BrokerOptions } from "../../mqtt/wire.ts";
 import { type GivenSettings, HAS_CONTROLS, optional, portOf, textOf, UNPRINTABLE } from "./settings-sources.ts";
 import type { SettingKey } from "./settings-table.ts";
 
@@ -32,8 +32,8 @@ export function externalBroker(given: GivenSettings): ExternalBroker | undefined
     ...optional("username", strongest(given, "mqtt_username", fromUrl(given, url, "username"))),
     ...optional("password", strongest(given, "mqtt_password", fromUrl(given, url, "password"))),
   };
-  url.username = "";
-  url.password = "";
+  const query = url.search || undefined;
+  url.username = url.password = url.search = "";
   const href = url.href.replace(/\/$/, "");
   const place = isUrlGiven(given) ? "mqtt_url" : "mqtt_host";
   const [ca, cert, key] = TLS_KEYS.map((name) => readPem(given, name));
@@ -43,6 +43,7 @@ export function externalBroker(given: GivenSettings): ExternalBroker | undefined
   return {
     broker: {
       url: href,
+      ...optional("query", query),
       ...credentials,
       ...optional("host", zoned),
       ...optional(
@@ -56,7 +57,7 @@ export function externalBroker(given: GivenSettings): ExternalBroker | undefined
       ...optional("key", key?.text),
       protocolVersion: 5,
     },
-    shown: given.shown(place) === given.value(place) ? shownUrl(href) : withoutPassword(String(given.shown(place))),
+    shown: given.shown(place) === given.value(place) ? href : withoutPassword(String(given.shown(place))),
     files: { ...optional("ca", ca?.path), ...optional("cert", cert?.path), ...optional("key", key?.path) },
   };
 }
