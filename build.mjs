@@ -48,6 +48,10 @@ const IMPORTED = ["index", "testing"];
 
 /** Packages that few starts need, as files of their own. */
 const APART = ["fastify", "@peculiar/x509", "prom-client", "pino-pretty", "ws"];
+/** mqtt.js looks for that function on the class; to those who import the package it is given beside it. */
+const WS = `import WebSocket, { createWebSocketStream } from "ws";
+export * from "ws";
+export default Object.assign(WebSocket, { createWebSocketStream });`;
 const fileOf = (/** @type {string} */ name) => `${name.replace(/^.*\//, "")}.cjs`;
 
 /** Changes with every file of the sources that is changed, added, removed or restored. */
@@ -109,9 +113,10 @@ async function bundle() {
     const stdin = { contents: contents.join("\n"), resolveDir: join(ROOT, "worker-host"), sourcefile: "ways-in.cjs" };
     return esbuild.build({ ...common, stdin, outfile: join(DIST, `${name}.cjs`), plugins: [apart] });
   });
-  const packages = APART.map((name) =>
-    esbuild.build({ ...common, entryPoints: [name], outfile: join(DIST, fileOf(name)) }),
-  );
+  const packages = APART.map((name) => {
+    const what = name === "ws" ? { stdin: { contents: WS, resolveDir: ROOT } } : { entryPoints: [name] };
+    return esbuild.build({ ...common, ...what, outfile: join(DIST, fileOf(name)) });
+  });
   const builds = await Promise.all([...bundles, ...packages, bundleContract(), bundlePage()]);
   for (const name of Object.keys(BUNDLES)) toAscii(join(DIST, `${name}.cjs`));
   const ways = createRequire(import.meta.url)("./worker-host/load.cjs").load("worker");

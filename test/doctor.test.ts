@@ -1,6 +1,8 @@
 import { once } from "node:events";
-import { createServer } from "node:net";
+import { type AddressInfo, connect, createServer } from "node:net";
+import { pipeline } from "node:stream";
 import { expect, onTestFinished, test } from "vitest";
+import { createWebSocketStream, WebSocketServer } from "ws";
 import { freePort } from "../bench/ports.mjs";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
@@ -36,6 +38,25 @@ test("says so in a line for each, for people", async () => {
   expect(code).toBe(0);
   for (const line of stdout.trimEnd().split("\n")) expect(line).toMatch(/^(ok|warn) {1,4}[a-z]+ +\S/);
   expect(stdout).toMatch(/^ok {4}broker {7}connected to mqtt:\/\/127\.0\.0\.1:\d+ in \d+ ms, with MQTT (5|3\.1\.1)$/m);
+});
+
+test("a broker is reached over WebSockets, and a token in its URL is shown nowhere", async () => {
+  const broker = await startBroker();
+  const asked: unknown[] = [];
+  const server = new WebSocketServer({ port: 0, host: "127.0.0.1" }).on("connection", (socket, { url }) => {
+    asked.push(url);
+    const stream = createWebSocketStream(socket);
+    pipeline(stream, connect(broker.port, "127.0.0.1"), stream, () => socket.terminate());
+  });
+  onTestFinished(() => void server.close());
+  await once(server, "listening");
+  const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}/mqtt`;
+  const env = { MQTT_URL: `${url}?token=t0psecret` };
+  const { code, stdout, stderr } = await runCli(["doctor"], { cwd: makeFolder(PROPS), env });
+  expect(code).toBe(0);
+  expect(asked[0]).toBe("/mqtt?token=t0psecret");
+  expect(stdout).toContain(`connected to ${url} in `);
+  expect(stdout + stderr).not.toContain("t0psecret");
 });
 
 test("works while a host runs, which doesn't notice", async () => {
