@@ -192,11 +192,11 @@ test("a live offline of its own ends the doubt, and nothing is said for it", asy
 test("the host and what runs in it are never suspected; a worker of its own that came to nothing is", async () => {
   const broker = await startBroker();
   const workers = new Map([
-    ["running", { state: "running" as const }],
-    ["broken", { state: "failed" as const }],
-    ["spoke", { state: "failed" as const }],
-    ["mended", { state: "failed" as const }],
-    ["left", { state: "failed" as const }],
+    ["running", { over: false }],
+    ["broken", { over: true }],
+    ["spoke", { over: true }],
+    ["mended", { over: true }],
+    ["left", { over: true }],
   ]);
   await leaveOnline(broker.url, "dead_hw", "worker_host", "broadcast", ...workers.keys());
   const uptimes = ["0 seconds", "900 seconds"];

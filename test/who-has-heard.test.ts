@@ -4,7 +4,7 @@ import type { Runstate } from "../worker-host/contract/description.ts";
 import { Topics } from "../worker-host/contract/topics.ts";
 import type { Shown } from "../worker-host/host/bus/boards.ts";
 import type { Planned } from "../worker-host/host/plan/plan.ts";
-import { Records, type WorkerRecord } from "../worker-host/host/runners/records.ts";
+import { Records } from "../worker-host/host/runners/records.ts";
 import { StopReceipts } from "../worker-host/host/safety/stop-receipts.ts";
 import type { MessageHandler } from "../worker-host/mqtt/wire.ts";
 import { TestClock } from "../worker-host/testing/test-clock.ts";
@@ -111,8 +111,8 @@ async function startReceipts(states: Record<string, Runstate> = {}) {
     boardOf: () => undefined,
     onChange: () => {},
   });
-  for (const [id, state] of Object.entries(states)) records.become(records.add({ id } as Planned), state);
-  const become = (id: string, state: Runstate) => records.become(records.get(id) as WorkerRecord, state);
+  for (const [id, state] of Object.entries(states)) records.add({ id } as Planned).become(state);
+  const become = (id: string, state: Runstate) => records.get(id)?.become(state);
   const receipts = new StopReceipts({
     topics: new Topics("halloween", "worker_host"),
     clock,

@@ -15,7 +15,7 @@ const TOPICS = new Topics("halloween");
 export interface RollCallRunOptions {
   /** What the broker says of its uptime at each connect; what it really says if not given. */
   uptime?: () => string | Promise<string>;
-  workers?: ReadonlyMap<string, { state: "starting" | "running" | "failed" }>;
+  workers?: ReadonlyMap<string, { over: boolean }>;
   /** Awaited before a message of the roll call goes out. */
   before?: (topic: string, payload: string) => Promise<void>;
 }

@@ -8,7 +8,7 @@ import { boardIdOf, propOfBoard, type Topics } from "../../contract/topics.ts";
 import type { ConnectGate } from "../../mqtt/mqtt-client.ts";
 import type { BrokerOptions } from "../../mqtt/wire.ts";
 import type { Plan, Planned } from "../plan/plan.ts";
-import { isOver, type WorkerRecord } from "../runners/records.ts";
+import type { WorkerRecord } from "../runners/records.ts";
 import type { Supervisor } from "../runners/supervisor.ts";
 import { Boards, type Shown } from "./boards.ts";
 import { Claim } from "./claim.ts";
@@ -178,7 +178,7 @@ export class HostIdentity {
 
   #running(id: string): WorkerRecord | undefined {
     const record = this.options.supervisor.records.get(id);
-    return record && !isOver(record) ? record : undefined;
+    return record && !record.over ? record : undefined;
   }
 }
 

@@ -7,7 +7,7 @@ import { BROKER_UPTIME, isPeer, type Topics } from "../../contract/topics.ts";
 import type { Connection } from "../../mqtt/connection.ts";
 import { listen, type Message, type Wire } from "../../mqtt/wire.ts";
 import { ASK_AFTER_MS, BROKER_UPTIME_MS, MOST_DOUBTS, SILENT_AFTER_ASK_MS, YOUNG_BROKER_S } from "../limits.ts";
-import { isOver, type WorkerRecord } from "../runners/records.ts";
+import type { WorkerRecord } from "../runners/records.ts";
 
 /** How much older than it says the broker may be: mosquitto tells its whole seconds every 11 s (`sys_interval 10`). */
 const STALE_MS = 12_000;
@@ -64,7 +64,7 @@ export interface RollCallOptions {
   clock: Clock;
   random: () => number;
   /** A worker of this host: it says itself whether it is online. */
-  worker: (id: string) => Pick<WorkerRecord, "state"> | undefined;
+  worker: (id: string) => Pick<WorkerRecord, "over"> | undefined;
   /** Tells people, on the host's own topic. */
   say: (text: string) => void;
 }
@@ -283,7 +283,7 @@ export class RollCall {
 
   #runsHere(id: string): boolean {
     const worker = this.options.worker(id);
-    return worker !== undefined && !isOver(worker);
+    return worker !== undefined && !worker.over;
   }
 
   async #setOffline(id: string, doubt: Doubt, why: string): Promise<void> {

@@ -4,7 +4,7 @@ import { decodeText } from "../../contract/payload.ts";
 import { faultOfId, HomeAssistantTopics, Topics } from "../../contract/topics.ts";
 import { collectRetained, type Message } from "../../mqtt/wire.ts";
 import type { HostConnection } from "../bus/host-connection.ts";
-import { isOver, type WorkerRecord } from "../runners/records.ts";
+import type { WorkerRecord } from "../runners/records.ts";
 import { Announcer, isSame, type Trace, Trail, trailFile } from "./announcer.ts";
 import { type Described, readDescription } from "./described.ts";
 import { type Device, Devices, ownerOf } from "./entities.ts";
@@ -134,7 +134,7 @@ export class HomeAssistant {
       const { id, about } = record.planned;
       const described = this.#described.get(id);
       // One that has just come is shown once it has said what it can do.
-      const isNew = described === undefined && !isOver(record);
+      const isNew = described === undefined && !record.over;
       if (record.state === "skipped" || record.idTaken || isNew || faultOfId(id, hostName) !== undefined) continue;
       wanted.set(devices.objectId(id), devices.prop({ id, about, described }));
     }

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import { describeError } from "../../contract/errors.ts";
 import { shownOf } from "../../worker/config.ts";
 import type { Plan, Planned } from "../plan/plan.ts";
-import { isOver, type Records, type WorkerRecord } from "../runners/records.ts";
+import type { Records, WorkerRecord } from "../runners/records.ts";
 import type { Supervisor } from "../runners/supervisor.ts";
 
 /** What is to be looked at anew. */
@@ -52,7 +52,7 @@ export async function reconcile(
     } catch (error) {
       const fault = describeError(error);
       const record = records.get(id);
-      if (record && !record.slot && !isOver(record)) records.end(record, "failed", fault);
+      if (record && !record.slot && !record.over) record.end("failed", fault);
       else say(id, "error", fault);
       refused.push({ id, fault });
     }
@@ -99,7 +99,7 @@ interface Update {
 async function update(record: WorkerRecord, next: Planned, look: Look, options: ReconcileOptions): Promise<Update> {
   const now = record.planned;
   await options.supervisor.goBack(record);
-  const runs = !isOver(record);
+  const runs = !record.over;
   const unreadable = next.unreadable !== now.unreadable ? next.unreadable : undefined;
   const fault = next.fault ?? unreadable;
   if (runs && fault !== undefined) return keep(record, fault, options);
@@ -135,7 +135,7 @@ function keep(record: WorkerRecord, fault: string, { say }: ReconcileOptions): U
 }
 
 async function startAnew(record: WorkerRecord, { supervisor }: ReconcileOptions): Promise<void> {
-  if (!isOver(record)) await supervisor.halt(record);
+  if (!record.over) await supervisor.halt(record);
   await supervisor.bringUp(record);
 }
 

@@ -8,32 +8,31 @@ import { type Planned, summaryOf } from "../plan/plan.ts";
 import type { RunnerSlot } from "./runner-slot.ts";
 
 /** What the host knows of one worker. */
-export interface WorkerRecord {
-  planned: Planned;
-  state: Runstate | "skipped";
+export class WorkerRecord {
+  state: Runstate | "skipped" = "starting";
   /** ms since 1970. */
   since: number;
   detail?: string;
   /** Counts its starts by the host. */
-  run: number;
+  run = 0;
   /** Its last start has come to an end: it runs, or it failed. */
-  settled: boolean;
+  settled = true;
   /** Nothing of it runs any more, nor is on its way. */
-  ended: boolean;
+  ended = true;
   /** What was last said to be wrong with its files while it runs on. */
   complaint?: string;
   /** The plan whose config it did not take; it runs on with the one before. */
   refused?: Planned;
   /** It held up or ended the process that it shared: it has one of its own until its code changes. */
-  quarantined: boolean;
+  quarantined = false;
   /** Its process died under it: what it switched on may still be on, until a start of it has run its `do_stop`. */
-  unclean: boolean;
+  unclean = false;
   /** A `hold` of it has something on, or had when its process died. */
-  holds: boolean;
+  holds = false;
   /** Its id is another host's, or a board's: its topics are that one's. */
   idTaken?: boolean;
   /** Somebody stopped it: it starts when somebody says so. */
-  held: boolean;
+  held = false;
   bundle?: Bundle;
   /** What it last ran of, where it has been built anew since. */
   good?: Bundle;
@@ -41,6 +40,46 @@ export interface WorkerRecord {
   setback?: { why: string; hash: string };
   /** Where it runs, or ran last. */
   slot?: RunnerSlot;
+
+  /** @param onEach called with each word of what has become of it, also where that is what it was */
+  constructor(
+    public planned: Planned,
+    private readonly options: Pick<RecordsOptions, "clock" | "onChange">,
+    private readonly onEach: () => void,
+  ) {
+    this.since = options.clock.now();
+  }
+
+  /** Whether it neither runs nor is on its way. */
+  get over(): boolean {
+    return ENDED.has(this.state);
+  }
+
+  become(state: WorkerRecord["state"], detail?: string): void {
+    if (this.state !== state || this.detail !== detail || this.run === 0) {
+      this.state = state;
+      this.since = this.options.clock.now();
+      if (detail === undefined) delete this.detail;
+      else this.detail = detail;
+      this.options.onChange(this);
+    }
+    this.onEach();
+  }
+
+  /** Takes what a runner says of one of its starts. */
+  take(run: number, state: Runstate, detail?: string): void {
+    this.ended = run === this.run && ENDED.has(state);
+    if (run === this.run && (state === "running" || state === "failed")) this.settled = true;
+    if (run === this.run && state === "running") this.unclean = false;
+    this.become(state, detail);
+  }
+
+  /** Nothing of it runs. */
+  end(state: WorkerRecord["state"], detail?: string): void {
+    this.ended = true;
+    this.settled = true;
+    this.become(state, detail);
+  }
 }
 
 const SETTLED: ReadonlySet<WorkerRecord["state"]> = new Set(["running", "failed", "stopped", "skipped"]);
@@ -76,19 +115,7 @@ export class Records {
   }
 
   add(planned: Planned): WorkerRecord {
-    const since = this.options.clock.now();
-    const record: WorkerRecord = {
-      planned,
-      state: "starting",
-      since,
-      run: 0,
-      settled: true,
-      ended: true,
-      quarantined: false,
-      unclean: false,
-      holds: false,
-      held: false,
-    };
+    const record = new WorkerRecord(planned, this.options, () => this.#check());
     this.#byId.set(planned.id, record);
     return record;
   }
@@ -113,32 +140,6 @@ export class Records {
         ...defined({ locked_out: lockedOut, board }),
       };
     });
-  }
-
-  become(record: WorkerRecord, state: WorkerRecord["state"], detail?: string): void {
-    if (record.state !== state || record.detail !== detail || record.run === 0) {
-      record.state = state;
-      record.since = this.options.clock.now();
-      if (detail === undefined) delete record.detail;
-      else record.detail = detail;
-      this.options.onChange(record);
-    }
-    this.#check();
-  }
-
-  /** Takes what a runner says of one of a worker's starts. */
-  take(record: WorkerRecord, run: number, state: Runstate, detail?: string): void {
-    record.ended = run === record.run && ENDED.has(state);
-    if (run === record.run && (state === "running" || state === "failed")) record.settled = true;
-    if (run === record.run && state === "running") record.unclean = false;
-    this.become(record, state, detail);
-  }
-
-  /** Says that nothing of it runs. */
-  end(record: WorkerRecord, state: WorkerRecord["state"], detail?: string): void {
-    record.ended = true;
-    record.settled = true;
-    this.become(record, state, detail);
   }
 
   /** Fulfils when `record` is over, or is no longer there. */
@@ -167,7 +168,7 @@ export class Records {
 
   /** Calls off what will not happen any more. */
   giveUp(detail: string): void {
-    for (const record of this.all) if (!ENDED.has(record.state)) this.become(record, "stopped", detail);
+    for (const record of this.all) if (!record.over) record.become("stopped", detail);
   }
 
   #check(): void {
@@ -185,11 +186,6 @@ export class Records {
       check();
     });
   }
-}
-
-/** Whether it neither runs nor is on its way. */
-export function isOver({ state }: Pick<WorkerRecord, "state">): boolean {
-  return ENDED.has(state);
 }
 
 /** Writes to the log what has become of a worker. */

@@ -1,12 +1,8 @@
-import type { Logger } from "pino";
-import { backoffMs, type Clock, within } from "../../base/clock.ts";
-import type { HostCounts } from "../../base/counts.ts";
+import { backoffMs, within } from "../../base/clock.ts";
 import { killGroup } from "../../base/kill-group.ts";
-import type { Output } from "../../base/output.ts";
 import type { ConfigSpec, FromRunner, RunnerSetup, StartOptions, ToRunner, WorkerSpec } from "../../worker/channel.ts";
-import type { LogFiles } from "../data/log-files.ts";
 import { HEED_MS, PROCESS_RESTART_MAX_MS, PROCESS_RESTART_MIN_MS, PROVEN_MS } from "../limits.ts";
-import { type Limits, type Offender, WatchedRunner } from "./watched-runner.ts";
+import { type Limits, type Offender, type RunnerSurroundings, WatchedRunner } from "./watched-runner.ts";
 
 /** What came of asking a runner for something. */
 export interface RunnerAnswer {
@@ -16,26 +12,13 @@ export interface RunnerAnswer {
   died?: boolean;
 }
 
-export interface RunnerSlotOptions {
-  log: Logger;
-  /** Keeps what processes log, where that is kept. */
-  logFiles?: LogFiles;
-  /** Takes what processes write to their standard output, which is their host's otherwise. */
-  output?: Output;
-  clock: Clock;
-  /** The processes' environment; this process's own if not given. */
-  env?: Readonly<Record<string, string | undefined>>;
-  /** How a path is shown to people. */
-  show: (path: string) => string;
+export interface RunnerSlotOptions extends RunnerSurroundings {
   /** A path for what a process notes of itself. */
   blackBox: () => string;
-  /** Nobody watches it where there are none. */
-  limits?: Limits;
   /** The one worker that it is for; it is to blame for whatever happens. */
   own?: string;
   /** The ids of commands that workers ran in other processes, by the workers' ids. */
   seen: Map<string, string[]>;
-  counts?: HostCounts;
   onState: (message: Extract<FromRunner, { type: "state" }>) => void;
   /** One of its workers holds something on, or nothing any more. */
   onHolds?: (message: Extract<FromRunner, { type: "holds" }>) => void;
@@ -43,8 +26,6 @@ export interface RunnerSlotOptions {
   onAllStop?: (who: { by: string; reason?: string }) => void;
   /** Its process died: the offender, if there is one, is out; these workers are started again in the next one. */
   onDied: (ids: string[], reason: string, offender?: Offender) => void;
-  /** Tells people of something that a worker seems to do. */
-  warn: (text: string) => void;
   /** Gives these workers a place of their own; `undefined` where there is no room for one more process. */
   divide?: (ids: string[]) => RunnerSlot | undefined;
 }

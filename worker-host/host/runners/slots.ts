@@ -1,35 +1,19 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import type { Logger } from "pino";
-import type { Clock } from "../../base/clock.ts";
 import type { HostCounts } from "../../base/counts.ts";
-import type { Output } from "../../base/output.ts";
 import { defined } from "../../contract/payload.ts";
 import type { FromRunner, RunnerSetup } from "../../worker/channel.ts";
-import type { LogFiles } from "../data/log-files.ts";
 import type { WorkerRecord } from "./records.ts";
 import { RunnerSlot } from "./runner-slot.ts";
-import type { Limits, Offender } from "./watched-runner.ts";
+import type { Limits, Offender, RunnerSurroundings } from "./watched-runner.ts";
 
-export interface SlotsOptions {
-  log: Logger;
-  /** Keeps what processes log, where that is kept. */
-  logFiles?: LogFiles;
-  /** Takes what processes write to their standard output, which is their host's otherwise. */
-  output?: Output;
-  clock: Clock;
-  /** The processes' environment; this process's own if not given. */
-  env?: Readonly<Record<string, string | undefined>>;
-  /** How a path is shown to people. */
-  show: (path: string) => string;
+export interface SlotsOptions extends RunnerSurroundings {
   limits: Limits;
   /** How many processes there may be besides the shared one. */
   maxProcesses: number;
   counts: HostCounts;
   /** A folder for what processes note of themselves. */
   scratch: string;
-  /** Tells people of something about the host. */
-  warn: (text: string) => void;
   /** A process said what has become of a worker. */
   onState: (slot: RunnerSlot, message: Extract<FromRunner, { type: "state" }>) => void;
   /** As of `RunnerSlot`. */

@@ -4,7 +4,7 @@ import { describeError, WorkerHostError } from "../../contract/errors.ts";
 import type { ConfigSpec, FromRunner, RunnerSetup, StartOptions } from "../../worker/channel.ts";
 import type { Bundle, Bundler } from "../plan/bundle.ts";
 import { noneOfThem, type Planned, specOf } from "../plan/plan.ts";
-import { type Intensity, isOver, Records, type RecordsOptions, Restarts, type WorkerRecord } from "./records.ts";
+import { type Intensity, Records, type RecordsOptions, Restarts, type WorkerRecord } from "./records.ts";
 import type { RunnerAnswer, RunnerSlot } from "./runner-slot.ts";
 import { Slots, type SlotsOptions } from "./slots.ts";
 import type { Offender } from "./watched-runner.ts";
@@ -91,7 +91,7 @@ export class Supervisor {
   /** Builds a worker and starts it, unless it is not to run. */
   async bringUp(record: WorkerRecord): Promise<void> {
     const { planned } = record;
-    if (planned.skipped !== undefined) return this.records.end(record, "skipped", planned.skipped);
+    if (planned.skipped !== undefined) return record.end("skipped", planned.skipped);
     await this.#begin(record, planned.fault ?? (await this.build(record)));
   }
 
@@ -152,7 +152,7 @@ export class Supervisor {
       // It is about to go back to what it ran of.
       if (good && good !== bundle) return undefined;
       // The files are again what it runs of.
-      if (setback && record.state === "running") this.records.become(record, "running");
+      if (setback && record.state === "running") record.become("running");
       delete record.setback;
       return undefined;
     }
@@ -194,7 +194,7 @@ export class Supervisor {
     }
     const fault = isThere(record.bundle) ? undefined : await this.build(record);
     if (fault !== undefined) return this.#fail(record, `${fault}; ${this.#startAgain(record)}`);
-    if (isOver(record) || record.run === 0) this.records.become(record, "starting");
+    if (record.over || record.run === 0) record.become("starting");
     record.held = false;
     record.ended = false;
     record.settled = false;
@@ -232,7 +232,7 @@ export class Supervisor {
     record.slot?.stop(record.planned.id, quiet);
     await this.records.ended(record);
     record.slot?.shareSeen(record.planned.id);
-    this.records.end(record, "stopped");
+    record.end("stopped");
     if (record.slot) await this.#slots.leave(record.slot);
     delete record.slot;
   }
@@ -283,7 +283,7 @@ export class Supervisor {
     if (this.#slots.ready) {
       for (const { planned, slot } of this.records.all) slot?.stop(planned.id, false);
       const unborn = this.records.all.filter(({ slot, state }) => !slot && state === "starting");
-      for (const record of unborn) this.records.end(record, "stopped", "stopped before it could start");
+      for (const record of unborn) record.end("stopped", "stopped before it could start");
       await this.records.allEnded();
     }
     await this.#slots.close();
@@ -307,7 +307,7 @@ export class Supervisor {
 
   #fail(record: WorkerRecord, fault: string): void {
     record.run++;
-    this.records.end(record, "failed", fault);
+    record.end("failed", fault);
   }
 
   #onState(slot: RunnerSlot, { id, run, state, detail, hopeless }: Extract<FromRunner, { type: "state" }>): void {
@@ -322,14 +322,14 @@ export class Supervisor {
     }
     if (state === "running" && run === record.run) this.#proven(record);
     const shown = state === "running" ? (record.setback?.why ?? detail) : detail;
-    this.records.take(record, run, state, failed && passes ? `${detail}; ${this.#startAgain(record)}` : shown);
+    record.take(run, state, failed && passes ? `${detail}; ${this.#startAgain(record)}` : shown);
   }
 
   /** Has a worker go back to what it last ran of; the fault is shown until it is mended. */
   #startGood(record: WorkerRecord, run: number, fault: string): void {
     const why = `${fault}; the one before it runs on`;
     record.setback = { why, hash: record.bundle?.hash ?? "" };
-    this.records.take(record, run, "failed", why);
+    record.take(run, "failed", why);
     this.options.say(record.planned.id, "error", why);
     void this.options.inTurn(() => this.goBack(record));
   }
@@ -353,12 +353,12 @@ export class Supervisor {
     const here = this.records.all.filter((one) => one.slot === slot);
     for (const record of here) {
       const { id } = record.planned;
-      if (!isOver(record)) record.unclean = true;
+      if (!record.over) record.unclean = true;
       if (ids.includes(id)) {
         this.options.counts.restarted(id);
-        this.records.become(record, "starting", `its process died (${reason})`);
+        record.become("starting", `its process died (${reason})`);
       } else if (id === offender?.id) this.#offended(record, offender.text);
-      else if (!isOver(record)) this.records.end(record, "stopped", `its process died (${reason})`);
+      else if (!record.over) record.end("stopped", `its process died (${reason})`);
     }
   }
 
@@ -370,7 +370,7 @@ export class Supervisor {
       return;
     }
     record.quarantined = true;
-    this.records.end(record, "failed", `${text}; ${this.#startAgain(record)}`);
+    record.end("failed", `${text}; ${this.#startAgain(record)}`);
   }
 
   #startAgain(record: WorkerRecord): string {

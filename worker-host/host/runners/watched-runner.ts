@@ -126,34 +126,38 @@ export interface Offender {
   text: string;
 }
 
-interface WatchedRunnerOptions {
+/** What each process of workers is handed. */
+export interface RunnerSurroundings {
   log: Logger;
-  /** Keeps what the process logs, where that is kept. */
+  /** Keeps what processes log, where that is kept. */
   logFiles?: LogFiles;
-  /** Takes what the process writes to its standard output, which is its host's otherwise. */
+  /** Takes what processes write to their standard output, which is their host's otherwise. */
   output?: Output;
   clock: Clock;
-  /** Its environment; this process's own if not given. */
+  /** The processes' environment; this process's own if not given. */
   env?: Readonly<Record<string, string | undefined>>;
   /** How a path is shown to people. */
   show: (path: string) => string;
-  /** Nobody watches it where there are none. */
+  /** Nobody watches them where there are none. */
   limits?: Limits;
+  counts?: HostCounts;
+  /** Tells people of something that a worker seems to do. */
+  warn: (text: string) => void;
+}
+
+interface WatchedRunnerOptions extends RunnerSurroundings {
   /** The file in which it notes what it does. */
   blackBox: string;
   /** The one worker that it is for; it is to blame for whatever happens. */
   own?: string;
   /** Whether a worker of that id runs in it. */
   has: (id: string) => boolean;
-  counts?: HostCounts;
   onMessage: (message: Exclude<FromRunner, { type: "beat" }>) => void;
   onExit: (reason: string, offender: Offender | undefined) => void;
   /** The system did not start it. */
   onUnborn: (reason: string) => void;
   /** The ids of commands that its workers ran, at its end. */
   onSeen: (seen: Map<string, string[]>) => void;
-  /** Tells people of something that a worker seems to do. */
-  warn: (text: string) => void;
 }
 
 /** How many lines of its standard error are logged in one go: a process that dies says a page. */

@@ -8,7 +8,7 @@ import { listen, type Message } from "../../mqtt/wire.ts";
 import type { Shown } from "../bus/boards.ts";
 import type { HostConnection } from "../bus/host-connection.ts";
 import { COLLECT_MS } from "../limits.ts";
-import { isOver, type Records, type WorkerRecord } from "../runners/records.ts";
+import type { Records, WorkerRecord } from "../runners/records.ts";
 
 export interface StopReceiptsOptions {
   topics: Topics;
@@ -154,7 +154,7 @@ export class StopReceipts {
    * knows `stop`.
    */
   #expected(): string[] {
-    const own = this.options.records.all.filter((record) => !isOver(record)).map(({ planned }) => planned.id);
+    const own = this.options.records.all.filter((record) => !record.over).map(({ planned }) => planned.id);
     const others = [...this.options.shown()].filter(
       ([id, { availability, stops, isHost }]) => availability === "online" && stops && !isHost && !this.#runsHere(id),
     );
