@@ -1,3 +1,4 @@
+import { AT_LATE_MS } from "../contract/limits.ts";
 import { msOf, nextAt, type Span } from "./clock.ts";
 import { deferred } from "./promises.ts";
 import type { Scope } from "./scope.ts";
@@ -33,8 +34,6 @@ export function every(scope: Scope, span: Span, fn: () => unknown, where = "ever
 
 /** How often the clock on the wall is looked at: somebody may set it. */
 const LOOK_MS = 60_000;
-/** What is later than that was skipped. */
-const LATE_MS = 2 * LOOK_MS;
 /** No day is longer. */
 const LONGEST_DAY_MS = 26 * 3_600_000;
 
@@ -49,7 +48,7 @@ export function at(scope: Scope, timeOfDay: string, fn: () => unknown, warn: (te
       if (left > LONGEST_DAY_MS) due = nextAt(clock.now(), timeOfDay);
       else if (left > 0) await own.sleep(Math.min(left, LOOK_MS));
       else {
-        if (left > -LATE_MS) await own.spawn(fn, where, "run").done;
+        if (left > -AT_LATE_MS) await own.spawn(fn, where, "run").done;
         else warn(`${where} was left out: the clock went past it by ${Math.round(-left / 60_000)} min at once`);
         due = nextAt(Math.max(due, clock.now()), timeOfDay);
       }

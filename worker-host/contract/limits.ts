@@ -10,6 +10,7 @@ export const MOST_RUNS = 256; // How many runs of one command there may be at on
 export const MOST_QUEUED = 10; // How many runs of a `queued` one may run or wait, where its `max` says nothing
 export const STOP_TIMEOUT_MS = 5_000; // How long `do_stop` and `stop()` may take together, unless `stopTimeoutMs` says
 export const MAX_STOP_TIMEOUT_MS = 30_000; // The most that `stopTimeoutMs` may say
+export const AT_LATE_MS = 120_000; // What `at` calls is left out where the clock goes past its time by more at once
 export const AFTER_OFF_MS = 5_000; // How long what the `off` of a `hold` has begun may go on after its end
 export const CALL_TIMEOUT_MS = 30_000; // How long a `call` waits, unless it or the target's description says
 export const MOST_HEARD = 1_000; // How many ids each list of who has heard an all-stop names; the rest are counted

@@ -15,11 +15,10 @@ import type { SafeOptions } from "../mqtt/wire.ts";
 import { coverMethods, type WorkerContext } from "./context.ts";
 import type { Facts } from "./description.ts";
 import { type ExecOptions, type ExecResult, execIn } from "./exec.ts";
+import { RETRY_MAX_MS, RETRY_MIN_MS } from "./limits.ts";
 import { assertCommand, Messenger } from "./messenger.ts";
 import { STORE_FILE, type Store } from "./store.ts";
 
-const RETRY_MIN_MS = 1_000;
-const RETRY_MAX_MS = 60_000;
 const FILE_NAME = /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}$/;
 
 /** A worker without a schema takes its config as it was written. */

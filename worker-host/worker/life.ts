@@ -220,8 +220,7 @@ export class Life implements ScopeOwner {
       if (!isDeepStrictEqual(checked.value, live.value)) {
         if (!worker.onConfig) return "restart";
         const takeLimits = this.#commands.limitsWith(checked.value);
-        const run = this.#scope.child("onConfig()", "run");
-        await run.track(() => live.change(worker, checked, this.options.clock));
+        await this.#scope.asRun(() => live.change(worker, checked, this.options.clock), "onConfig()");
         takeLimits();
       }
       for (const warning of checked.warnings) this.#reporter.warn(warning);
@@ -306,7 +305,11 @@ export class Life implements ScopeOwner {
     this.#stopTimeoutMs = stopTimeoutOf(this.#class);
     this.#description.setStopTimeout(this.#class.stopTimeoutMs === undefined ? undefined : this.#stopTimeoutMs);
     const connecting = this.#wire.start();
-    const [store] = await Promise.all([this.#openStore(), this.#class.offline === true || connecting]);
+    const [warn, now] = [(text: string) => this.#reporter.warn(text), () => options.clock.now()];
+    const [store] = await Promise.all([
+      Store.open(spec.dataDir, { warn, now }),
+      this.#class.offline === true || connecting,
+    ]);
     this.#store = store;
     const live = new LiveConfig(this.#class.config, spec.file, options.secrets);
     const checked = await inTime(options.clock, CHECK, live.check(spec.config));
@@ -338,11 +341,6 @@ export class Life implements ScopeOwner {
       this.#reporter.fail(text, undefined);
     }
     this.options.onHolds?.(this.#holds > 0);
-  }
-
-  #openStore(): Promise<Store> {
-    const { clock } = this.options;
-    return Store.open(this.spec.dataDir, { warn: (text) => this.#reporter.warn(text), now: () => clock.now() });
   }
 
   #construct(Class: WorkerClass, store: Store, live: LiveConfig, checked: CheckedConfig): BaseWorker {

@@ -8,6 +8,8 @@ export const RECLAIM_MS = 1_000; // How long what a worker started, and its stor
 export const LOOP_INTERVAL_MS = 1_000; // The pause between two calls of `loop()`, unless `loopIntervalMs` says
 export const LOOP_BACKOFF_MIN_MS = 100; // The shortest pause after an error of `loop()` …
 export const LOOP_BACKOFF_MAX_MS = 60_000; // … and the longest, after many in a row, unless `loopIntervalMs` is more
+export const RETRY_MIN_MS = 1_000; // The pause before `retry` calls a function again, at first …
+export const RETRY_MAX_MS = 60_000; // … and the longest
 
 export const EXEC_GRACE_MS = 500; // How long a program of `exec` has to end by itself before it is killed
 export const MAX_EXEC_CHARS = 65_536; // How much of a program's output `exec` gives back: the end of it
