@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import type { Values } from "../../worker-host/contract/bus.ts";
-import { type Field, fieldsFor, readForm } from "../../worker-host/contract/form.ts";
+import { type Field, fieldsFor, readField, readForm } from "../../worker-host/contract/form.ts";
 import { faultOfArgs, type PropCommand, whyNot } from "../../worker-host/contract/prop.ts";
 import type { Parts } from "../parts.ts";
 import { PressButton } from "./press-button.tsx";
@@ -17,6 +17,7 @@ export function CommandForm({ id, command, values, store, link }: CommandFormPro
   const { args, argsOptional } = command;
   const fields = useMemo(() => (args ? fieldsFor(args, argsOptional) : []), [args]);
   const texts = useSignal(fields.map(({ text }) => text));
+  const tried = useSignal(false);
   const read = () => {
     if (argsOptional && texts.value.every((text) => text === "")) return { args: undefined };
     const filled = readForm(fields, texts.value);
@@ -31,6 +32,7 @@ export function CommandForm({ id, command, values, store, link }: CommandFormPro
           key={field.key}
           field={field}
           text={texts.value[index] ?? ""}
+          tried={tried.value}
           onText={(text) => {
             texts.value = texts.value.with(index, text);
           }}
@@ -40,25 +42,36 @@ export function CommandForm({ id, command, values, store, link }: CommandFormPro
         label={command.label}
         holdMs={command.held && command.action !== "stop" ? 600 : 0}
         why={whyNot(command, values, store.situation.value)}
-        fault={() => read().refusal}
+        fault={() => {
+          tried.value = true;
+          return read().refusal;
+        }}
         fire={(pressedAt) => link.tell(id, command.action, pressedAt, read().args)}
       />
     </div>
   );
 }
 
-function Input({ field, text, onText }: { field: Field; text: string; onText: (text: string) => void }) {
+interface InputProps {
+  field: Field;
+  text: string;
+  /** It was to be sent: then also what is missing is a fault. */
+  tried: boolean;
+  onText: (text: string) => void;
+}
+
+function Input({ field, text, tried, onText }: InputProps) {
   const { kind, label, about, hint, required, choices } = field;
   const onInput = (event: Event) => onText((event.currentTarget as HTMLInputElement).value);
-  const more = [about, hint, required || kind === "choice" ? "" : "may be left empty"]
-    .filter((words) => words !== "")
-    .join("; ");
+  const fault = text !== "" || tried ? readField(field, text).fault : undefined;
+  const more = [about, hint].filter((words) => words !== "").join("; ");
+  const shared = { value: text, "aria-invalid": fault !== undefined };
   return (
     // biome-ignore lint/a11y/noLabelWithoutControl: its input is in it
     <label class="field">
       <span class="label">{label}</span>
       {kind === "choice" && (
-        <select value={text} onChange={onInput}>
+        <select {...shared} onChange={onInput}>
           {(!required || text === "") && <option value="">–</option>}
           {choices.map((choice) => (
             <option key={JSON.stringify(choice)} value={JSON.stringify(choice)}>
@@ -67,16 +80,17 @@ function Input({ field, text, onText }: { field: Field; text: string; onText: (t
           ))}
         </select>
       )}
-      {kind === "json" && <textarea value={text} rows={3} spellcheck={false} onInput={onInput} />}
+      {kind === "json" && <textarea {...shared} rows={3} spellcheck={false} onInput={onInput} />}
       {kind !== "choice" && kind !== "json" && (
         <input
-          value={text}
+          {...shared}
           inputMode={kind === "number" ? "decimal" : "text"}
           autocomplete="off"
           spellcheck={false}
           onInput={onInput}
         />
       )}
+      {fault !== undefined && <span class="trouble">{fault}</span>}
       {more !== "" && <span class="about">{more}</span>}
     </label>
   );

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import fc from "fast-check";
+import type { Locator } from "playwright-core";
 import { expect, test } from "vitest";
 import { freePort } from "../../bench/ports.mjs";
 import { FakeBoard } from "../harness/board.ts";
@@ -12,7 +13,7 @@ import { Stall } from "../harness/stall.ts";
 import { PATIENCE_MS } from "../harness/wait.ts";
 
 const JUMPER = `
-import { BaseWorker, command, z } from "worker-host";
+import { BaseWorker, command, duration, z } from "worker-host";
 export class Worker extends BaseWorker {
   static description = "A lid that jumps";
   #jumps = 0;
@@ -25,7 +26,11 @@ export class Worker extends BaseWorker {
   do_scare() {}
   @command({
     description: "Move the lid",
-    args: z.object({ ms: z.number().int().min(0).max(5000).default(750), mode: z.enum(["soft", "hard"]) }),
+    args: z.object({
+      ms: z.number().int().min(0).max(5000).default(750).meta({ unit: "ms" }),
+      mode: z.enum(["soft", "hard"]),
+      after: duration().default("2s"),
+    }),
   })
   do_move(how: object) { this.telemetry("moved", how); }
 }`;
@@ -170,22 +175,30 @@ test("a form refuses what its command does not take, and sends what it takes; wh
   await card(page, "shown").waitFor({ state: "detached" });
   await card(page, "formed").getByRole("link").click();
   const move = await button(page, "move");
-  const [ms, mode] = [page.getByLabel("ms"), page.getByLabel("mode")];
-  expect(await ms.inputValue()).toBe("750");
-  for (const [text, choice, words] of [
-    ["1,000", "", "ms: expected a number"],
-    ["40", "", "mode: it is missing"],
-    ["5001", "hard", "ms: at most 5000"],
+  const [ms, mode] = [page.getByLabel(/^ms/), page.getByLabel("mode")];
+  const fieldOf = (input: Locator) => input.locator("xpath=..");
+  const after = page.getByLabel(/^after/);
+  expect([await ms.inputValue(), await after.inputValue()]).toEqual(["750", "2000"]);
+  await shows(fieldOf(ms), "0 to 5000 ms; 750 if left empty");
+  await shows(fieldOf(after), "ms, or a time such as 5s or 2min; 2000 if left empty");
+  for (const [input, text, choice, words] of [
+    [ms, "1,000", "", "expected a number, such as 7 or 2.5"],
+    [mode, "", "", "it is missing"],
+    [ms, "5001", "hard", "at most 5000"],
+    [after, "1,000", "hard", "expected ms, or a time such as 5s or 2min"],
   ] as const) {
-    await ms.fill(text);
+    if (input !== mode) await input.fill(text);
     await mode.selectOption(choice && { label: choice });
     await hold(move);
+    await shows(fieldOf(input).locator(".trouble"), words);
     await shows(move, words);
+    if (input !== mode) await input.fill("40");
   }
-  await ms.fill("40");
+  await mode.selectOption({ label: "hard" });
+  await after.fill("1.5 s");
   await hold(move);
-  await client.expect("halloween/formed/telemetry/moved", '{"ms":40,"mode":"hard"}');
-  await shows(page, /^move \{"ms":40,"mode":"hard"\}/);
+  await client.expect("halloween/formed/telemetry/moved", '{"ms":40,"mode":"hard","after":1500}');
+  await shows(page, /^move \{"ms":40,"mode":"hard","after":1500\}/);
   await shows(page, /^done in \d+ ms/);
   await client.barrier();
   expect(sent(client, "formed", "move")).toBe(1);

@@ -1,8 +1,10 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { z } from "zod";
+import { duration } from "../../worker-host/base/duration.ts";
 import { fieldsFor, readForm } from "../../worker-host/contract/form.ts";
 import { faultOf, readShape } from "../../worker-host/contract/json-check.ts";
+import { SPAN_TEXT } from "../../worker-host/contract/payload.ts";
 
 const check = (schema: unknown, value: unknown) => faultOf(value, readShape(schema));
 
@@ -87,7 +89,7 @@ test("a form has a field for each value, and means what is written in it, or say
   const shape = readShape(
     z.toJSONSchema(
       z.object({
-        ms: z.number().int().min(0).max(5000).default(750).describe("How long"),
+        ms: z.number().int().min(0).max(5000).default(750).meta({ description: "How long", unit: "ms" }),
         mode: z.enum(["soft", "hard"]),
         loud: z.boolean().optional(),
         text: z.string().optional(),
@@ -99,12 +101,12 @@ test("a form has a field for each value, and means what is written in it, or say
   );
   const fields = fieldsFor(shape, false);
   expect(fields.map(({ key, kind, required, text, hint }) => [key, kind, required, text, hint])).toEqual([
-    ["ms", "number", false, "750", "0 to 5000"],
+    ["ms", "number", false, "750", "0 to 5000 ms; 750 if left empty"],
     ["mode", "choice", true, "", ""],
     ["loud", "choice", false, "", ""],
-    ["text", "text", false, "", ""],
-    ["after", "words", false, "", ""],
-    ["steps", "json", false, "", "a JSON list"],
+    ["text", "text", false, "", "may be left empty"],
+    ["after", "words", false, "", "may be left empty"],
+    ["steps", "json", false, "", "a JSON list; may be left empty"],
   ]);
   expect(fields[1]?.choices).toEqual(["soft", "hard"]);
   expect(readForm(fields, ["5", '"hard"', "true", "7", "2 s", "[1]"]).args).toEqual({
@@ -117,12 +119,55 @@ test("a form has a field for each value, and means what is written in it, or say
   });
   expect(readForm(fields, ["", '"soft"', "", "", "2.5", ""]).args).toEqual({ mode: "soft", after: 2.5 });
   expect(readForm(fields, ["", "", "", "", "", ""]).refusal).toBe("mode: it is missing");
-  for (const odd of ["1,000", "1,5", "0x10", "1e3", "five", "--1", "Infinity", "1 000"])
-    expect(readForm(fields, [odd, '"soft"']).refusal, odd).toBe("ms: expected a number");
+  for (const odd of ["1,000", "1,5", "0x10", "1e3", "five", "--1", "Infinity", "1 000", "9".repeat(20)])
+    expect(readForm(fields, [odd, '"soft"']).refusal, odd).toBe("ms: expected a number, such as 7 or 2.5");
   expect(readForm(fields, ["5", '"soft"', "", "", "", "[1"]).refusal).toBe("steps: expected JSON");
   const [one, ...more] = fieldsFor(readShape({ anyOf: [{ type: "number" }, { type: "object" }] }), true);
   expect([one?.key, one?.kind, more]).toEqual([undefined, "number", []]);
   expect(readForm([one as never], [" 7 "]).args).toBe(7);
   const referred = readShape({ $ref: "#/$defs/ms", title: "Span", default: 3, $defs: { ms: { type: "number" } } });
   expect(fieldsFor(referred, false)).toMatchObject([{ label: "Span", kind: "number", text: "3", required: false }]);
+  const named = z.object({ ms: z.number().optional(), level: z.number() });
+  const many = readShape(z.toJSONSchema(z.union([z.number(), z.tuple([z.number()]), named])));
+  expect(fieldsFor(many, true).map(({ key, required }) => [key, required])).toEqual([
+    ["ms", false],
+    ["level", true],
+  ]);
+});
+
+test("a time span has its unit, bounds and default beside it, takes ms and times with a unit, and nothing else", () => {
+  const spanOf = (schema: z.ZodType) => {
+    const [field] = fieldsFor(readShape(z.toJSONSchema(schema, { io: "input" })), true);
+    if (!field) throw new Error("no field");
+    return field;
+  };
+  const field = spanOf(duration().default("5s"));
+  expect([field.kind, field.text, field.hint]).toEqual([
+    "span",
+    "5000",
+    "ms, or a time such as 5s or 2min; 5000 if left empty",
+  ]);
+  for (const [text, value] of [
+    ["20000", 20_000],
+    [" 2.5 s ", 2500],
+    ["2min", 120_000],
+    ["", undefined],
+  ] as const)
+    expect(readForm([field], [text]).args, text).toBe(value);
+  for (const odd of ["1,000", "1.000.000", "5 sec", "-1", "soon", "5s 3"])
+    expect(readForm([field], [odd]).refusal, odd).toMatch(/expected ms, or a time|at least 0/);
+  const bounded = {
+    anyOf: [
+      { type: "number", maximum: 5000 },
+      { type: "string", pattern: SPAN_TEXT.source },
+    ],
+  };
+  const [short] = fieldsFor(readShape(bounded), false);
+  expect(short?.hint).toBe("at most 5000 ms, or a time such as 5s or 2min");
+  expect(readForm([short as never], ["6s"]).refusal).toBe("at most 5000");
+  expect(faultOf("1,000", readShape(bounded))).toBe("expected ms, or a time such as 5s or 2min");
+  expect(faultOf("5s", readShape(bounded))).toBeUndefined();
+  expect(spanOf(z.number().positive().max(100).meta({ unit: "%" })).hint).toBe(
+    "more than 0, at most 100 %; may be left empty",
+  );
 });

@@ -1,4 +1,5 @@
 import { WorkerHostError } from "../contract/errors.ts";
+import { msIn } from "../contract/payload.ts";
 
 /** Time, handed in by whoever runs a worker, so that a test can hand in its own. */
 export interface Clock {
@@ -49,22 +50,6 @@ export async function within<T>(clock: Clock, ms: number, work: Promise<T>): Pro
 
 /** A time span: ms, or a text such as `"5s"` or `"2min"`. */
 export type Span = number | string;
-
-const UNITS_MS: ReadonlyMap<string, number> = new Map([
-  ["ms", 1],
-  ["s", 1000],
-  ["min", 60_000],
-  ["h", 3_600_000],
-]);
-
-export const SPAN_TEXT = /^(\d+(?:\.\d+)?)\s*(ms|s|min|h)$/;
-
-/** The ms of a span; `undefined` where it is none. */
-export function msIn(span: unknown): number | undefined {
-  if (typeof span === "number") return span >= 0 ? span : undefined;
-  const [, count, unit = ""] = (typeof span === "string" && SPAN_TEXT.exec(span)) || [];
-  return count === undefined ? undefined : Number(count) * (UNITS_MS.get(unit) ?? Number.NaN);
-}
 
 /**
  * The ms of a span that an author gave.

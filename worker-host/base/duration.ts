@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { msIn, msOf, SPAN_TEXT, type Span } from "./clock.ts";
+import { msIn, SPAN_TEXT } from "../contract/payload.ts";
+import { msOf, type Span } from "./clock.ts";
 
 const error = 'expected ms, or a text such as "5s" or "2min"';
 
@@ -13,7 +14,7 @@ const read = () =>
 type Read = ReturnType<typeof read>;
 
 /** A schema for a time span, whose default may be written as it is in a config. */
-export type Duration = Read & { default(span: Span | (() => Span)): z.ZodDefault<Read> };
+export type Duration = Read & { default(span: Span | (() => Span)): z.ZodPrefault<Read> };
 
 /** A schema for a time span: `500`, `"5s"` or `"2min"` in a config or a command, and ms, a number, in the worker. */
 export function duration(): Duration {
@@ -22,7 +23,8 @@ export function duration(): Duration {
 
 /** The same for what `describe`, `meta` and others make of it. */
 function withTextDefault(schema: Read): Duration {
-  const [toDefault, clone] = [schema.default.bind(schema), schema.clone.bind(schema)];
+  // Of a schema that makes one value of another, zod tells no default; this one is taken as if it had been sent.
+  const [toDefault, clone] = [schema.prefault.bind(schema), schema.clone.bind(schema)];
   const msOfDefault = (span: Span) => msOf("duration().default(%)", span);
   return Object.assign(schema, {
     default: (span: Span | (() => Span)) =>

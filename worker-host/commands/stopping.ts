@@ -1,10 +1,11 @@
-import { type Clock, msIn, within } from "../base/clock.ts";
+import { type Clock, within } from "../base/clock.ts";
 import { isAbort, Scope } from "../base/scope.ts";
 import { AbortError, type ScopeOwner } from "../base/scope-owner.ts";
 import { timer } from "../base/timers.ts";
 import { type Command, type HaltReason, quote } from "../contract/command.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { MAX_STOP_TIMEOUT_MS, STOP_TIMEOUT_MS } from "../contract/limits.ts";
+import { msIn } from "../contract/payload.ts";
 
 /** Why a worker ends. */
 export type EndReason = "reload" | "end";

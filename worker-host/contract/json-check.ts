@@ -1,4 +1,4 @@
-import { defined } from "./payload.ts";
+import { defined, SPAN_TEXT } from "./payload.ts";
 
 /**
  * A JSON Schema as it is read of a description, for the page, its server and Home Assistant: references are followed, and
@@ -10,6 +10,10 @@ export interface Shape {
   title?: string;
   description?: string;
   default?: unknown;
+  /** Ours: what a number counts, such as `ms` or `%`. */
+  unit?: string;
+  /** A text is a time span, as `duration()` takes it; no other pattern is looked at. */
+  isSpan?: true;
   /** The values that there are; `const` is one. */
   enum?: readonly unknown[];
   minimum?: number;
@@ -62,6 +66,8 @@ export function readShape(schema: unknown): Shape {
     const all: { [Key in keyof Shape]: Shape[Key] | undefined } = {
       ...said,
       types: types && types.length > 0 ? types : undefined,
+      unit: textIn(fields.unit),
+      isSpan: fields.pattern === SPAN_TEXT.source || undefined,
       enum: Array.isArray(fields.enum) ? fields.enum : Object.hasOwn(fields, "const") ? [fields.const] : undefined,
       properties: properties.length > 0 ? new Map(properties.map(([key, one]) => [key, inner(one)])) : undefined,
       required: textsIn(fields.required),
@@ -105,7 +111,9 @@ export function faultOf(value: unknown, shape: Shape): string | undefined {
     }
     if (anyOf) {
       const faults = anyOf.map((part) => check(one, part, path));
-      if (!faults.includes(undefined)) return [...new Set(faults)].slice(0, 4).join(", or ");
+      // Those of its own type say more.
+      const meant = faults.filter((_, index) => anyOf[index]?.types?.some((type) => isOf(type, one)));
+      if (!faults.includes(undefined)) return [...new Set(meant.length > 0 ? meant : faults)].slice(0, 4).join(", or ");
     }
     if (Array.isArray(one)) return checkItems(one, own, path);
     return typeof one === "object" && one !== null ? checkProperties(one as Fields, own, path) : undefined;
@@ -138,6 +146,8 @@ export function faultOf(value: unknown, shape: Shape): string | undefined {
   return check(value, shape, "");
 }
 
+const SPAN_EXPECTED = "expected ms, or a time such as 5s or 2min";
+
 /** What is wrong with a value itself, not with what is in it. */
 function faultOfOne(value: unknown, shape: Shape): string | undefined {
   const { types, minimum, maximum, exclusiveMinimum, exclusiveMaximum } = shape;
@@ -150,6 +160,7 @@ function faultOfOne(value: unknown, shape: Shape): string | undefined {
     if (exclusiveMinimum !== undefined && value <= exclusiveMinimum) return `more than ${exclusiveMinimum}`;
     if (exclusiveMaximum !== undefined && value >= exclusiveMaximum) return `less than ${exclusiveMaximum}`;
   }
+  if (typeof value === "string" && shape.isSpan && !SPAN_TEXT.test(value)) return SPAN_EXPECTED;
   if (typeof value === "string") return faultOfLength(value.length, shape.minLength, shape.maxLength, "letters");
   if (Array.isArray(value)) return faultOfLength(value.length, shape.minItems, shape.maxItems, "items");
   return undefined;

@@ -108,6 +108,23 @@ export function jsonIn(text: string): unknown {
   }
 }
 
+const UNITS_MS: ReadonlyMap<string, number> = new Map([
+  ["ms", 1],
+  ["s", 1000],
+  ["min", 60_000],
+  ["h", 3_600_000],
+]);
+
+/** A time span as a text: `5s`, `2min`. */
+export const SPAN_TEXT = /^(\d+(?:\.\d+)?)\s*(ms|s|min|h)$/;
+
+/** The ms of a time span, given in ms or as a text; `undefined` where it is none. */
+export function msIn(span: unknown): number | undefined {
+  if (typeof span === "number") return span >= 0 ? span : undefined;
+  const [, count, unit = ""] = (typeof span === "string" && SPAN_TEXT.exec(span)) || [];
+  return count === undefined ? undefined : Number(count) * (UNITS_MS.get(unit) ?? Number.NaN);
+}
+
 /** Whether objects and lists are nested more than `levels` deep; one that contains itself is. */
 export function isDeeperThan(value: unknown, levels: number): boolean {
   if (typeof value !== "object" || value === null) return false;

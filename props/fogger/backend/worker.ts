@@ -20,7 +20,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
 
   @command({
     description: "Fog for a while; one under way ends, and this one takes its place",
-    args: duration().optional(),
+    args: duration().optional().describe("How long; left empty: start_ms of its config; max_on_ms of it at most"),
     mode: "restart",
     widget: { type: "button", label: "Fog", confirm: true },
   })

@@ -1,7 +1,7 @@
 import { BaseWorker, command, duration, type Telemetry, z } from "worker-host";
 
-const ms = z.number().positive();
-const level = z.number().positive().max(100);
+const ms = z.number().positive().meta({ unit: "ms" });
+const level = z.number().positive().max(100).meta({ unit: "%" });
 
 /** `shake`, `shake 1500`, `shake 1500 80`, `shake ms=1500 level=80`, or the same in JSON. */
 const shaking = z

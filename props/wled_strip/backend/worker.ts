@@ -70,7 +70,11 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     return this.do_off();
   }
 
-  @command({ description: "Switch it on for a while", args: duration().optional(), mode: "restart" })
+  @command({
+    description: "Switch it on for a while",
+    args: duration().optional().describe("How long; left empty: flash_ms of its config; max_flash_ms of it at most"),
+    mode: "restart",
+  })
   async do_flash(ms = this.config.flash_ms) {
     if (ms > this.config.max_flash_ms) throw new RangeError(`at most ${this.config.max_flash_ms} ms, got ${ms}`);
     await this.hold(
