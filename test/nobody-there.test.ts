@@ -45,6 +45,10 @@ test("a command from start() to what is not there yet is a warning that names it
         await this.whenOnline("lamp", "chief");
         await this.command("lamp", "glow", "late");
       });
+    }
+    async do_show() {
+      await this.requireOnline("lamp", "lamp_typo", "gone_hw");
+      this.telemetry("shows", 1);
     }`);
   await add({ "chief/backend/worker.ts": chief });
   const warned = (id: string) =>
@@ -54,6 +58,14 @@ test("a command from start() to what is not there yet is a warning that names it
   expect(await client.expect("halloween/lamp/telemetry/glows")).toBe("late");
   await client.barrier();
   expect(client.texts("halloween/chief/status/warn")).toHaveLength(2);
+  await client.publish("halloween/gone_hw/status/availability", "offline", { retain: true });
+  await client.command("chief", { action: "show", reply_to: "halloween/cli/reply/show" });
+  expect(JSON.parse(await client.expect("halloween/cli/reply/show"))).toMatchObject({
+    status: "error",
+    error:
+      "Error: lamp_typo is not there: nothing has that id; gone_hw is not there: nobody runs it, or its board is off",
+  });
+  expect(client.texts("halloween/chief/telemetry/shows")).toEqual([]);
 });
 
 class Conductor extends BaseWorker {

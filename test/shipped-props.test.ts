@@ -2,6 +2,7 @@ import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from "no
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { parse, stringify } from "yaml";
+import { FakeBoard } from "./harness/board.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { shared } from "./harness/ending.ts";
@@ -12,9 +13,12 @@ const PROPS = join(ROOT, "props");
 const IDS = ["coffin_jumper", "example_prop", "fogger", "grave_shaker", "show", "sound_player", "wled_strip"];
 const PIR = "halloween/coffin_jumper_hw/telemetry/pir";
 
-/** A host that runs the shipped props. */
+const BOARDS = ["coffin_jumper_hw", "fogger_hw", "grave_shaker_hw"];
+
+/** A host that runs the shipped props, and their boards. */
 const haunt = shared(async () => {
   const broker = await startBroker();
+  await Promise.all(BOARDS.map((id) => FakeBoard.start(broker.url, id)));
   await startHost({ broker, args: ["--props", PROPS] });
   return broker;
 });
@@ -42,6 +46,7 @@ async function startHaunt(): Promise<TestClient> {
 async function startWithCoffin(values: Record<string, unknown>, ids: string): Promise<TestClient> {
   const broker = await startBroker();
   const client = await TestClient.connect(broker.url);
+  await Promise.all(BOARDS.map((id) => FakeBoard.start(broker.url, id)));
   await startHost({ broker, args: ["--props", propsWithCoffin(values)], env: { WORKER_PROPS_ALLOW: ids } });
   return client;
 }
@@ -73,7 +78,7 @@ function command(action: string, args: unknown = null): RegExp {
 async function converse(client: TestClient, id: string, talk: [string | object, string, string | RegExp][]) {
   for (const [sent, key, answer] of talk) {
     await client.command(id, sent);
-    // There are no boards, which the prop warns of.
+    // Some of the props that it tells are not there, which it warns of.
     const text = await client.expect(`halloween/${id}/${key}`, /^(?!"\w+" went to)/);
     const why = JSON.stringify(sent);
     if (typeof answer === "string") expect(text, why).toBe(answer);

@@ -31,6 +31,8 @@ const LONGEST_RETAINED = 1_048_576;
 /** The last retained value of a topic, from the first time that somebody asks. */
 interface Retained {
   value: string | undefined;
+  /** Fulfils when the broker knows that it is watched. */
+  watched: Promise<unknown>;
   /** Fulfils with the first value. */
   first: Promise<void>;
   /** Called with the next value. */
@@ -39,6 +41,11 @@ interface Retained {
 
 /** What the broker shows of a target: nothing, where nothing has that id. */
 export type Presence = "online" | "offline" | "unknown";
+
+/** Why a target is not there, as far as the broker shows it. */
+export function whyAbsent(shown: Presence): string {
+  return shown === "unknown" ? "nothing has that id" : "nobody runs it, or its board is off";
+}
 
 /** What other props say of themselves. */
 export class Peers {
@@ -85,8 +92,10 @@ export class Peers {
 
   /** Whether a target is there: a worker, a board, or a host; waits for what the broker retains. */
   async presence(target: string): Promise<Presence> {
+    const { clock, unknownAreThere } = this.options;
     const availability = this.#availability(target);
-    await within(this.options.clock, AVAILABILITY_MS, availability.first);
+    if (unknownAreThere) await availability.watched;
+    await within(clock, unknownAreThere ? 0 : AVAILABILITY_MS, availability.first);
     return this.#presenceIn(availability);
   }
 
@@ -122,23 +131,22 @@ export class Peers {
     const now = this.options.clock.monotonic();
     if (now - (this.#warnedAt.get(target) ?? Number.NEGATIVE_INFINITY) < WARN_EVERY_MS) return;
     this.#warnedAt.set(target, now);
-    const why = shown === "unknown" ? "nothing has that id" : "nobody runs it, or its board is off";
-    warn(`"${action}" went to ${target}, which is not there: ${why}`);
+    warn(`"${action}" went to ${target}, which is not there: ${whyAbsent(shown)}`);
   }
 
   #watch(topic: string): Retained {
     const known = this.#retained.get(topic);
     if (known) return known;
     const first = deferred();
-    const retained: Retained = { value: undefined, first: first.promise, next: new Set() };
-    this.#retained.set(topic, retained);
-    void this.options.wire.subscribe(topic, ({ payload }) => {
+    const watched = this.options.wire.subscribe(topic, ({ payload }) => {
       retained.value = payload.byteLength > LONGEST_RETAINED ? undefined : decodeText(payload);
       first.resolve();
       const waiting = [...retained.next];
       retained.next.clear();
       for (const go of waiting) go();
     });
+    const retained: Retained = { value: undefined, watched, first: first.promise, next: new Set() };
+    this.#retained.set(topic, retained);
     return retained;
   }
 }

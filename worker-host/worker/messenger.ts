@@ -9,6 +9,7 @@ import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { COMMAND_EXPIRY_S } from "../contract/limits.ts";
 import { defined, encodePayload, parsePayload } from "../contract/payload.ts";
 import { assertKey, assertTarget, assertTopicFilter, assertTopicName } from "../contract/topics.ts";
+import { whyAbsent } from "../mqtt/peers.ts";
 import type { PublishOptions, PublishResult, SafeOptions } from "../mqtt/wire.ts";
 import type { WorkerContext } from "./context.ts";
 
@@ -265,6 +266,22 @@ export class Messenger {
     const { peers } = this.#context;
     const online = Promise.all(ids.map((id) => peers.online(id)));
     await unlessEnded(this.currentScope, () => online);
+  }
+
+  /**
+   * Throws where a prop, or one of these, isn't online: for a command that can do nothing without its board. Whoever sent it
+   * is told so, where a `command` to the board only warns.
+   *
+   * @throws WorkerHostError `invalid_id`; Error, in words
+   * @throws AbortError when the worker stops, or the command that it is called in is aborted
+   */
+  async requireOnline(...ids: string[]): Promise<void> {
+    for (const id of ids) assertTarget(id);
+    const { peers } = this.#context;
+    const presences = () => Promise.all(ids.map(async (id) => [id, await peers.presence(id)] as const));
+    const shown = await unlessEnded(this.currentScope, presences);
+    const absent = shown.flatMap(([id, how]) => (how === "online" ? [] : `${id} is not there: ${whyAbsent(how)}`));
+    if (absent.length > 0) throw new Error(absent.join("; "));
   }
 
   /**

@@ -70,6 +70,17 @@ test("under all-stop it is disarmed, and its board can be told so; it can't be a
   expect(coffin.commands).toHaveLength(3);
 });
 
+test("without its board it is not armed, and does not jump, and says so to whoever asks", async () => {
+  const coffin = await start();
+  await coffin.publish(`halloween/${BOARD}/status/availability`, "offline", { retain: true });
+  await expect(coffin.call("arm")).rejects.toThrow(`${BOARD} is not there: nobody runs it, or its board is off`);
+  await coffin.publish(`halloween/${BOARD}/status/availability`, "online", { retain: true });
+  await coffin.call("arm");
+  await coffin.publish(`halloween/${BOARD}/status/availability`, "offline", { retain: true });
+  await expect(coffin.call("jump")).rejects.toThrow(`${BOARD} is not there`);
+  expect(coffin.commands).toEqual([{ target: BOARD, action: "arm", args: undefined }]);
+});
+
 test("a board that is disarmed, or at fault, disarms it; its other states don't", async () => {
   const coffin = await start();
   for (const state of ["disarmed", "fault"]) {

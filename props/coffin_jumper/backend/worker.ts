@@ -45,6 +45,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
   @command({ description: "Arm the board, and let the next motion scare" })
   async do_arm() {
     if (this.#boardState === "fault") throw new Error(`${this.board} is at fault: look at it, then send it "reset"`);
+    await this.requireOnline(this.board);
     if (this.state === "idle") this.state = "armed";
     await this.command(this.board, "arm");
   }
@@ -69,6 +70,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
   async do_jump(ms = this.config.jump_ms) {
     if (this.state === "idle") throw new Error('it is disarmed: send "arm" first');
     if (ms > this.config.max_on_ms) throw new RangeError(`at most ${this.config.max_on_ms} ms, got ${ms}`);
+    await this.requireOnline(this.board);
     await this.perform(() => this.jump(ms));
   }
 

@@ -45,3 +45,10 @@ test("what is on goes off with the worker", async () => {
   await fogger.stop();
   expect(fogger.commands.map(({ action }) => action)).toEqual(["start", "stop", "stop"]);
 });
+
+test("without its board it does nothing, and says so to whoever asks", async () => {
+  const prop = await start();
+  await prop.publish("halloween/fogger_hw/status/availability", "offline", { retain: true });
+  await expect(prop.call("start")).rejects.toThrow("fogger_hw is not there: nobody runs it, or its board is off");
+  expect(prop.commands).toEqual([]);
+});

@@ -27,6 +27,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
   async do_start(ms = this.config.start_ms) {
     if (this.#mode === "off") throw new Error('the fogger is off: send "set_mode ready" first');
     if (ms > this.config.max_on_ms) throw new RangeError(`at most ${this.config.max_on_ms} ms, got ${ms}`);
+    await this.requireOnline(this.board);
     const on = () => {
       this.state = "fogging";
       return this.command(this.board, "start", ms);

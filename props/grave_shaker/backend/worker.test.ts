@@ -36,3 +36,10 @@ test("it ends by itself, with level 0, and not later than its config lets it", a
   await expect(grave.call("shake", [500, 60])).rejects.toThrow(/a level of at most 50, got 60/);
   await expect(grave.call("shake", 180_000)).rejects.toThrow(/at most 120000 ms, got 180000/);
 });
+
+test("without its board it does nothing, and says so to whoever asks", async () => {
+  const prop = await start();
+  await prop.publish("halloween/grave_shaker_hw/status/availability", "offline", { retain: true });
+  await expect(prop.call("shake")).rejects.toThrow("grave_shaker_hw is not there: nobody runs it, or its board is off");
+  expect(prop.commands).toEqual([]);
+});

@@ -44,6 +44,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     if (ms > this.config.max_on_ms) throw new RangeError(`at most ${this.config.max_on_ms} ms, got ${ms}`);
     if (level > this.config.max_level)
       throw new RangeError(`a level of at most ${this.config.max_level}, got ${level}`);
+    await this.requireOnline(this.board);
     const on = () => {
       this.state = "shaking";
       this.telemetry("level", level);
