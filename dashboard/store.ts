@@ -2,8 +2,8 @@ import { batch, computed, type Signal, signal } from "@preact/signals";
 import type { Said, Values } from "../worker-host/contract/bus.ts";
 import { type Heard, readHeard } from "../worker-host/contract/heard.ts";
 import { jsonIn } from "../worker-host/contract/payload.ts";
-import { type Portrait, readPortrait, type Situation } from "../worker-host/contract/prop.ts";
-import { CONSOLE, propOfBoard } from "../worker-host/contract/topics.ts";
+import { type Fault, faultsOf, type Portrait, readPortrait, type Situation } from "../worker-host/contract/prop.ts";
+import { boardIdOf, CONSOLE, propOfBoard } from "../worker-host/contract/topics.ts";
 import type { Link, Update } from "./link.ts";
 
 const NOTHING: Values = new Map();
@@ -51,15 +51,26 @@ export class Store {
     return portrait;
   }
 
+  /** The boards that there should be. */
+  readonly boards = computed(() => new Set(this.ids.value.flatMap((id) => this.portraitOf(id).boards)));
+
   /** All that is shown as a prop: no host, nor the board of a prop that is here itself. */
   readonly props = computed((): { id: string; name: string; area: string }[] => {
-    const ids = new Set(this.ids.value);
-    return this.ids.value.flatMap((id) => {
+    const ids = new Set([...this.ids.value, ...this.boards.value]);
+    return [...ids].sort().flatMap((id) => {
       const { isHost, name = id, area } = this.portraitOf(id);
       const isPart = isHost || id === CONSOLE || id === this.hostId || ids.has(propOfBoard(id) ?? "");
       return isPart ? [] : [{ id, name, area }];
     });
   });
+
+  /** What is wrong with an id, and with the board that it has beside it, worst first. */
+  faultsOf(id: string): Fault[] {
+    const now = this.link.onItsClock(performance.now(), "latest") ?? 0;
+    const of = (one: string) => faultsOf(this.valuesOf(one), now, this.boards.value.has(one));
+    const board = of(boardIdOf(id)).map(({ why, ...fault }) => ({ ...fault, why: `its board: ${why}` }));
+    return [...of(id), ...board].sort((a, b) => a.rank - b.rank);
+  }
 
   readonly allStop = computed((): boolean => {
     const said = this.valuesOf(this.hostId).get("status/all_stop");

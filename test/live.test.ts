@@ -75,6 +75,10 @@ test("a syntax error leaves the old one running, and says where it is", async ()
   await client.command(id, "ping");
   await client.expect(`halloween/${id}/telemetry/pong`, "1");
   expect(starts(id)).toHaveLength(1);
+  // Mended so that it is as it was: nothing starts anew, and nothing is wrong any more.
+  edit({ "lab/backend/worker.ts": says("'one'", "do_ping() { this.telemetry('pong', 1); }") });
+  await client.expect(`halloween/${id}/status/error`, "");
+  expect(starts(id)).toHaveLength(1);
   edit({ "lab/backend/worker.ts": says("'two'") });
   await client.expect(`halloween/${id}/telemetry/says`, "two");
 });
@@ -187,6 +191,10 @@ test("a changed config goes to onConfig, over the defaults; where it is not vali
   await client.expect(`halloween/${id}/telemetry/starts`, "3");
   edit({ "lab/backend/config.yaml": "colour: purple\n" });
   await client.expect(`halloween/${id}/telemetry/config`, /"next":\{"level":1,"colour":"purple"\}/);
+  edit({ "lab/backend/config.yaml": "colour: black\n" });
+  await client.expect(`halloween/${id}/status/error`, /black is no colour; the old config stays$/);
+  edit({ "lab/backend/config.yaml": "colour: purple\n" });
+  await client.expect(`halloween/${id}/status/error`, "");
   expect(starts(id)).toHaveLength(2);
 });
 

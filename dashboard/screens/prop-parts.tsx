@@ -3,6 +3,7 @@ import { availabilityOf, type Portrait, troubleOf } from "../../worker-host/cont
 import { boardIdOf } from "../../worker-host/contract/topics.ts";
 import { Age } from "../controls/age.tsx";
 import type { Parts } from "../parts.ts";
+import { addressOf } from "../router.ts";
 
 /** A prop, as its card and its screen show it. */
 export interface OfProp extends Parts {
@@ -28,7 +29,7 @@ export function State({ values, store }: OfProp) {
 }
 
 /** What keeps it from working. */
-export function Troubles({ values, store }: OfProp) {
+export function Troubles({ id, values, store }: OfProp) {
   const availability = availabilityOf(values);
   const trouble = troubleOf(values);
   const lockOut = values.get("status/lock_out");
@@ -39,7 +40,8 @@ export function Troubles({ values, store }: OfProp) {
           OFFLINE <Age said={availability.said} store={store} />
         </p>
       )}
-      {trouble !== undefined && <p class="trouble">{trouble}</p>}
+      {!availability && store.boards.value.has(id) && <p class="trouble">NEVER SEEN: a board of this id is missing</p>}
+      {trouble && <p class="trouble">{trouble.why}</p>}
       {lockOut && <p class="trouble">LOCKED OUT: {lockOut.text}</p>}
     </>
   );
@@ -92,15 +94,16 @@ export function Complaints({ values, store }: OfProp) {
 
 /** The board of a prop that has both. */
 export function Board({ id, store }: OfProp) {
-  const values = store.valuesOf(boardIdOf(id));
+  const boardId = boardIdOf(id);
+  const values = store.valuesOf(boardId);
   const availability = availabilityOf(values);
-  const state = values.get("state");
-  if (!availability) return null;
+  const state = availability?.online ? values.get("state") : undefined;
+  if (!availability && !store.boards.value.has(boardId)) return null;
   return (
-    <p class={availability.online ? "board" : "board trouble"}>
-      board {availability.online ? "" : "OFFLINE "}
-      {state && availability.online ? `${state.text} ` : ""}
-      <Age said={(availability.online && state) || availability.said} store={store} />
+    <p class={availability?.online ? "board" : "board trouble"}>
+      <a href={addressOf(boardId)}>board</a>{" "}
+      {!availability ? "NEVER SEEN" : availability.online ? state?.text : "OFFLINE"}{" "}
+      {availability && <Age said={state ?? availability.said} store={store} />}
     </p>
   );
 }

@@ -33,15 +33,19 @@ export function Prop({ id, ...parts }: Parts & { id: string }) {
       <Board {...of} />
       <Complaints {...of} />
       <Telemetry {...of} most={MOST_VALUES} />
-      <h2>Commands</h2>
-      {portrait.commands.length === 0 && <p class="empty">It tells of none.</p>}
-      <div class="forms">
-        {commands.map((command) => (
-          <CommandForm key={`${command.action} ${values.get("description")?.text}`} command={command} {...of} />
-        ))}
-      </div>
-      <LastCommands {...of} />
-      {id !== CONSOLE && <Upkeep {...of} />}
+      {!portrait.isHost && (
+        <>
+          <h2>Commands</h2>
+          {portrait.commands.length === 0 && <p class="empty">It tells of none.</p>}
+          <div class="forms">
+            {commands.map((command) => (
+              <CommandForm key={`${command.action} ${values.get("description")?.text}`} command={command} {...of} />
+            ))}
+          </div>
+          <LastCommands {...of} />
+          {id !== CONSOLE && <Upkeep {...of} />}
+        </>
+      )}
       {values.has("status/runstate") && <Log {...of} />}
     </div>
   );
@@ -60,7 +64,8 @@ function LastCommands({ values, store }: OfProp) {
             {action} {args} <Age said={{ text: "", at, retained: false }} store={store} />
             <span class="line">
               {!outcome && waits && "no answer seen"}
-              {outcome && `${outcome.ok ? `done in ${Math.round(outcome.ms)} ms` : "refused"} ${outcome.text}`}
+              {outcome &&
+                `${outcome.ok ? `done in ${Math.round(outcome.ms)} ms` : outcome.refused ? "refused:" : "failed:"} ${outcome.text}`}
             </span>
           </li>
         ))}

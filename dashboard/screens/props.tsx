@@ -1,5 +1,5 @@
 import { useLayoutEffect } from "preact/hooks";
-import { whyNot, wrongWith } from "../../worker-host/contract/prop.ts";
+import { whyNot } from "../../worker-host/contract/prop.ts";
 import { PressButton } from "../controls/press-button.tsx";
 import type { Parts } from "../parts.ts";
 import { addressOf } from "../router.ts";
@@ -13,7 +13,7 @@ export function Props(parts: Parts) {
   const areas = new Map<string, string[]>();
   for (const { id, name, area } of store.props.value) {
     const isMeant = `${id} ${name} ${area}`.toLowerCase().includes(words);
-    if (!isMeant || (store.onlyTrouble.value && wrongWith(store.valuesOf(id)).length === 0)) continue;
+    if (!isMeant || (store.onlyTrouble.value && store.faultsOf(id).length === 0)) continue;
     areas.set(area, [...(areas.get(area) ?? []), id]);
   }
   return (

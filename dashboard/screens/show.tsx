@@ -1,4 +1,4 @@
-import { wrongWith } from "../../worker-host/contract/prop.ts";
+import { availabilityOf } from "../../worker-host/contract/prop.ts";
 import { Age } from "../controls/age.tsx";
 import type { Parts } from "../parts.ts";
 import { addressOf } from "../router.ts";
@@ -6,34 +6,33 @@ import { addressOf } from "../router.ts";
 /** Without a touch: is anything wrong, and what is going on. */
 export function Show({ store }: Parts) {
   const props = store.props.value;
-  const wrong = props.flatMap(({ id, name }) => {
-    const [why] = wrongWith(store.valuesOf(id));
-    return why === undefined ? [] : [{ id, name, why }];
-  });
-  const busy = props.flatMap(({ id, name }) => {
+  const hosts = store.ids.value.filter((id) => store.portraitOf(id).isHost).map((id) => ({ id, name: id }));
+  const wrong = [...props, ...hosts]
+    .flatMap(({ id, name }) => store.faultsOf(id).map((fault) => ({ id, name, fault })))
+    .sort((a, b) => a.fault.rank - b.fault.rank);
+  const online = props.filter(({ id }) => availabilityOf(store.valuesOf(id))?.online);
+  const active = online.flatMap(({ id, name }) => {
     const state = store.valuesOf(id).get("state");
-    const online = store.valuesOf(id).get("status/availability")?.text === "online";
-    return state && online && state.text !== "idle" ? [{ id, name, state }] : [];
+    return state && state.text !== store.portraitOf(id).rest ? [{ id, name, state }] : [];
   });
-  const online = props.filter(({ id }) => store.valuesOf(id).get("status/availability")?.text === "online").length;
   return (
     <div class="show">
       <h1>
-        {online} of {props.length} online
+        {online.length} of {props.length} online
       </h1>
       <h2>{wrong.length === 0 ? "Nothing is known to be wrong" : "Wrong"}</h2>
       <ul class="links">
-        {wrong.map(({ id, name, why }) => (
-          <li key={id} class="trouble">
+        {wrong.map(({ id, name, fault: { why, said } }) => (
+          <li key={`${id} ${why}`} class="trouble">
             <a href={addressOf(id)}>
-              {name}: {why}
+              {name}: {why} {said && <Age said={said} store={store} />}
             </a>
           </li>
         ))}
       </ul>
-      {busy.length > 0 && <h2>Not idle</h2>}
+      {active.length > 0 && <h2>Not at rest</h2>}
       <ul class="links">
-        {busy.map(({ id, name, state }) => (
+        {active.map(({ id, name, state }) => (
           <li key={id}>
             <a href={addressOf(id)}>
               {name} <strong>{state.text}</strong> <Age said={state} store={store} />

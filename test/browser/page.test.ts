@@ -41,12 +41,15 @@ async function startHaunt(ids: string[], env: Record<string, string> = {}) {
   const client = await TestClient.connect(broker.url);
   await client.publish("halloween/before/state", "asleep", { retain: true });
   const props = Object.fromEntries(ids.map((id) => [`${id}/backend/worker.ts`, JUMPER]));
+  for (const sketch of ["boarded", "lone_button"]) props[`${sketch}/firmware/firmware.ino`] = "";
   const host = await startHost({ broker, props, builtins: "shipped", page: true, env });
   return { broker, host, client, url: await host.page() };
 }
 
 const openPage = sharedBrowser();
-const haunt = shared(() => startHaunt(["shown", "held", "stalled", "loaded", "formed", "locked", "stopped", "beside"]));
+const haunt = shared(() =>
+  startHaunt(["shown", "held", "stalled", "loaded", "formed", "locked", "stopped", "beside", "boarded"]),
+);
 
 /** Has the props of a haunt move again. */
 async function allClear(client: TestClient): Promise<void> {
@@ -207,6 +210,30 @@ test("a form refuses what its command does not take, and sends what it takes; wh
   expect(sent(client, "formed", "move")).toBe(1);
 });
 
+test("what is wrong is shown with its age, also a board that is missing, and goes when it is mended", async () => {
+  const { broker, client, url } = await haunt();
+  const page = await openPage(url);
+  const wrong = page.locator(".links .trouble");
+  await shows(wrong, "boarded: its board: never seen");
+  await shows(wrong, "lone_button: never seen");
+  const board = await FakeBoard.start(broker.url, "boarded_hw");
+  await wrong.getByText("boarded: its board").waitFor({ state: "detached" });
+  await board.die();
+  await shows(wrong, /^boarded: its board: offline \d+ s$/);
+  await client.command("boarded", { action: "refuse" });
+  await shows(wrong, /^boarded: refuse: Error: the lid is stuck \d+ s$/);
+  await page.getByRole("link", { name: "Props" }).click();
+  await shows(card(page, "lone_button"), "NEVER SEEN: a board of this id is missing");
+  await card(page, "boarded").getByRole("link", { name: "board", exact: true }).click();
+  await shows(page, "boarded_hw");
+  await page.getByRole("link", { name: "Show" }).click();
+  await client.command("worker_host", { action: "restart_worker", args: { id: "boarded" } });
+  await wrong.getByText("boarded: refuse").waitFor({ state: "detached" });
+  await shows(wrong, "boarded: its board: offline");
+  await FakeBoard.start(broker.url, "boarded_hw");
+  await wrong.getByText("boarded: its board").waitFor({ state: "detached" });
+});
+
 test("a prop is locked out and released on its screen, and says so wherever it is shown", async () => {
   const { client, url } = await haunt();
   const page = await openPage(`${url}/#/prop/locked`);
@@ -219,7 +246,7 @@ test("a prop is locked out and released on its screen, and says so wherever it i
   await pressDown(jump);
   await page.mouse.up();
   await page.getByRole("link", { name: "Show" }).click();
-  await shows(page, "locked: locked out: the lid is loose");
+  await shows(page, /^locked: locked out: the lid is loose \d+ s$/);
   await page.goBack({ waitUntil: "commit" });
   await pressDown(await button(page, "Release"));
   await client.expect("halloween/locked/status/lock_out", "");

@@ -1,4 +1,5 @@
 import { type Command, parseCommand, parseReply } from "./command.ts";
+import { parseRunstate } from "./description.ts";
 import { MAX_DESCRIPTION_BYTES } from "./limits.ts";
 import { jsonIn } from "./payload.ts";
 import { isPeer, type Topics } from "./topics.ts";
@@ -24,7 +25,7 @@ export interface Asked {
   at: number;
   /** Its sender wants a reply. */
   waits?: true;
-  outcome?: { ok: boolean; text: string; ms: number };
+  outcome?: { ok: boolean; refused?: true; text: string; ms: number };
 }
 
 /** The last commands of an id, newest first. */
@@ -70,6 +71,9 @@ const MOST_ASKED = 10;
 const MOST_UNANSWERED = 1_000;
 const LONGEST_WORDS = 200;
 
+/** What an id complains of, at the moment that it does. */
+const COMPLAINTS = ["status/error", "status/warn"];
+
 /** What follows the id in the topics that tell how it is. */
 const TOLD = /^(state|description|(status|telemetry)\/.+)$/;
 
@@ -89,7 +93,7 @@ export class BusModel {
     if (id === undefined) return;
     const key = topic.slice(this.topics.prefix.length + id.length + 2);
     // Also what the command line, which is no peer, is answered.
-    if (key.startsWith("reply/") && !retain) this.#takeReply(text);
+    if (key.startsWith("reply/") && !retain) this.#takeReply(text, at);
     if (!isPeer(id)) return;
     if (key === "cmd" && !retain) this.#takeCommand(id, text, at);
     if (!TOLD.test(key) || key.length > LONGEST_KEY) return;
@@ -104,6 +108,15 @@ export class BusModel {
     }
     values.set(key, { text: bounded(key, text), at, retained: retain, seq: ++this.#seq });
     this.#ids.set(id, values);
+    // It begins anew: what it complained of before is over.
+    if (key === "status/runstate" && parseRunstate(utf8.encode(text))?.state === "starting")
+      this.#forget(values, COMPLAINTS, at);
+    if (!isThere(values)) this.#forget(values, [ASKED], at);
+  }
+
+  #forget(values: Map<string, Kept>, keys: readonly string[], at: number): void {
+    for (const key of keys)
+      if (values.get(key)?.text) values.set(key, { text: "", at, retained: false, seq: ++this.#seq });
   }
 
   /** What was last said of an id. */
@@ -115,7 +128,7 @@ export class BusModel {
     const { command } = parseCommand(utf8.encode(text));
     const known = this.#ids.get(id);
     // Commands alone make no prop; a host's may carry what is secret.
-    if (!command || !known || id === this.topics.hostName) return;
+    if (!command || !known || !isThere(known) || id === this.topics.hostName) return;
     const asked: Asked = { action: shorten(command.action), args: shorten(argsOf(command)), at };
     if (command.replyTo !== undefined) asked.waits = true;
     this.#tell(id, known, [asked, ...askedOf(known)].slice(0, MOST_ASKED));
@@ -125,16 +138,19 @@ export class BusModel {
     if (this.#unanswered.size > MOST_UNANSWERED && oldest !== undefined) this.#unanswered.delete(oldest);
   }
 
-  #takeReply(text: string): void {
-    const { id: commandId = "", from, status, error, result, ms = 0 } = parseReply(utf8.encode(text)) ?? {};
+  #takeReply(text: string, at: number): void {
+    const { id: commandId = "", from, status, error, refused, result, ms = 0 } = parseReply(utf8.encode(text)) ?? {};
     const { id = "", asked } = this.#unanswered.get(commandId) ?? {};
     const known = this.#ids.get(id);
     // Anybody may answer under the id of a command.
     if (!asked || !known || from !== id) return;
     this.#unanswered.delete(commandId);
     const words = shorten(error ?? (result === undefined || result === null ? "" : JSON.stringify(result)));
-    const outcome = { ok: status === "ok", text: words, ms };
-    const isIt = ({ at, action }: Asked) => at === asked.at && action === asked.action;
+    const outcome = { ok: status === "ok", ...(refused ? { refused } : {}), text: words, ms };
+    const isIt = (one: Asked) => one.at === asked.at && one.action === asked.action;
+    // What went wrong with it before is mended.
+    const isOfIt = (key: string) => known.get(key)?.text.startsWith(`${asked.action}: `);
+    if (outcome.ok) this.#forget(known, COMPLAINTS.filter(isOfIt), at);
     this.#tell(
       id,
       known,
@@ -162,6 +178,11 @@ export class BusModel {
 }
 
 const utf8 = new TextEncoder();
+
+/** Whether anything is said of an id, besides that something was asked of it. */
+function isThere(values: ReadonlyMap<string, Said>): boolean {
+  return [...values].some(([key, { text }]) => key !== ASKED && text !== "");
+}
 
 function argsOf({ args, text }: Command): string {
   if (args === undefined) return "";

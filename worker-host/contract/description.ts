@@ -173,6 +173,8 @@ export interface WorkerDescription {
   area?: string;
   version?: string;
   description?: string;
+  /** The states that it may have, where it says them; the first is the one in which it waits. */
+  states?: string[];
   commands: Record<string, CommandDescription>;
   /** What is declared; a worker may publish more. */
   telemetry?: Record<string, TelemetryDescription>;

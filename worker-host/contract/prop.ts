@@ -1,7 +1,8 @@
 import type { Said, Values } from "./bus.ts";
 import { describesHost } from "./description.ts";
-import { faultOf, fieldsOf, readShape, type Shape } from "./json-check.ts";
+import { type Fields, faultOf, fieldsOf, readShape, type Shape } from "./json-check.ts";
 import { jsonIn } from "./payload.ts";
+import { boardIdOf, isPeer } from "./topics.ts";
 
 /** A command, as its prop's description tells it. */
 export interface PropCommand {
@@ -35,19 +36,25 @@ export interface Portrait {
   telemetry: ReadonlyMap<string, PropValue>;
   /** It says that it knows `stop`. */
   stops: boolean;
+  /** The state in which it waits: the first of its `states`, where it says them. */
+  rest: string;
   /** It is a host, not a prop. */
   isHost: boolean;
+  /** Of a host: the ids of the boards that its props have. */
+  boards: readonly string[];
 }
 
 const MOST_COMMANDS = 100;
 const LONGEST_LABEL = 60;
 const LONGEST_WORDS = 300;
+const MOST_BOARDS = 2_000;
 const ACTION = /^\S{1,100}$/;
 
 /** Reads the description of an id; one that can't be read says nothing. */
 export function readPortrait(text: string | undefined, id: string): Portrait {
   const said = fieldsOf(jsonIn(text ?? ""));
-  const { name, area, description, commands, telemetry } = said;
+  const { name, area, description, commands, telemetry, states } = said;
+  const isHost = describesHost(said, id);
   return {
     name: wordsOf(name, LONGEST_LABEL),
     area: wordsOf(area, LONGEST_LABEL) ?? "",
@@ -63,8 +70,17 @@ export function readPortrait(text: string | undefined, id: string): Portrait {
       }),
     ),
     stops: Object.hasOwn(fieldsOf(commands), "stop"),
-    isHost: describesHost(said, id),
+    rest: (Array.isArray(states) && wordsOf(states[0], LONGEST_LABEL)) || "idle",
+    isHost,
+    boards: isHost ? boardsOf(said) : [],
   };
+}
+
+function boardsOf({ workers, boards }: Fields): string[] {
+  const list = (value: unknown) => (Array.isArray(value) ? value.slice(0, MOST_BOARDS).map(fieldsOf) : []);
+  const beside = list(workers).filter(({ board, state }) => board !== undefined && state !== "skipped");
+  const ids = [...beside.map(({ id }) => typeof id === "string" && boardIdOf(id)), ...list(boards).map(({ id }) => id)];
+  return ids.filter((id): id is string => typeof id === "string" && isPeer(id));
 }
 
 function commandOf([action, value]: [string, unknown]): PropCommand[] {
@@ -99,24 +115,49 @@ export function availabilityOf(values: Values): { online: boolean; said: Said } 
   return said && { online: said.text === "online", said };
 }
 
-/** What a host says of a worker's life, where that is no plain `running`. */
-export function troubleOf(values: Values): string | undefined {
-  const { state, detail } = fieldsOf(jsonIn(values.get("status/runstate")?.text ?? ""));
-  if (typeof state !== "string" || state === "running") return undefined;
-  const why = wordsOf(detail, LONGEST_WORDS);
-  return why === undefined ? state.slice(0, LONGEST_LABEL) : `${state.slice(0, LONGEST_LABEL)}: ${why}`;
+/** Something that is wrong. */
+export interface Fault {
+  /** In words. */
+  why: string;
+  /** What says so, for its age; `undefined` where nothing does. */
+  said?: Said | undefined;
+  /** 0 is the worst. */
+  rank: number;
 }
 
-/** What is wrong with an id, worst first, in words. */
-export function wrongWith(values: Values): string[] {
-  const lockOut = values.get("status/lock_out")?.text;
-  return [
-    troubleOf(values),
-    availabilityOf(values)?.online === false ? "offline" : undefined,
-    lockOut === undefined ? undefined : `locked out: ${lockOut}`,
-    values.get("status/error")?.text,
-    values.get("status/warn")?.text,
-  ].filter((why) => why !== undefined);
+/** A warning that is not said again for so long is over. */
+const WARNING_MS = 600_000;
+/** A command that was refused harmed nothing; its sender was told. */
+const REFUSAL = /^.{1,200}? refused: |^unknown action /;
+
+/** What a host says of a worker's life, where that is no plain `running`. */
+export function troubleOf(values: Values): Fault | undefined {
+  const said = values.get("status/runstate");
+  const { state, detail } = fieldsOf(jsonIn(said?.text ?? ""));
+  if (typeof state !== "string" || state === "running") return undefined;
+  const why = [state.slice(0, LONGEST_LABEL), wordsOf(detail, LONGEST_WORDS) ?? []].flat().join(": ");
+  return { why, said, rank: state === "failed" ? 0 : 3 };
+}
+
+/** What is wrong with an id now, worst first; `expected`: something says that there is a board of that id. */
+export function faultsOf(values: Values, now: number, expected = false): Fault[] {
+  const availability = availabilityOf(values);
+  const trouble = troubleOf(values);
+  const [lockOut, error, warning] = ["lock_out", "error", "warn"].map((key) => values.get(`status/${key}`));
+  // A board that comes back begins anew.
+  const since = values.has("status/runstate") || !availability?.online ? 0 : availability.said.at;
+  const isNew = (said: Said | undefined) =>
+    said !== undefined && said.at >= since && !trouble?.why.includes(said.text.slice(0, LONGEST_WORDS));
+  const isFresh = warning && now - warning.at < WARNING_MS && !REFUSAL.test(warning.text);
+  const faults: (Fault | false | undefined)[] = [
+    trouble,
+    !trouble && availability?.online === false && { why: "offline", said: availability.said, rank: 1 },
+    expected && !availability && { why: "never seen", rank: 1 },
+    isNew(error) && { why: error?.text ?? "", said: error, rank: 2 },
+    lockOut && { why: `locked out: ${lockOut.text}`, said: lockOut, rank: 3 },
+    isFresh && isNew(warning) && { why: warning.text, said: warning, rank: 4 },
+  ];
+  return faults.filter((fault) => fault !== false && fault !== undefined).sort((a, b) => a.rank - b.rank);
 }
 
 /** Why all-stop can't hold an id that is there, in words; `undefined` where it can. A host stops its own workers. */

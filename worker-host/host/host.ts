@@ -285,7 +285,7 @@ export class Host {
   }
 
   #say(id: string, key: "warn" | "error", text: string): void {
-    this.options.log[key]({ worker: id }, text);
+    if (text !== "") this.options.log[key]({ worker: id }, text);
     this.#hostConnection?.say(id, key, text);
   }
 

@@ -15,6 +15,8 @@ export interface Facts {
   area?: string | null;
   version?: string | null;
   description?: string | null;
+  /** The states that it may have; the first is the one in which it waits. */
+  states?: readonly string[] | null;
   telemetry?: Record<string, TelemetryDescription | null> | null;
   [fact: string]: unknown;
 }
@@ -43,6 +45,7 @@ const facts = z.looseObject({
   area: z.string().nullish(),
   version: z.string().nullish(),
   description: z.string().nullish(),
+  states: z.array(z.string()).nonempty().nullish(),
   telemetry: z
     .record(
       z.string(),

@@ -23,6 +23,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
   override async start() {
     await super.start();
     this.state = "closed";
+    this.describe({ states: ["closed", "opening", "open", "closing"] });
   }
 
   @command({

@@ -41,6 +41,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
   override async start() {
     await super.start();
     this.state = "off";
+    this.describe({ states: ["off", "on"] });
     await Promise.all([
       this.subscribe(`${this.config.topic}/g`, ({ text }) => {
         if (!/^\d+$/.test(text)) return;

@@ -103,12 +103,12 @@ async function update(record: WorkerRecord, next: Planned, look: Look, options: 
   const unreadable = next.unreadable !== now.unreadable ? next.unreadable : undefined;
   const fault = next.fault ?? unreadable;
   if (runs && fault !== undefined) return keep(record, fault, options);
-  delete record.complaint;
+  takeBack(record, "complaint", options);
   record.planned = next;
   if (record.held) return { acted: false };
   const replanned = now.fault !== next.fault || now.skipped !== next.skipped;
   const changed = differs(now, next);
-  if (!changed) delete record.refused;
+  if (!changed) takeBack(record, "refused", options);
   const configured = changed && !(record.refused && !differs(record.refused, next));
   if (look.retry && record.setback) record.setback.hash = "";
   const dirty = now.file !== next.file || look.changed(next.file) || (record.bundle?.inputs ?? []).some(look.changed);
@@ -134,6 +134,12 @@ function keep(record: WorkerRecord, fault: string, { say }: ReconcileOptions): U
   return { acted: false, fault };
 }
 
+/** What was said to be wrong with the files of a worker that ran on is mended: an empty text says so. */
+function takeBack(record: WorkerRecord, what: "complaint" | "broken" | "refused", { say }: ReconcileOptions): void {
+  if (record[what]) say(record.planned.id, "error", "");
+  delete record[what];
+}
+
 async function startAnew(record: WorkerRecord, { supervisor }: ReconcileOptions): Promise<void> {
   if (!record.over) await supervisor.halt(record);
   await supervisor.bringUp(record);
@@ -143,13 +149,17 @@ async function startAnew(record: WorkerRecord, { supervisor }: ReconcileOptions)
 async function refresh(
   record: WorkerRecord,
   { now, dirty, configured }: { now: Planned; dirty: boolean; configured: boolean },
-  { supervisor, say }: ReconcileOptions,
+  options: ReconcileOptions,
 ): Promise<Update> {
+  const { supervisor, say } = options;
   const next = record.planned;
   const { id, warnings, isolation, maxMemoryMb } = next;
   const before = record.bundle;
   const broken = dirty ? await supervisor.rebuild(record) : undefined;
-  if (broken !== undefined) say(id, "error", `${broken}; the old one runs on`);
+  if (broken !== undefined) {
+    say(id, "error", `${broken}; the old one runs on`);
+    record.broken = true;
+  } else if (dirty) takeBack(record, "broken", options);
   if (record.bundle !== before || now.isolation !== isolation || now.maxMemoryMb !== maxMemoryMb) {
     await supervisor.launch(record, { patient: true });
     return { acted: true };
@@ -160,7 +170,7 @@ async function refresh(
   // What is wrong with it, the worker says itself.
   const { fault } = await supervisor.configure(record);
   if (fault === undefined) {
-    delete record.refused;
+    takeBack(record, "refused", options);
     return { acted: true, ...refused };
   }
   record.refused = next;

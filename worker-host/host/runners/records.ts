@@ -21,6 +21,8 @@ export class WorkerRecord {
   ended = true;
   /** What was last said to be wrong with its files while it runs on. */
   complaint?: string;
+  /** Its code, as it is on disk, can't be built; it runs on with the code before. */
+  broken?: boolean;
   /** The plan whose config it did not take; it runs on with the one before. */
   refused?: Planned;
   /** It held up or ended the process that it shared: it has one of its own until its code changes. */
