@@ -78,6 +78,16 @@ describe("the soak's model says nothing of", () => {
     expect(it.model.troubles.open).toEqual([]);
   });
 
+  test("a prop that does nothing since its board is not there", () => {
+    const it = haunt();
+    fault(it, 0, { who: "board_hw", need: { kind: "start" }, gone: "closed" });
+    it.shown(100, "board_hw", false);
+    send(it, 200, "c1", { target: "board", journaled: false });
+    it.at(202, { type: "reply", id: "c1", status: "error", refused: false, error: "Error: board_hw is not there: …" });
+    it.at(203, { type: "log", level: 50, text: "arm: Error: board_hw is not there: …", worker: "board" });
+    expect(it.look(200 + LATER)).toEqual([]);
+  });
+
   test("a broker that is away, and all who come back after it", () => {
     const it = haunt();
     it.at(0, { type: "broker_down" });
@@ -196,6 +206,16 @@ const WRONG: Case[] = [
       ok(it, 3, "c1");
       fault(it, 4, { ...KILLED });
       it.life(400, "a", 11);
+      return LATER;
+    },
+  ],
+  [
+    "a board that its prop takes to be away, and is not",
+    "error",
+    /was answered, while its board was there: Error: board_hw is not there/,
+    (it) => {
+      send(it, 0, "c1", { target: "board", journaled: false });
+      it.at(2, { type: "reply", id: "c1", status: "error", refused: false, error: "Error: board_hw is not there: …" });
       return LATER;
     },
   ],

@@ -1,3 +1,4 @@
+import { boardIdOf } from "../../worker-host/contract/topics.ts";
 import { ANSWER_MS, ENTER_MS, EXPIRY_GRAIN_MS, PROMPT_MS, STALE_MS } from "../bounds.ts";
 import type { HappeningOf, Sent, Violation } from "./happenings.ts";
 
@@ -182,6 +183,10 @@ export class Commands {
     } else if (/ expired /.test(error)) {
       if (expiresAt === undefined || expiresAt > at)
         this.#violate("lost", `${describe(entry)} was refused as expired, and was not: ${error}`);
+    } else if (/ is not there: /.test(error)) {
+      // Without its board a prop does nothing, and says so.
+      if (!this.around.disturbed(boardIdOf(command.target), sentAt - PROMPT_MS, at))
+        this.#violate("error", `${describe(entry)} was answered, while its board was there: ${error}`);
     } else if (!(resent && /has run already/.test(error)) && !isOvertaken(command, error)) {
       this.#violate("error", `${describe(entry)} was answered: ${error}`);
     }

@@ -1,3 +1,4 @@
+import { boardIdOf } from "../../worker-host/contract/topics.ts";
 import { BROKER_BACK_MS, EXPLAINED_MS } from "../bounds.ts";
 import { Availability } from "./availability.ts";
 import { Commands } from "./commands.ts";
@@ -152,7 +153,10 @@ export class Model {
   #logged({ at, level, text, worker }: HappeningOf<"log">): void {
     const from = at - EXPLAINED_MS;
     if (level < ERROR || (this.#about.get(worker ?? "") ?? 0) > from) return;
-    const explained = worker === undefined ? this.troubles.any(from, at) : this.troubles.during(worker, from, at);
+    const explained =
+      worker === undefined
+        ? this.troubles.any(from, at)
+        : [worker, boardIdOf(worker)].some((who) => this.troubles.during(who, from, at) !== undefined);
     if (!explained) this.violations.push({ rule: "error", text: `the host logged, without a fault: ${text}` });
   }
 
