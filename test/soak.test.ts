@@ -214,9 +214,15 @@ const WRONG: Case[] = [
     "error",
     /was answered, while its board was there: Error: board_hw is not there/,
     (it) => {
-      send(it, 0, "c1", { target: "board", journaled: false });
-      it.at(2, { type: "reply", id: "c1", status: "error", refused: false, error: "Error: board_hw is not there: …" });
-      return LATER;
+      send(it, 3000, "c1", { target: "board", journaled: false });
+      it.at(3002, {
+        type: "reply",
+        id: "c1",
+        status: "error",
+        refused: false,
+        error: "Error: board_hw is not there: …",
+      });
+      return 3000 + LATER;
     },
   ],
   [
@@ -224,7 +230,7 @@ const WRONG: Case[] = [
     "lost",
     /ran, and was never answered/,
     (it) => {
-      send(it, 0, "c1");
+      send(it, 3000, "c1");
       ran(it, 3, "c1");
       return LATER;
     },
