@@ -230,7 +230,7 @@ const WRONG: Case[] = [
     "lost",
     /ran, and was never answered/,
     (it) => {
-      send(it, 3000, "c1");
+      send(it, 0, "c1");
       ran(it, 3, "c1");
       return LATER;
     },
