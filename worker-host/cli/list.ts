@@ -1,13 +1,17 @@
+import { within } from "../base/clock.ts";
+import { deferred } from "../base/promises.ts";
+import { BusModel, type Values } from "../contract/bus.ts";
 import { type BoardSummary, describesHost, type HostDescription, type WorkerSummary } from "../contract/description.ts";
 import { describeHeard, readHeard } from "../contract/heard.ts";
 import { decodeText, jsonIn } from "../contract/payload.ts";
+import { availabilityOf } from "../contract/prop.ts";
 import { Topics } from "../contract/topics.ts";
 import { pathFrom } from "../host/paths.ts";
 import { readPlan, summaryOf } from "../host/plan/plan.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import { CallError, Calls } from "../mqtt/calls.ts";
 import type { Connection } from "../mqtt/connection.ts";
-import { type ClientDependencies, connect, retained } from "./client.ts";
+import { type ClientDependencies, connect, RETAINED_MS } from "./client.ts";
 
 /** How long a host has to answer, where it has to. */
 const HOST_ANSWER_MS = 3_000;
@@ -56,14 +60,10 @@ async function ask(
   const topics = new Topics(settings.prefix, settings.name);
   const { connection } = client;
   const { hostName } = topics;
-  const ofTopic = async (topic: string) => {
-    const payload = await retained(connection, options.clock, topic);
-    return payload && decodeText(payload);
-  };
-  const asked = [topics.availability(hostName), topics.description(hostName), topics.allStop];
-  const [online, text, allStop] = await Promise.all(asked.map(ofTopic));
-  const notes = allStop === "engaged" ? notesOnAllStop(await ofTopic(topics.allStopHeard)) : [];
-  const shown = online === "online" ? text : undefined;
+  const values = await valuesOf(topics, connection, options);
+  const allStop = values.get("status/all_stop")?.text === "engaged";
+  const notes = allStop ? notesOnAllStop(values.get("status/all_stop_heard")?.text) : [];
+  const shown = availabilityOf(values)?.online ? values.get("description")?.text : undefined;
   const workers = shown === undefined ? undefined : workersIn(shown, hostName);
   const answers = !workers || !options.running || (await answersNow(connection, topics, options));
   await connection.stop();
@@ -71,6 +71,25 @@ async function ask(
   if (!workers) return { problem: `${topics.description(hostName)} holds no description of a host` };
   if (!answers) return { problem: `${hostName} is shown online, and does not answer: it stands still` };
   return { ...workers, notes };
+}
+
+/** What the broker retains of a host. */
+async function valuesOf(topics: Topics, connection: Connection, { clock }: ListOptions): Promise<Values> {
+  const { hostName } = topics;
+  const bus = new BusModel(topics);
+  const complete = deferred();
+  await connection.subscribe(topics.subtree(hostName), ({ topic, payload, retain }) => {
+    bus.take({ topic, text: decodeText(payload) ?? "", retain }, clock.monotonic());
+    if (isComplete(bus.valuesOf(hostName))) complete.resolve();
+  });
+  await within(clock, RETAINED_MS, complete.promise);
+  return bus.valuesOf(hostName);
+}
+
+function isComplete(values: Values): boolean {
+  const keys = ["status/availability", "description", "status/all_stop"];
+  if (values.get("status/all_stop")?.text === "engaged") keys.push("status/all_stop_heard");
+  return keys.every((key) => values.has(key));
 }
 
 /** What the broker retains says nothing of a host that stands still. */

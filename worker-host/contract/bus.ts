@@ -62,8 +62,8 @@ const MOST_IDS = 2_000;
 const MOST_KEYS = 200;
 const LONGEST_KEY = 200;
 const LONGEST_TEXT = 2_000;
-/** Longer than who has heard an all-stop, with its lists full of short ids. */
-const LONGEST_HEARD = 262_144;
+/** Of what a host tells: longer than its workers, or who has heard an all-stop, with their lists full. */
+const LONGEST_OF_HOST = 262_144;
 
 /** Where the last commands are among the values of an id: what comes over the wire has no such key. */
 const ASKED = "asked";
@@ -106,7 +106,8 @@ export class BusModel {
       if (isFull) this.#leftOut++;
       return;
     }
-    values.set(key, { text: bounded(key, text), at, retained: retain, seq: ++this.#seq });
+    const longest = id === this.topics.hostName && key === "description" ? LONGEST_OF_HOST : longestOf(key);
+    values.set(key, { text: bounded(text, longest), at, retained: retain, seq: ++this.#seq });
     this.#ids.set(id, values);
     // It begins anew: what it complained of before is over.
     if (key === "status/runstate" && parseRunstate(utf8.encode(text))?.state === "starting")
@@ -193,9 +194,12 @@ function shorten(text: string): string {
   return text.length > LONGEST_WORDS ? `${text.slice(0, LONGEST_WORDS)}…` : text;
 }
 
+function longestOf(key: string): number {
+  if (key === "description") return MAX_DESCRIPTION_BYTES;
+  return key === "status/all_stop_heard" ? LONGEST_OF_HOST : LONGEST_TEXT;
+}
+
 /** A text as it is shown; a longer one ends with `…`, which is no JSON. */
-function bounded(key: string, text: string): string {
-  const longest =
-    key === "description" ? MAX_DESCRIPTION_BYTES : key === "status/all_stop_heard" ? LONGEST_HEARD : LONGEST_TEXT;
+function bounded(text: string, longest: number): string {
   return text.length > longest ? `${text.slice(0, LONGEST_TEXT)}…` : text;
 }
