@@ -163,6 +163,23 @@ describe("list", () => {
     expect(await host.stop()).toMatchObject({ code: 0 });
   });
 
+  test("the host of this folder is found at whatever port it has picked", async () => {
+    const host = await startHost({ props: PROPS });
+    const { cwd } = host;
+    for (const more of [[], ["--broker-port", "0"]]) {
+      const { code, stdout, stderr } = await runCli(["list", "--running", ...more], { cwd });
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      expect(stdout).toContain("fogger");
+    }
+    expect(await runCli(["send", "fogger", "fire", "7"], { cwd })).toMatchObject({ code: 0, stderr: "" });
+    // A port that is named is the one.
+    const other = await runCli(["list", "--running", "--broker-port", String(await freePort())], { cwd });
+    expect(other).toMatchObject({ code: 1, stderr: expect.stringMatching(/^no broker at/) });
+    await host.stop();
+    const gone = await runCli(["list", "--running", "--broker-port", "0"], { cwd });
+    expect(gone).toMatchObject({ code: 1, stderr: expect.stringMatching(/^port 0 lets .*no host runs on the folder/) });
+  });
+
   test("of a host that has stopped, the broker's word is not taken for a running one", async () => {
     const broker = await startBroker();
     const host = await startHost({ broker, props: PROPS });

@@ -52,7 +52,7 @@ describe("defaults", () => {
       claimMs: 1000,
       external: undefined,
       tlsFiles: {},
-      embedded: { port: 1883, lan: false },
+      embedded: { port: 1883, isPortGiven: false, lan: false },
       selectBuiltins: { disableAll: false, allow: [], disable: [] },
       selectProps: { disableAll: false, allow: [], disable: [] },
       maxProcesses: 16,

@@ -1,6 +1,7 @@
 import { type Clock, within } from "../base/clock.ts";
 import { deferred } from "../base/promises.ts";
 import { readCredentials } from "../host/access/lan-credentials.ts";
+import { portInLock } from "../host/data/data-lock.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import type { Connection } from "../mqtt/connection.ts";
 import { ConnectGate } from "../mqtt/mqtt-client.ts";
@@ -22,9 +23,11 @@ export interface ClientDependencies {
 export const RETAINED_MS = 1_000;
 
 /** Where the broker is that a host with these settings uses: one of its own, or the embedded one of this machine. */
-export function brokerOf(settings: Settings): BrokerOptions {
+export function brokerOf(settings: Settings, clock: Clock): BrokerOptions {
   if (settings.external) return settings.external;
-  const { port, username, password } = settings.embedded;
+  const { port: set, isPortGiven, username, password } = settings.embedded;
+  // Unless a port is named, that of the host on our data folder: it may have picked one.
+  const port = isPortGiven && set !== 0 ? set : (portInLock(settings.data, clock.now()) ?? set);
   const given = username !== undefined && password !== undefined ? { username, password } : undefined;
   return { url: `mqtt://127.0.0.1:${port}`, ...(given ?? readCredentials(settings.data)), protocolVersion: 5 };
 }
@@ -34,10 +37,11 @@ export async function connect(
   settings: Settings,
   { clock, random, onDown, onUp }: ClientDependencies,
 ): Promise<{ connection: Connection } | { problem: string }> {
-  if (!settings.external && settings.embedded.port === 0) {
-    return { problem: "port 0 lets the host pick one: give --broker-port the one that its log names" };
-  }
-  const broker = brokerOf(settings);
+  const broker = brokerOf(settings, clock);
+  if (broker.url.endsWith(":0"))
+    return {
+      problem: `port 0 lets the host pick one, and no host runs on the folder ${settings.data}: give --broker-port the one that its log names`,
+    };
   let problem = away(broker.url, `no answer in ${CONNECT_MS / 1000} s`);
   const refusal = deferred();
   let established = false;

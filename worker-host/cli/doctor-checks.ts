@@ -257,8 +257,7 @@ export async function lookAtBroker(settings: Settings, options: BrokerCheckOptio
   const own = settings.external === undefined;
   if (own && host === undefined)
     return [await lookAtPort("broker", settings.embedded.port, ownAddress(settings), host)];
-  if (own && settings.embedded.port === 0) return [ok("broker", "the embedded broker has picked a port by itself")];
-  const { url, username } = brokerOf(settings);
+  const { url, username } = brokerOf(settings, clock);
   const began = clock.monotonic();
   const client = await connect(settings, options);
   if ("problem" in client) return [unreachable(url, client.problem)];

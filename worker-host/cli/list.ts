@@ -1,10 +1,10 @@
 import { within } from "../base/clock.ts";
 import { deferred } from "../base/promises.ts";
-import { BusModel, type Values } from "../contract/bus.ts";
+import { BusModel } from "../contract/bus.ts";
 import { type BoardSummary, describesHost, type HostDescription, type WorkerSummary } from "../contract/description.ts";
 import { describeHeard, readHeard } from "../contract/heard.ts";
 import { decodeText, jsonIn } from "../contract/payload.ts";
-import { availabilityOf } from "../contract/prop.ts";
+import { readHost } from "../contract/prop.ts";
 import { Topics } from "../contract/topics.ts";
 import { pathFrom } from "../host/paths.ts";
 import { readPlan, summaryOf } from "../host/plan/plan.ts";
@@ -60,10 +60,9 @@ async function ask(
   const topics = new Topics(settings.prefix, settings.name);
   const { connection } = client;
   const { hostName } = topics;
-  const values = await valuesOf(topics, connection, options);
-  const allStop = values.get("status/all_stop")?.text === "engaged";
-  const notes = allStop ? notesOnAllStop(values.get("status/all_stop_heard")?.text) : [];
-  const shown = availabilityOf(values)?.online ? values.get("description")?.text : undefined;
+  const { online, description, engaged, heard } = await seenOf(topics, connection, options);
+  const notes = engaged ? notesOnAllStop(heard) : [];
+  const shown = online ? description : undefined;
   const workers = shown === undefined ? undefined : workersIn(shown, hostName);
   const answers = !workers || !options.running || (await answersNow(connection, topics, options));
   await connection.stop();
@@ -74,22 +73,16 @@ async function ask(
 }
 
 /** What the broker retains of a host. */
-async function valuesOf(topics: Topics, connection: Connection, { clock }: ListOptions): Promise<Values> {
+async function seenOf(topics: Topics, connection: Connection, { clock }: ListOptions) {
   const { hostName } = topics;
   const bus = new BusModel(topics);
-  const complete = deferred();
+  const whole = deferred();
   await connection.subscribe(topics.subtree(hostName), ({ topic, payload, retain }) => {
     bus.take({ topic, text: decodeText(payload) ?? "", retain }, clock.monotonic());
-    if (isComplete(bus.valuesOf(hostName))) complete.resolve();
+    if (readHost(bus.valuesOf(hostName)).isWhole) whole.resolve();
   });
-  await within(clock, RETAINED_MS, complete.promise);
-  return bus.valuesOf(hostName);
-}
-
-function isComplete(values: Values): boolean {
-  const keys = ["status/availability", "description", "status/all_stop"];
-  if (values.get("status/all_stop")?.text === "engaged") keys.push("status/all_stop_heard");
-  return keys.every((key) => values.has(key));
+  await within(clock, RETAINED_MS, whole.promise);
+  return readHost(bus.valuesOf(hostName));
 }
 
 /** What the broker retains says nothing of a host that stands still. */

@@ -202,7 +202,7 @@ async function watch(word: string | undefined, flags: Flags, edges: Edges): Prom
   const { prefix } = settings;
   const filter = asUsage(() => filterMeant(new Topics(prefix, settings.name), word));
   const secrets = new Secrets();
-  secrets.add(brokerOf(settings).password);
+  secrets.add(brokerOf(settings, clock).password);
   const client = await connect(settings, {
     ...edges,
     onDown: (text) => note(`${text}; trying again until it works`),

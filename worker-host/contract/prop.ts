@@ -115,6 +115,19 @@ export function availabilityOf(values: Values): { online: boolean; said: Said } 
   return said && { online: said.text === "online", said };
 }
 
+/** What the broker retains of a host, by which it is known. */
+export function readHost(values: Values) {
+  const [description, allStop, heard] = ["description", "status/all_stop", "status/all_stop_heard"].map(
+    (key) => values.get(key)?.text,
+  );
+  const availability = availabilityOf(values);
+  const engaged = allStop === "engaged";
+  /** All of it has come. */
+  const isWhole =
+    availability && description !== undefined && allStop !== undefined && (!engaged || heard !== undefined);
+  return { online: availability?.online === true, description, engaged, heard, isWhole: isWhole === true };
+}
+
 /** Something that is wrong. */
 export interface Fault {
   /** In words. */

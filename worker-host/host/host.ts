@@ -150,6 +150,7 @@ export class Host {
       { port: this.#embedded?.port },
       `${this.#embedded ? "the embedded broker listens" : "using the broker"} at ${broker.url}`,
     );
+    if (embedded) this.#lock.tellPort(embedded.port);
     const hostConnection = this.#createHostConnection(broker, supervisor);
     this.#hostConnection = hostConnection;
     const identity = this.#createIdentity(broker, hostConnection, supervisor);

@@ -36,6 +36,8 @@ export interface LockHolder {
   /** Of the process, in ticks since the boot; where the system tells it, as Linux does. */
   started?: string;
   boot?: string;
+  /** Where its embedded broker listens, once it does. */
+  port?: number;
 }
 
 export interface DataLockOptions {
@@ -67,6 +69,21 @@ export class DataLock {
     this.#lock();
     this.#scratch = this.#makeScratch();
     return this.#scratch;
+  }
+
+  /** Writes down where the embedded broker listens, for the command line. */
+  tellPort(port: number): void {
+    if (this.#text === undefined) return;
+    const file = lockFileOf(this.options.settings.data);
+    const text = `${JSON.stringify({ ...JSON.parse(this.#text), port })}\n`;
+    try {
+      const own = `${file}.${randomUUID()}`;
+      writeFileSync(own, text, { flag: "wx" });
+      renameSync(own, file);
+      this.#text = text;
+    } catch (error) {
+      this.options.log.warn(`${file}: the command line won't find the port ${port} there (${describeError(error)})`);
+    }
   }
 
   #lock(): void {
@@ -177,6 +194,17 @@ export function lockHolder(data: string, now: number): LockState | undefined {
   return { holder, ...defined({ stale }) };
 }
 
+/** The port of the embedded broker of the host that has a data folder now; `undefined` where none is known. */
+export function portInLock(data: string, now: number): number | undefined {
+  try {
+    const { holder, stale } = lockHolder(data, now) ?? {};
+    return holder?.machine === hostname() && stale === undefined ? holder.port : undefined;
+  } catch {
+    // It is another user's: the settings say where the broker is.
+    return undefined;
+  }
+}
+
 export function lockFileOf(data: string): string {
   return join(data, LOCK_FILE);
 }
@@ -264,10 +292,14 @@ function bootId(): string | undefined {
 }
 
 function parseHolder(text: string): LockHolder | undefined {
-  const { pid, since, machine, started, boot } = (jsonIn(text) ?? {}) as Partial<Record<string, unknown>>;
+  const { pid, since, machine, started, boot, port } = (jsonIn(text) ?? {}) as Partial<Record<string, unknown>>;
   if (typeof pid !== "number" || !Number.isSafeInteger(pid) || pid < 1) return undefined;
   if (typeof since !== "string" || Number.isNaN(Date.parse(since)) || typeof machine !== "string") return undefined;
-  const more = { ...textIn("started", started), ...textIn("boot", boot) };
+  const more = {
+    ...textIn("started", started),
+    ...textIn("boot", boot),
+    ...(typeof port === "number" && port > 0 && port < 65_536 ? { port } : {}),
+  };
   return { pid, since, machine, ...more };
 }
 

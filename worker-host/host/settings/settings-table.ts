@@ -121,7 +121,7 @@ export const SETTINGS = [
     env: "WORKER_BROKER_PORT",
     flag: "--broker-port <port>",
     fallback: "1883",
-    description: "The embedded broker's port; 0 picks a free one",
+    description: "The embedded broker's port; 0 picks a free one, which the command line finds in the data folder",
   },
   {
     key: "lan",

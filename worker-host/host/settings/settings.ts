@@ -39,7 +39,7 @@ export interface Settings {
   external: BrokerOptions | undefined;
   /** The files that the TLS texts of `external` are from. */
   tlsFiles: TlsFiles;
-  embedded: { port: number; lan: boolean; username?: string; password?: string };
+  embedded: { port: number; isPortGiven: boolean; lan: boolean; username?: string; password?: string };
   selectBuiltins: Selection;
   selectProps: Selection;
   limits: Limits;
@@ -89,6 +89,7 @@ export function resolveSettings(sources: SettingsSources): Settings {
     tlsFiles: external?.files ?? {},
     embedded: {
       port: portOf(given, "broker_port", 0) ?? 0,
+      isPortGiven: given.rank("broker_port") < Number.POSITIVE_INFINITY,
       lan: switchOf(given, "lan"),
       ...optional("username", textOf(given, "mqtt_username")),
       ...optional("password", textOf(given, "mqtt_password")),
