@@ -180,6 +180,11 @@ describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosqu
     }
     expect(said.all.filter((line) => line.startsWith(`${P}/worker_host/admin/cmd`))).toEqual([]);
     expect(readFileSync(join(props, file), "utf8")).toBe("level: 1\n");
+    const operator = await runCli(["send", "worker_host", "rescan"], { cwd, env: envFor("gate") });
+    expect(operator).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/"rescan" needs a user with the role "author"/),
+    });
     const args = ["configure", "--json", JSON.stringify(configure.args), "--wait"];
     expect(await runCli(["send", "worker_host", ...args], { cwd, env: envFor("anna") })).toMatchObject({
       stdout: "ok\n",

@@ -70,7 +70,7 @@ test("a warning fails nothing; an id that isn't there does", async () => {
   });
   expect(await runCli(["check", "lba"], { cwd })).toMatchObject({
     code: 2,
-    stderr: expect.stringMatching(/^there is no worker "lba"; there are: console, heartbeat, lab/),
+    stderr: expect.stringMatching(/^there is no worker "lba"; did you mean "lab"\?/),
   });
 });
 

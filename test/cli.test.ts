@@ -172,6 +172,12 @@ describe("list", () => {
       expect(stdout).toContain("fogger");
     }
     expect(await runCli(["send", "fogger", "fire", "7"], { cwd })).toMatchObject({ code: 0, stderr: "" });
+    // What a host is told by its author is answered.
+    expect(await runCli(["send", "worker_host", "reload", "foger"], { cwd })).toMatchObject({
+      code: 1,
+      stderr: 'worker_host reload: there is no worker "foger"; did you mean "fogger"?\n',
+    });
+    expect(await runCli(["send", "worker_host", "reload", "fogger"], { cwd })).toMatchObject({ code: 0 });
     // A port that is named is the one.
     const other = await runCli(["list", "--running", "--broker-port", String(await freePort())], { cwd });
     expect(other).toMatchObject({ code: 1, stderr: expect.stringMatching(/^no broker at/) });

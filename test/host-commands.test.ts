@@ -162,6 +162,27 @@ test("configure checks, writes the file, and takes effect as an edit by hand", a
   expect(said.filter(({ text }) => text.includes("s3cret"))).toEqual([]);
 });
 
+test("configure refuses a key that the schema does not know, and names the nearest; one that the file has stays", async () => {
+  const before = "level: 2\nwrod: one\n";
+  const { props, tell } = await run({ "lab/backend/worker.ts": SAYS, "lab/backend/config.yaml": before });
+  const file = join(props, "lab/backend/config.yaml");
+  expect(await tell("configure", { id: "lab", config: { level: 3, levle: 3 } })).toMatchObject({
+    status: "error",
+    error: expect.stringMatching(/config\.yaml:\d levle: nobody reads this key; did you mean "level"\?$/),
+  });
+  expect(readFileSync(file, "utf8")).toBe(before);
+  expect(await tell("configure", { id: "lab", config: { level: 3 } })).toMatchObject({ status: "ok" });
+  expect(readFileSync(file, "utf8")).toBe("level: 3\nwrod: one\n");
+  expect(await tell("configure", { id: "lab", config: { wrod: null } })).toMatchObject({ status: "ok" });
+  expect(await tell("configure", { id: "lba", config: {} })).toMatchObject({
+    error: 'there is no worker "lba"; did you mean "lab"?',
+  });
+  expect(await tell("configure", { id: "lab", level: 3 })).toMatchObject({
+    refused: true,
+    error: expect.stringContaining('such as {"id": "fogger", "config": {"start_ms": 2000}}'),
+  });
+});
+
 test("the key worker: name, area, enabled, isolation and instances", async () => {
   const { client, tell, edit } = await run({
     "lab/backend/worker.ts": SAYS,

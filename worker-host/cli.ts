@@ -170,7 +170,7 @@ withSettings(program.command("send"), forConnecting)
   .option("--json <value>", "the arguments as one JSON value")
   .option(
     "--wait [seconds]",
-    "wait for the reply (30 s if not given) and print it; exit 1 if it is an error, 3 if there is none",
+    "wait for the reply (30 s if not given) and print it; exit 1 if it is an error, 3 if there is none; what an author tells a host, such as reload, is always waited for",
   )
   .addHelpText("after", "\nExample:\n  worker-host send fogger start 3000")
   .action(async (id: string, action: string, args: string[], flags: Flags) => {

@@ -1,4 +1,5 @@
 import type { Clock } from "../base/clock.ts";
+import { rightsFor } from "../contract/access.ts";
 import { formatCommand } from "../contract/command.ts";
 import { parseRunstate } from "../contract/description.ts";
 import { WorkerHostError } from "../contract/errors.ts";
@@ -46,8 +47,10 @@ export async function send(settings: Settings, options: SendOptions): Promise<Ou
   try {
     const absence = whyAbsent(connection, topics, peers, command.target, options.clock);
     const topic = await peers.topicOf(command.target, command.action);
-    if (timeoutMs === undefined) return await publish(connection, topic, command, options.newId(), absence);
-    return await call(connection, topics, { ...command, topic, timeoutMs }, options, absence);
+    // Whoever changes files, or which workers run, wants to know what came of it.
+    const waitMs = timeoutMs ?? (topic === topics.command(command.target) ? undefined : waitOf(true));
+    if (waitMs === undefined) return await publish(connection, topic, command, options.newId(), absence);
+    return await call(connection, topics, { ...command, topic, timeoutMs: waitMs }, options, absence);
   } finally {
     await connection.stop();
   }
@@ -84,7 +87,7 @@ async function publish(
 ): Promise<Outcome> {
   const payload = formatCommand(action, args, id);
   const result = await connection.publish(topic, payload, { qos: 1, expiryS: COMMAND_EXPIRY_S });
-  if (result === "dropped") return { code: 1, text: "not sent: the broker did not take it" };
+  if (result === "dropped") return { code: 1, text: `not sent: the broker did not take it${rightsFor(action)}` };
   const why = await absence;
   if (why !== undefined) return { code: 1, text: why };
   if (result === "sent") return { code: 0, text: `${topic} ${payload}` };

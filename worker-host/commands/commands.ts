@@ -322,7 +322,8 @@ export class Commands {
   /** Why a command may not run now, in words. */
   #objection({ action, id }: Command, known: Known, admin: boolean, faults: Fault[] | undefined): string | undefined {
     const { topics, barred, seen } = this.options;
-    const elsewhere = known.admin && !admin ? `it is taken on ${topics.adminCommand} alone` : undefined;
+    const elsewhere =
+      known.admin && !admin ? `it is taken on ${topics.adminCommand} alone, which is for the role "author"` : undefined;
     const again = id !== undefined && seen.has(id) ? `a command with the id ${quote(id)} has run already` : undefined;
     const why = elsewhere ?? again ?? barred?.(known.spec);
     if (why !== undefined) return `${quote(action)} refused: ${why}`;

@@ -86,3 +86,8 @@ export const ADMIN_VERBS: ReadonlySet<string> = new Set([
   "start_worker",
   "stop_worker",
 ]);
+
+/** Why a broker that is there may not have taken a command, in words that follow "did not take it". */
+export function rightsFor(action: string): string {
+  return ADMIN_VERBS.has(action) ? `: "${action}" needs a user with the role "author"` : "";
+}

@@ -1,4 +1,5 @@
 import { type Clock, msOf, type Span } from "../base/clock.ts";
+import { rightsFor } from "../contract/access.ts";
 import { formatCommand, parseReply } from "../contract/command.ts";
 import { CALL_TIMEOUT_MS, COMMAND_EXPIRY_S } from "../contract/limits.ts";
 import type { Topics } from "../contract/topics.ts";
@@ -77,7 +78,10 @@ export class Calls {
   async #unless(sent: ReturnType<Wire["publish"]>, target: string, action: string): Promise<never> {
     const result = await sent;
     if (result === "dropped")
-      throw new CallError("not_sent", `${target} was not told "${action}": the broker is away, or did not take it`);
+      throw new CallError(
+        "not_sent",
+        `${target} was not told "${action}": the broker is away, or did not take it${rightsFor(action)}`,
+      );
     if (result === "unheard") throw new CallError("nobody", `nobody takes commands for ${target}: is it running?`);
     return new Promise(() => {});
   }

@@ -52,11 +52,12 @@ export async function checkConfig(
   assertDefaults(schema, `${file}: "static config"`);
   const json = jsonSchemaOf(schema, `${file}: "static config"`);
   if (before) assertAuthorsOwn(json, before, config);
-  const warnings = unknownKeys(config.values, json).map(({ keys, known }) => {
-    const name = String(keys.at(-1));
-    const near = closestMatch(name, known) ?? known.join(", ");
-    return `${placeOf(config, keys)} ${name}: nobody reads this key; did you mean "${near}"?`;
-  });
+  const unread = unreadKeys(config, json);
+  const warnings = [...unread.values()];
+  const alreadyThere = before && unreadKeys(before, json);
+  // Whoever brings such a key means another one; what a file has already is no reason to refuse the rest.
+  const mistyped = [...unread].find(([key]) => alreadyThere?.has(key) === false)?.[1];
+  if (mistyped !== undefined) throw new WorkerHostError("invalid_config", mistyped);
   const { value, faults } = await validate(schema, config.values, json, shownOf(config));
   if (!faults) return { value, json, warnings };
   const lines = faults
@@ -65,6 +66,16 @@ export async function checkConfig(
   // An author's own words for a fault may quote the value.
   const filled = new Secrets(config.filled);
   throw new WorkerHostError("invalid_config", filled.cleanText(lines.map(({ text }) => text).join("\n")));
+}
+
+/** The keys that the schema doesn't know, each with words for people. */
+function unreadKeys(config: ConfigSpec, json: JsonSchema): ReadonlyMap<string, string> {
+  const entries = unknownKeys(config.values, json).map(({ keys, known }): [string, string] => {
+    const name = String(keys.at(-1));
+    const near = closestMatch(name, known) ?? known.join(", ");
+    return [showKeys(keys), `${placeOf(config, keys)} ${name}: nobody reads this key; did you mean "${near}"?`];
+  });
+  return new Map(entries);
 }
 
 /** @throws WorkerHostError `invalid_config` where a value differs that its schema marks `.meta({ author: true })` */

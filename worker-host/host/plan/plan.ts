@@ -1,4 +1,5 @@
 import { dirname, join } from "node:path";
+import { closestMatch } from "leven";
 import { quote } from "../../contract/command.ts";
 import type { WorkerSummary } from "../../contract/description.ts";
 import { describeError } from "../../contract/errors.ts";
@@ -225,8 +226,10 @@ export function summaryOf(
 
 /** Says that no worker has an id, and which there are. */
 export function noneOfThem(id: string, workers: readonly Planned[]): string {
-  const known = workers.map((planned) => planned.id).join(", ") || "none";
-  return `there is no worker ${quote(id)}; there are: ${known}`;
+  const ids = workers.map((planned) => planned.id);
+  const near = closestMatch(id, ids, { maxDistance: 2 });
+  const instead = near === undefined ? `there are: ${ids.join(", ") || "none"}` : `did you mean ${quote(near)}?`;
+  return `there is no worker ${quote(id)}; ${instead}`;
 }
 
 /** What a runner has to know of a worker to run it. */

@@ -35,10 +35,13 @@ function wordsOf(text: string): { id: string; reason?: string } {
   return { id, reason: words.join(" ") };
 }
 
-const configuration = z.strictObject({
-  id: z.string(),
-  config: z.record(z.string(), z.unknown()),
-});
+const configuration = z.strictObject(
+  { id: z.string(), config: z.record(z.string(), z.unknown()) },
+  {
+    error:
+      'expected a worker\'s id and what is new in its config, such as {"id": "fogger", "config": {"start_ms": 2000}}',
+  },
+);
 
 /** Adds what the host does when it is told to, besides all-stop. */
 export function addHostCommands(add: AddCommand, options: HostCommandsOptions): void {
