@@ -1,4 +1,4 @@
-import { availabilityOf } from "../../worker-host/contract/prop.ts";
+import { availabilityOf, WARNING } from "../../worker-host/contract/prop.ts";
 import { Age } from "../controls/age.tsx";
 import type { Parts } from "../parts.ts";
 import { addressOf } from "../router.ts";
@@ -6,9 +6,12 @@ import { addressOf } from "../router.ts";
 /** Without a touch: is anything wrong, and what is going on. */
 export function Show({ store }: Parts) {
   const props = store.props.value;
-  const hosts = store.ids.value.filter((id) => store.portraitOf(id).isHost).map((id) => ({ id, name: id }));
+  const isHost = (id: string) => store.portraitOf(id).isHost;
+  const hosts = store.ids.value.filter(isHost).map((id) => ({ id, name: id }));
   const wrong = [...props, ...hosts]
     .flatMap(({ id, name }) => store.faultsOf(id).map((fault) => ({ id, name, fault })))
+    // What a host warns of is most often said of a prop too.
+    .filter(({ id, fault }) => !isHost(id) || fault.rank < WARNING)
     .sort((a, b) => a.fault.rank - b.fault.rank);
   const online = props.filter(({ id }) => availabilityOf(store.valuesOf(id))?.online);
   const active = online.flatMap(({ id, name }) => {
@@ -25,7 +28,9 @@ export function Show({ store }: Parts) {
         {wrong.map(({ id, name, fault: { why, said } }) => (
           <li key={`${id} ${why}`} class="trouble">
             <a href={addressOf(id)}>
-              {name}: {why} {said && <Age said={said} store={store} />}
+              <span>
+                {name}: {why} {said && <Age said={said} store={store} />}
+              </span>
             </a>
           </li>
         ))}
@@ -35,7 +40,9 @@ export function Show({ store }: Parts) {
         {active.map(({ id, name, state }) => (
           <li key={id}>
             <a href={addressOf(id)}>
-              {name} <strong>{state.text}</strong> <Age said={state} store={store} />
+              <span>
+                {name} <strong>{state.text}</strong> <Age said={state} store={store} />
+              </span>
             </a>
           </li>
         ))}

@@ -60,6 +60,10 @@ test.each([
   await card(page, "sound_player").getByRole("link").click();
   await shows(page, "Commands");
   await look(page, "prop");
+  await page.goto(`${url}/#/prop/coffin_jumper`);
+  await page.getByLabel(/^How long/).fill("1,000");
+  await shows(page, "expected ms, or a time such as 5s or 2min");
+  await look(page, "form");
   await page.goto(`${url}/#/prop/fogger`);
   await shows(page, "LOCKED OUT: the hose leaks");
   await look(page, "locked-out");

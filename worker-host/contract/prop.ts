@@ -138,6 +138,8 @@ export interface Fault {
   rank: number;
 }
 
+/** The rank of a warning. */
+export const WARNING = 4;
 /** A warning that is not said again for so long is over. */
 const WARNING_MS = 600_000;
 /** A command that was refused harmed nothing; its sender was told. */
@@ -168,7 +170,7 @@ export function faultsOf(values: Values, now: number, expected = false): Fault[]
     expected && !availability && { why: "never seen", rank: 1 },
     isNew(error) && { why: error?.text ?? "", said: error, rank: 2 },
     lockOut && { why: `locked out: ${lockOut.text}`, said: lockOut, rank: 3 },
-    isFresh && isNew(warning) && { why: warning.text, said: warning, rank: 4 },
+    isFresh && isNew(warning) && { why: warning.text, said: warning, rank: WARNING },
   ];
   return faults.filter((fault) => fault !== false && fault !== undefined).sort((a, b) => a.rank - b.rank);
 }

@@ -64,7 +64,9 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
 
   @command({
     description: "Make the lid alone jump, while it is armed; a scare under way ends",
-    args: duration().optional().describe("How long; left empty: jump_ms of its config; max_on_ms of it at most"),
+    args: duration()
+      .optional()
+      .meta({ title: "How long", description: "By its config, jump_ms if left empty, max_on_ms at most" }),
     widget: { type: "button", label: "Jump", confirm: true },
   })
   async do_jump(ms = this.config.jump_ms) {

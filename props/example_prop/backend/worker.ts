@@ -32,7 +32,9 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
 
   @command({
     description: "Have the fogger make fog for a while",
-    args: duration().optional().describe("How long; left empty: fire_ms of its config; max_fire_ms of it at most"),
+    args: duration()
+      .optional()
+      .meta({ title: "How long", description: "By its config, fire_ms if left empty, max_fire_ms at most" }),
   })
   async do_fire(ms = this.config.fire_ms) {
     if (ms > this.config.max_fire_ms) throw new RangeError(`at most ${this.config.max_fire_ms} ms, got ${ms}`);

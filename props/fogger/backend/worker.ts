@@ -20,7 +20,9 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
 
   @command({
     description: "Fog for a while; one under way ends, and this one takes its place",
-    args: duration().optional().describe("How long; left empty: start_ms of its config; max_on_ms of it at most"),
+    args: duration()
+      .optional()
+      .meta({ title: "How long", description: "By its config, start_ms if left empty, max_on_ms at most" }),
     mode: "restart",
     widget: { type: "button", label: "Fog", confirm: true },
   })

@@ -73,7 +73,9 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
 
   @command({
     description: "Switch it on for a while",
-    args: duration().optional().describe("How long; left empty: flash_ms of its config; max_flash_ms of it at most"),
+    args: duration()
+      .optional()
+      .meta({ title: "How long", description: "By its config, flash_ms if left empty, max_flash_ms at most" }),
     mode: "restart",
   })
   async do_flash(ms = this.config.flash_ms) {
