@@ -211,7 +211,7 @@ async function compile() {
   const settings = /^(MQTT_|WORKER_|LOG_LEVEL|NODE_OPTIONS)/;
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !settings.test(name)));
   env.NODE_OPTIONS = `--require=${JSON.stringify(join(ROOT, "compiled.cjs"))}`;
-  const args = [join(ROOT, "worker-host/bin.cjs"), "--broker-port=0", `--builtins=${folder}`];
+  const args = [join(ROOT, "worker-host/bin.cjs"), "--broker-port=0", `--builtins=${folder}`, "--only-own-builtins"];
   const host = spawn(process.execPath, args, { cwd: folder, env, stdio: ["ignore", "pipe", "inherit"] });
   const ended = new Promise((resolve) => host.once("close", resolve));
   const tooLong = setTimeout(() => host.kill("SIGKILL"), 60_000);

@@ -49,7 +49,7 @@ async function startLamp(
 }
 
 function lineFor(props: string): string[] {
-  return [process.execPath, BIN, "--props", props, "--builtins", makeFolder()];
+  return [process.execPath, BIN, "--props", props, "--only-own-builtins"];
 }
 
 function environment(broker: TestBroker): NodeJS.ProcessEnv {

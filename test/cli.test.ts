@@ -126,7 +126,7 @@ describe("list", () => {
   });
 
   test("with no worker at all, says so", async () => {
-    const args = ["list", "--disable-all-builtins", "--builtins", "nowhere"];
+    const args = ["list", "--only-own-builtins"];
     const { code, stdout } = await runCli([...args, "--broker-port", String(await freePort())]);
     expect({ code, stdout }).toEqual({ code: 0, stdout: "no worker\n" });
   });
@@ -418,7 +418,7 @@ const LAN_ADDRESSES = Object.values(networkInterfaces()).flatMap((infos) =>
 describe.runIf(process.platform === "linux")("at a terminal", () => {
   test("the start ends with what a newcomer needs, and Ctrl-C ends it with 0", async () => {
     const cwd = makeFolder({ ...FILES, "builtins/heartbeat.ts": ECHO });
-    const terminal = new Terminal(["--broker-port", "0", "--builtins", "builtins"], cwd, {});
+    const terminal = new Terminal(["--broker-port", "0", "--builtins", "builtins", "--only-own-builtins"], cwd, {});
     const banner = await terminal.banner();
     const url = /broker {4}(mqtt:\/\/127\.0\.0\.1:\d+) \(embedded\)\n/.exec(banner)?.[1] ?? "";
     expect(url, banner).not.toBe("");

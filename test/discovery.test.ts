@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import type { HostDescription, RunstatePayload } from "../worker-host/contract/description.ts";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
-import { type Files, workerSource } from "./harness/folder.ts";
+import { type Files, makeFolder, workerSource } from "./harness/folder.ts";
 import { sharedHaunt } from "./harness/haunt.ts";
 import { startHost } from "./harness/host.ts";
 
@@ -49,6 +49,17 @@ test("finds props' and builtin workers by their file names, and nothing else", a
   const description = await client.expect("halloween/worker_host/description", /"running".*"running"/);
   const ids = (JSON.parse(description) as HostDescription).workers.map(({ id }) => id);
   expect(ids).toEqual(["a_ts", "b_mts", "beat", "beat_js", "c_js", "d_mjs", "tested"]);
+});
+
+test("a folder of one's own adds to the builtin workers that come along, or takes the place of one", async () => {
+  const mine = makeFolder({ "heartbeat.ts": workerSource("do_mine() {}"), "beat.ts": workerSource() });
+  const host = await startHost({ builtins: "shipped", args: ["--builtins", mine] });
+  const client = await TestClient.connect(await host.url());
+  const ids = (
+    JSON.parse(await client.expect("halloween/worker_host/description", /"running".*"running"/)) as HostDescription
+  ).workers.map(({ id, state }) => `${id} ${state}`);
+  expect(ids).toEqual(["beat running", "console skipped", "heartbeat running"]);
+  await client.expect("halloween/heartbeat/description", /"mine"/);
 });
 
 interface Fault {

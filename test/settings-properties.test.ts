@@ -73,7 +73,7 @@ test("whatever is given, there are settings, or all that is wrong in words, and 
       };
       try {
         const settings = resolveSettings(sources);
-        for (const path of [settings.props, settings.builtins, settings.data]) expect(path).toMatch(/^\//);
+        for (const path of [settings.props, ...settings.builtins, settings.data]) expect(path).toMatch(/^\//);
         expect(Number.isInteger(settings.embedded.port)).toBe(true);
         expect(typeof settings.embedded.lan).toBe("boolean");
         expect(settings.external?.url ?? "mqtt://").not.toContain(SECRET);

@@ -44,7 +44,7 @@ describe("defaults", () => {
     expect(settings).toEqual({
       settingsFile: join(cwd, "worker-host.yaml"),
       props: join(cwd, "props"),
-      builtins: "/shipped",
+      builtins: ["/shipped"],
       data: join(cwd, "data"),
       prefix: "halloween",
       name: "worker_host",
@@ -97,7 +97,12 @@ describe("defaults", () => {
       env: { WORKER_BUILTINS_DIR: "../mine" },
       yaml: "data: /var/lib/haunt",
     });
-    expect([props, builtins, data]).toEqual([join(cwd, "haunt/props"), join(cwd, "../mine"), "/var/lib/haunt"]);
+    expect([props, builtins, data]).toEqual([
+      join(cwd, "haunt/props"),
+      ["/shipped", join(cwd, "../mine")],
+      "/var/lib/haunt",
+    ]);
+    expect(resolve({ flags: { only_own_builtins: true, builtins: "mine" } }).builtins).toHaveLength(1);
   });
 
   test("every setting has a flag, a variable and a key of its own, and they look alike", () => {

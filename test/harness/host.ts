@@ -138,7 +138,7 @@ export async function startHost(options: StartHostOptions = {}): Promise<TestHos
   const env: Record<string, string | undefined> = {
     ...cleanEnvironment(),
     ...(options.broker ? { MQTT_HOST: "127.0.0.1", MQTT_PORT: String(options.broker.port) } : {}),
-    ...(builtins ? { WORKER_BUILTINS_DIR: builtins } : {}),
+    ...(builtins ? { WORKER_BUILTINS_DIR: builtins, WORKER_ONLY_OWN_BUILTINS: "1" } : {}),
     ...(options.page ? { WORKER_CONSOLE_PORT: "0" } : builtins ? {} : { WORKER_BUILTINS_DISABLE: "console" }),
     // No test but those of the claim has another host of the same name.
     WORKER_CLAIM_MS: "50",

@@ -341,7 +341,7 @@ export class Host {
     const { settings, log, clock } = this.options;
     return new LiveReload({
       supervisor,
-      watched: [settings.props, settings.builtins, settings.settingsFile, join(settings.props, "../package.json")],
+      watched: [settings.props, ...settings.builtins, settings.settingsFile, join(settings.props, "../package.json")],
       readPlan: () => this.#readPlan(),
       onPlan: (plan) => this.#identity?.take(plan),
       log,
@@ -373,7 +373,8 @@ export class Host {
     await live.begin(first);
     this.#hostConnection?.describe();
     if (first.workers.every(({ skipped }) => skipped !== undefined)) {
-      const text = `no worker found: expected ${props}/<id>/backend/worker.ts or ${builtins}/<name>.ts`;
+      const files = [`${props}/<id>/backend/worker.ts`, ...builtins.map((folder) => `${folder}/<name>.ts`)];
+      const text = `no worker found: expected ${files.join(" or ")}`;
       this.#say(this.#topics.hostName, "warn", text);
     }
   }

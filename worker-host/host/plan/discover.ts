@@ -35,7 +35,7 @@ export interface Discovered {
 
 export interface DiscoverOptions {
   props: string;
-  builtins: string;
+  builtins: readonly string[];
   /** How a path is shown to people. */
   show: (path: string) => string;
 }
@@ -193,16 +193,21 @@ function foundInProp(id: string, dir: string, names: string[], show: (path: stri
 
 async function discoverBuiltins({ builtins }: DiscoverOptions, folders: Folders): Promise<Found[]> {
   const isBuiltin = (name: string) => SOURCE.test(name) && !NO_SOURCE.test(name) && !name.startsWith("_");
-  const files = await folders.names(builtins, isBuiltin, "files");
-  return files.map((name) => {
-    const id = name.replace(/\.[a-z]+$/, "");
-    const fault = faultOfId(id);
-    return {
-      id,
-      kind: "builtins",
-      file: join(builtins, name),
-      config: { base: `${id}.config` },
-      ...(fault ? { fault } : {}),
-    };
-  });
+  let all: Found[] = [];
+  for (const folder of builtins) {
+    const files = await folders.names(folder, isBuiltin, "files");
+    const found = files.map((name): Found => {
+      const id = name.replace(/\.[a-z]+$/, "");
+      const fault = faultOfId(id);
+      return {
+        id,
+        kind: "builtins",
+        file: join(folder, name),
+        config: { base: `${id}.config` },
+        ...(fault ? { fault } : {}),
+      };
+    });
+    all = [...all.filter(({ id }) => !found.some((one) => one.id === id)), ...found];
+  }
+  return all;
 }

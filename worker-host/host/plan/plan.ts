@@ -73,7 +73,7 @@ export interface Plan {
 
 interface ReadPlanOptions extends PlanOptions {
   props: string;
-  builtins: string;
+  builtins: readonly string[];
   settingsFile: string;
 }
 

@@ -29,7 +29,8 @@ export const SETTINGS = [
     key: "builtins",
     env: "WORKER_BUILTINS_DIR",
     flag: "--builtins <dir>",
-    description: "The folder of the builtin workers; the ones that come with worker-host if not given",
+    description:
+      "A folder of your own builtin workers, beside the ones that come with worker-host; one of the same name takes its place",
   },
   {
     key: "data",
@@ -134,6 +135,12 @@ export const SETTINGS = [
     env: "WORKER_DISABLE_ALL_BUILTINS",
     flag: "--disable-all-builtins",
     description: "Run no builtin worker",
+  },
+  {
+    key: "only_own_builtins",
+    env: "WORKER_ONLY_OWN_BUILTINS",
+    flag: "--only-own-builtins",
+    description: "Look for no builtin worker but those of your own folder",
   },
   {
     key: "builtins_allow",

@@ -26,7 +26,8 @@ export interface Settings {
   /** `worker-host.yaml`, which need not be there. */
   settingsFile: string;
   props: string;
-  builtins: string;
+  /** The folders of builtin workers; what is in a later one goes over what is in an earlier one. */
+  builtins: readonly string[];
   data: string;
   prefix: string;
   /** The host's own, on the wire. */
@@ -74,12 +75,15 @@ const FALLBACKS = { mqtt_prefix: "halloween", home_assistant_prefix: "homeassist
 export function resolveSettings(sources: SettingsSources): Settings {
   const given = new GivenSettings(sources);
   const { cwd, shippedBuiltins } = sources;
-  const builtins = textOf(given, "builtins");
+  const own = textOf(given, "builtins");
   const external = externalBroker(given);
   const settings: Settings = {
     settingsFile: resolve(cwd, given.file),
     props: given.path("props", textOf(given, "props") ?? ""),
-    builtins: builtins === undefined ? shippedBuiltins : given.path("builtins", builtins),
+    builtins: [
+      ...(switchOf(given, "only_own_builtins") ? [] : [shippedBuiltins]),
+      ...(own === undefined ? [] : [given.path("builtins", own)]),
+    ],
     data: given.path("data", textOf(given, "data") ?? ""),
     prefix: prefixOf(given, "mqtt_prefix"),
     name: nameOf(given),
