@@ -189,7 +189,7 @@ describe("the folder", () => {
     const root = makeFolder(files);
     expect(at(root, { WORKER_DATA_DIR: "here" }, { builtins: "b" })).toMatchObject({
       data: join(root, "haunt/scares/fogger/here"),
-      builtins: join(root, "haunt/scares/fogger/b"),
+      builtins: expect.arrayContaining([join(root, "haunt/scares/fogger/b")]),
     });
   });
 
