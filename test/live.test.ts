@@ -349,6 +349,15 @@ test("a look that waits for its turn, and the first one, wait for a config that 
   expect(looks.all).not.toContain("");
 });
 
+test("a config that stays half written holds up other edits for its time only, however many come", async () => {
+  const { live, looks, write } = await watchingOne();
+  await live.watch();
+  write({ "config.yaml": "level: 2" });
+  let edits = 0;
+  const others = setInterval(() => write({ "worker.ts": `${PING}// ${edits++}` }), 500);
+  await looks.find((text) => text === "level: 2", "a look at what stays so").finally(() => clearInterval(others));
+});
+
 test("an edit of a config is seen where its folder came while the watcher was still looking around", async () => {
   const { live, looks, write } = await watchingOne({ watched: makeFolder({}) });
   await live.watch();

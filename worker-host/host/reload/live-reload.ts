@@ -42,7 +42,8 @@ export class LiveReload {
   #waiting = new Set<string>();
   /** What was edited, and is yet to be looked at. */
   #edited = new Set<string>();
-  #cancelPatience = () => {};
+  /** While a config file seems half written, and no config has changed since: calls off the end of the waiting. */
+  #cancelPatience: (() => void) | undefined;
   readonly #queue = new SerialQueue();
   readonly #watches = new SerialQueue();
   #cancelRest = () => {};
@@ -94,7 +95,7 @@ export class LiveReload {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancelRest();
-    this.#cancelPatience();
+    this.#endPatience();
     await this.#watcher.stop();
     await this.#queue.take(async () => {});
   }
@@ -148,6 +149,8 @@ export class LiveReload {
       return;
     }
     for (const file of files) this.#edited.add(file);
+    // What else comes meanwhile doesn't make it wait for longer.
+    if (this.options.supervisor.records.all.some(({ planned }) => files.has(planned.place.path))) this.#endPatience();
     this.#takeIn({ patient: true });
   }
 
@@ -169,16 +172,21 @@ export class LiveReload {
   /** Looks at all that was edited so far; where patient, only once no config file is half written. */
   async #takeEdits({ patient }: { patient: boolean }): Promise<void> {
     const { clock, readPlan, supervisor } = this.options;
-    this.#cancelPatience();
     const files = this.#edited;
     this.#edited = new Set();
     const plan = await readPlan();
     if (patient && !this.#stopped && isBeingWritten(plan, supervisor.records)) {
       for (const file of files) this.#edited.add(file);
-      this.#cancelPatience = clock.after(HALF_WRITTEN_MS, () => this.#takeIn({ patient: false }));
+      this.#cancelPatience ??= clock.after(HALF_WRITTEN_MS, () => this.#takeIn({ patient: false }));
       return;
     }
+    this.#endPatience();
     await this.#reconcile(plan, lookAt(files));
+  }
+
+  #endPatience(): void {
+    this.#cancelPatience?.();
+    this.#cancelPatience = undefined;
   }
 
   #wait(files: ReadonlySet<string>): void {
