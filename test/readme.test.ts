@@ -15,6 +15,7 @@ const README = readFileSync(join(ROOT, "README.md"), "utf8");
 const PROTOCOL = readFileSync(join(ROOT, "docs/protocol.md"), "utf8");
 const PORTING = readFileSync(join(ROOT, "docs/porting-from-python.md"), "utf8");
 const WRITING = readFileSync(join(ROOT, "docs/writing-a-worker.md"), "utf8");
+const RECIPES = readFileSync(join(ROOT, "docs/recipes.md"), "utf8");
 
 /** Commands of the README that a test can't run, each with the reason. */
 const NOT_RUN: [command: RegExp, reason: string][] = [
@@ -230,25 +231,27 @@ test.each([
 const testOnce = test.runIf(BROKER === "aedes");
 
 testOnce("what the docs show of TypeScript compiles, and runs as a worker", async () => {
-  const blocks = [...`${PORTING}\n${README}\n${WRITING}`.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(
-    ([, text = ""]) => text,
-  );
-  expect(blocks.length).toBeGreaterThanOrEqual(13);
-  const props = Object.fromEntries(blocks.map((text, index) => [`block_${index}/backend/worker.ts`, text]));
+  const parts = `${PORTING}\n${README}\n${WRITING}\n${RECIPES}`.split(/^```ts\n([\s\S]*?)^```$/m);
+  const blocks = parts.flatMap((text, index) => (index % 2 === 1 ? [{ text, prose: parts[index - 1] ?? "" }] : []));
+  const workers = blocks.filter(({ text }) => text.includes("class Worker"));
+  const shared = blocks.filter((block) => !workers.includes(block));
+  expect(workers.length).toBeGreaterThanOrEqual(27);
+  expect(shared.length).toBe(1);
   const folder = makeFolder({
-    ...props,
+    ...Object.fromEntries(workers.map(({ text }, index) => [`block_${index}/backend/worker.ts`, text])),
+    ...Object.fromEntries(shared.map(({ text, prose }) => [lastPathIn(prose).replace(/^props\//, ""), text])),
     "package.json": '{ "type": "module" }',
     "tsconfig.json": JSON.stringify({
       extends: join(ROOT, "tsconfig.json"),
       compilerOptions: { typeRoots: [join(ROOT, "node_modules/@types")] },
-      include: ["*/backend/*.ts"],
+      include: ["*/backend/*.ts", "_shared/*.ts"],
       exclude: [],
     }),
   });
   await shell(`'${join(ROOT, "node_modules/.bin/tsc")}' -p .`, folder);
 
   const host = await startHost({ args: ["--props", folder] });
-  expect(await host.ready()).toMatchObject({ running: blocks.length, failed: 0 });
+  expect(await host.ready()).toMatchObject({ running: workers.length, failed: 0 });
 });
 
 testOnce("the test that the docs show passes for the shipped fogger", async () => {

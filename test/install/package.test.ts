@@ -135,6 +135,15 @@ test("what would be published makes a haunt of one's own, as docs/your-own-haunt
   writeFiles(folder, { "props/lab/backend/worker.ts": workerSource("do_ping(text: string) { text.nothing(); }") });
   await expect(owner.sh("npx worker-host check lab")).rejects.toThrow(/TS2339/);
 
+  // What docs/recipes.md says of packages: the first block, since the other one needs Docker.
+  const [, block = ""] = /^```sh\n([\s\S]*?)^```$/m.exec(readFileSync(join(ROOT, "docs/recipes.md"), "utf8")) ?? [];
+  const colour = "async start() { this.telemetry('red', colord('#f00').toHex()); }";
+  writeFiles(folder, { "props/lamp/backend/worker.ts": workerSource(colour, 'import { colord } from "colord";') });
+  await expect(owner.sh("npx worker-host check lamp")).rejects.toThrow(/"colord"/);
+  await owner.sh(block);
+  expect(await owner.sh("npx worker-host check lamp")).toMatch(/^ok {6}lamp$/m);
+  rmSync(join(folder, "props/lamp"), { recursive: true });
+
   // What Docker and systemd would run.
   const [binary = ""] = /\S+bin\.cjs/.exec(readFileSync(join(folder, "systemd/worker-host.service"), "utf8")) ?? [];
   expect(existsSync(join(folder, binary))).toBe(true);
