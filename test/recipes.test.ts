@@ -8,13 +8,17 @@ import { TestClient } from "./harness/client.ts";
 import { makeFolder, workerSource, writeFiles } from "./harness/folder.ts";
 import { ROOT, startHost } from "./harness/host.ts";
 
-const RECIPES = readFileSync(join(ROOT, "docs/recipes.md"), "utf8");
+/** The first block of TypeScript under a heading. */
+function sourceIn(doc: string, heading: string): string {
+  const text = readFileSync(join(ROOT, `docs/${doc}.md`), "utf8");
+  const section = text.split(/^## /m).find((each) => each.startsWith(`${heading}\n`)) ?? "";
+  const [, source = ""] = /^```ts\n([\s\S]*?)^```$/m.exec(section) ?? [];
+  return source;
+}
 
 /** The worker of the recipe under this heading, started. */
-async function recipe(heading: string, options: StartWorkerOptions = {}) {
-  const section = RECIPES.split(/^## /m).find((each) => each.startsWith(`${heading}\n`)) ?? "";
-  const [, text = ""] = /^```ts\n([\s\S]*?)^```$/m.exec(section) ?? [];
-  const folder = makeFolder({ "props/recipe/backend/worker.ts": text });
+async function recipe(heading: string, { doc = "recipes", ...options }: StartWorkerOptions & { doc?: string } = {}) {
+  const folder = makeFolder({ "props/recipe/backend/worker.ts": sourceIn(doc, heading) });
   const file: string = join(folder, "props/recipe/backend/worker.ts");
   const { Worker } = (await import(file)) as { Worker: new (context: WorkerContext) => BaseWorker };
   const worker = await startWorker(Worker, { id: "recipe", ...options });
@@ -132,4 +136,41 @@ test("a command is taken by the broker, not by the prop; a call is answered by t
   };
   expect(await reply("tell")).toBe(true);
   expect(await reply("call")).toBe("failed");
+});
+
+const PORTING = "porting-from-python";
+
+test("the ported lantern does what the Python one did", async () => {
+  const lantern = await recipe("Side by side", { doc: PORTING, config: { tick_interval: 5 } });
+  expect(await lantern.telemetry("tick")).toBe(0);
+  await lantern.advance(5000);
+  expect(await lantern.telemetry("tick")).toBe(1);
+  expect(await lantern.state()).toBe("idle");
+  for (const [command, ms] of [
+    ["glow", 500],
+    ["glow 200", 200],
+    [{ action: "glow", args: "300" }, 300],
+  ] as const) {
+    await lantern.send(command);
+    expect(await lantern.state()).toBe("glowing");
+    await lantern.advance(ms);
+    expect(await lantern.state()).toBe("idle");
+  }
+  expect(sentBy(lantern).slice(0, 2)).toEqual(["lantern_hw on", "lantern_hw off"]);
+  await lantern.send("dance now");
+  expect(await lantern.status("warn")).toBe("what is dance?");
+});
+
+test("a worker serves a board that still speaks as in 2025", async () => {
+  const host = await startHost({ props: { "coffin/backend/worker.ts": sourceIn(PORTING, "On the wire") } });
+  const client = await TestClient.connect(await host.url());
+  const board = "halloween/esp32-coffin-jumper-01";
+  await client.publish(`${board}/telemetry`, '{"fw": "1.0.0", "triggers": 7, "pir": "---"}');
+  await client.expect("halloween/coffin/telemetry/triggers", "7");
+  await client.publish(`${board}/availability`, "online", { retain: true });
+  await client.expect("halloween/coffin/telemetry/board", "online");
+  await client.command("coffin", "volume 12");
+  expect(JSON.parse(await client.expect(`${board}/cmd`))).toEqual({ action: "set_volume", params: { volume: 12 } });
+  await client.command("worker_host", "all_stop");
+  expect(JSON.parse(await client.expect(`${board}/cmd`))).toMatchObject({ action: "stop_action" });
 });
