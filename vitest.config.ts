@@ -19,7 +19,7 @@ export const ON_EACH_BROKER = [
     "node-red-flow",
     "nobody-there",
   ],
-  ...["packet-limit", "readme", "reconnect", "reload", "roll-call"],
+  ...["packet-limit", "python-availability", "readme", "reconnect", "reload", "roll-call"],
   ...["subscriptions", "worker", "worker/store"],
 ].map((name) => `test/${name}.test.ts`);
 

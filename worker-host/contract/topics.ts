@@ -221,6 +221,11 @@ export class Topics {
     return this.status(id, "availability");
   }
 
+  /** Where the Python worker host had the availability. */
+  pythonAvailability(id: string): string {
+    return `${this.prefix}/${id}/availability`;
+  }
+
   /** The host's word for a worker's life. The host alone publishes it. */
   runstate(id: string): string {
     return this.status(id, "runstate");

@@ -275,6 +275,7 @@ export class Host {
       onChange: (worker) => {
         logChange(this.options.log, worker);
         this.#hostConnection?.tell(worker);
+        this.#identity?.repeatAvailability(worker.planned.id);
         this.#homeAssistant?.update();
       },
       onAllStop: (who) => void this.#safety?.allStop.engage(whoOf(who)),

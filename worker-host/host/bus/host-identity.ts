@@ -16,7 +16,7 @@ import type { HostConnection } from "./host-connection.ts";
 import { Neighbours } from "./neighbours.ts";
 
 export interface HostIdentityOptions {
-  settings: { claimMs: number; standby: boolean };
+  settings: { claimMs: number; standby: boolean; pythonAvailability: boolean };
   broker: BrokerOptions;
   /** The broker is this host's own. */
   sole: boolean;
@@ -90,6 +90,7 @@ export class HostIdentity {
       },
       onFree: (id) => supervisor.retry(id),
       onChange: (id) => {
+        this.repeatAvailability(id);
         if (this.#alone.has(id) || supervisor.records.get(propOfBoard(id) ?? "")) hostConnection.describe();
       },
     });
@@ -164,6 +165,15 @@ export class HostIdentity {
   take({ boards }: Plan): void {
     this.#alone = new Set(boards);
     this.options.hostConnection.describe();
+  }
+
+  /** With the setting for it, says where the Python worker host did whether a worker of this host is online. */
+  repeatAvailability(id: string): void {
+    const { settings, supervisor, hostConnection, topics } = this.options;
+    const record = supervisor.records.get(id);
+    if (!settings.pythonAvailability || !record || record.state === "skipped" || record.idTaken) return;
+    const shown = isOver(record) ? "offline" : this.#boards.stateOf(id);
+    if (shown) hostConnection.publish(topics.pythonAvailability(id), shown, { qos: 1, retain: true });
   }
 
   /** Nobody waits for the name any more. */

@@ -236,6 +236,12 @@ export const SETTINGS = [
     description: "… and how long each of them may be",
   },
   {
+    key: "python_availability",
+    env: "WORKER_PYTHON_AVAILABILITY",
+    flag: "--python-availability",
+    description: "Say on halloween/<id>/availability too whether a worker is online, as the Python worker host did",
+  },
+  {
     key: "home_assistant",
     env: "WORKER_HOME_ASSISTANT",
     flag: "--home-assistant",

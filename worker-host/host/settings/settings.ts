@@ -51,6 +51,8 @@ export interface Settings {
   operatorTimeoutMs: number;
   /** The log in files; `files` 0: there are none. */
   logKept: { files: number; fileBytes: number };
+  /** A worker's availability is said where the Python worker host had it, too. */
+  pythonAvailability: boolean;
   homeAssistant: HomeAssistantSettings;
   /** Where health and metrics are served; nowhere if not given. */
   health: { port: number; host: string } | undefined;
@@ -112,6 +114,7 @@ export function resolveSettings(sources: SettingsSources): Settings {
     },
     operatorTimeoutMs: numberOf(given, "operator_timeout_s", 0) * 1000,
     logKept: { files: numberOf(given, "log_files", 0), fileBytes: numberOf(given, "log_file_kb", 1) * 1000 },
+    pythonAvailability: switchOf(given, "python_availability"),
     homeAssistant: {
       enabled: switchOf(given, "home_assistant"),
       prefix: prefixOf(given, "home_assistant_prefix"),
