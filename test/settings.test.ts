@@ -55,6 +55,7 @@ describe("defaults", () => {
       embedded: { port: 1883, isPortGiven: false, lan: false },
       selectBuiltins: { disableAll: false, allow: [], disable: [] },
       selectProps: { disableAll: false, allow: [], disable: [] },
+      pythonAvailability: false,
       maxProcesses: 16,
       limits: { maxMemoryMb: 512, stallWarnMs: 500, stallKillMs: 5000 },
       intensity: { maxRestarts: 5, withinMs: 60_000 },
