@@ -239,7 +239,7 @@ export const SETTINGS = [
     key: "python_availability",
     env: "WORKER_PYTHON_AVAILABILITY",
     flag: "--python-availability",
-    description: "Say on halloween/<id>/availability too whether a worker is online, as the Python worker host did",
+    description: "Say whether a worker is online where the Python worker host said it, too: for a season with both",
   },
   {
     key: "home_assistant",
