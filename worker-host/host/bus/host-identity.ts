@@ -172,7 +172,7 @@ export class HostIdentity {
     const { settings, supervisor, hostConnection, topics } = this.options;
     const record = supervisor.records.get(id);
     if (!settings.pythonAvailability || !record || record.state === "skipped" || record.idTaken) return;
-    const shown = isOver(record) ? "offline" : this.#boards.stateOf(id);
+    const shown = record.over ? "offline" : this.#boards.stateOf(id);
     if (shown) hostConnection.publish(topics.pythonAvailability(id), shown, { qos: 1, retain: true });
   }
 
