@@ -137,7 +137,7 @@ test("what would be published makes a haunt of one's own, as docs/your-own-haunt
 
   // What docs/recipes.md says of packages: the first block, since the other one needs Docker.
   const [, block = ""] = /^```sh\n([\s\S]*?)^```$/m.exec(readFileSync(join(ROOT, "docs/recipes.md"), "utf8")) ?? [];
-  const colour = "async start() { this.telemetry('red', colord('#f00').toHex()); }";
+  const colour = "do_red() { this.telemetry('red', colord('#f00').toHex()); }";
   writeFiles(folder, { "props/lamp/backend/worker.ts": workerSource(colour, 'import { colord } from "colord";') });
   await expect(owner.sh("npx worker-host check lamp")).rejects.toThrow(/"colord"/);
   await owner.sh(block);
