@@ -170,8 +170,10 @@ test("a host whose name was taken over while it was cut off ends, and leaves the
   );
   expect(await answering(client)).toBe(second.pid);
   await client.barrier();
-  expect(client.texts(HOST_ONLINE)).toEqual(["online", "offline", "online"]);
-  expect(client.texts(ONLINE)).toEqual(["online", "offline", "online"]);
+  // A will that fires while the other one comes up has it say once more that it is there.
+  const changes = (topic: string) => client.texts(topic).filter((text, at, all) => text !== all[at - 1]);
+  expect(changes(HOST_ONLINE)).toEqual(["online", "offline", "online"]);
+  expect(changes(ONLINE)).toEqual(["online", "offline", "online"]);
 });
 
 const TELLING = workerSource("do_ping() { this.telemetry('pid', process.pid); }", 'console.log("loaded");');
