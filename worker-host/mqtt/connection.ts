@@ -369,8 +369,10 @@ export class Connection {
     const unstable = wasUp && this.#cuts >= UNSTABLE && !problem.refused;
     const again = `the broker cuts it again and again, less than ${LASTING_MS / 1000} s after it was made`;
     const told = unstable ? { refused: true, text: `${problem.text}; ${again}` } : problem;
-    const isNew = !this.#told.has(told.text);
-    this.#told.add(told.text);
+    // How each of the connections ended varies, and is no news.
+    const reason = unstable ? again : told.text;
+    const isNew = !this.#told.has(reason);
+    this.#told.add(reason);
     if (wasUp || isNew) this.options.onDown?.(told, isNew ? "new" : "told before");
   }
 
