@@ -5,7 +5,7 @@ import { hostname } from "node:os";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { writeDurably } from "../base/durable-file.ts";
-import { packageFile } from "../base/package-file.ts";
+import { packageFile } from "../base/paths.ts";
 import { type AccessRule, faultOfUser, ROLES, type Role } from "../contract/access.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { assertTopicFilter, faultOfPrefix } from "../contract/topics.ts";

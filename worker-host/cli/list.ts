@@ -1,4 +1,5 @@
 import { within } from "../base/clock.ts";
+import { pathFrom } from "../base/paths.ts";
 import { deferred } from "../base/promises.ts";
 import { BusModel } from "../contract/bus.ts";
 import { type BoardSummary, describesHost, type HostDescription, type WorkerSummary } from "../contract/description.ts";
@@ -6,7 +7,6 @@ import { describeHeard, readHeard } from "../contract/heard.ts";
 import { decodeText, jsonIn } from "../contract/payload.ts";
 import { readHost } from "../contract/prop.ts";
 import { Topics } from "../contract/topics.ts";
-import { pathFrom } from "../host/paths.ts";
 import { readPlan, summaryOf } from "../host/plan/plan.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import { CallError, Calls } from "../mqtt/calls.ts";

@@ -4,10 +4,10 @@ import type { Command } from "commander";
 import { closestMatch } from "leven";
 import { delay } from "../base/clock.ts";
 import { unlessMissing } from "../base/durable-file.ts";
+import { pathFrom } from "../base/paths.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { printable, printableJson } from "../contract/payload.ts";
 import { LOGS_FOLDER, logFileName } from "../host/data/log-files.ts";
-import { pathFrom } from "../host/paths.ts";
 import { type Edges, type Flags, withSettings } from "./options.ts";
 
 const LOOK_EVERY_MS = 250;

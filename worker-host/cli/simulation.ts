@@ -8,7 +8,7 @@ import fastGlob from "fast-glob";
 import { parse } from "yaml";
 import { z } from "zod";
 import { within } from "../base/clock.ts";
-import { packageFile } from "../base/package-file.ts";
+import { packageFile } from "../base/paths.ts";
 import { deferred } from "../base/promises.ts";
 import { formatCommand, parseReply } from "../contract/command.ts";
 import { parseDescribed, parseRunstate } from "../contract/description.ts";

@@ -3,7 +3,7 @@ import { dirname, join, relative, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { type Clock, within } from "../base/clock.ts";
 import type { Secrets } from "../base/log.ts";
-import { packageFile } from "../base/package-file.ts";
+import { packageFile } from "../base/paths.ts";
 import { stopTimeoutOf } from "../commands/stopping.ts";
 import { describeError, WorkerHostError } from "../contract/errors.ts";
 import { defined } from "../contract/payload.ts";

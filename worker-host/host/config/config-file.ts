@@ -2,11 +2,11 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type TransformFailure, transformSync } from "esbuild";
 import { isCollection, isMap, isScalar, isSeq, type Node, type Scalar, visit } from "yaml";
+import { readRegularFile } from "../../base/paths.ts";
 import { MOST_JSON_LEVELS } from "../../contract/limits.ts";
 import { decodeText, isDeeperThan, parseJson } from "../../contract/payload.ts";
 import type { KeyLines } from "../../worker/channel.ts";
 import { MAX_CONFIG_BYTES } from "../limits.ts";
-import { readRegularFile } from "../paths.ts";
 import { type ReadYaml, readYaml, TOO_DEEP } from "./config-yaml.ts";
 
 /** What goes over a builtin worker's config, and that for people: a `${NAME}` in it stands as it was written. */

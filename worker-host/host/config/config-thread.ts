@@ -1,6 +1,6 @@
 import { Worker } from "node:worker_threads";
 import type { Clock } from "../../base/clock.ts";
-import { packageFile } from "../../base/package-file.ts";
+import { packageFile } from "../../base/paths.ts";
 import { SerialQueue } from "../../base/promises.ts";
 import { describeError, type ErrorCode, WorkerHostError } from "../../contract/errors.ts";
 import { CONFIG_MS, MAX_CONFIG_MB } from "../limits.ts";

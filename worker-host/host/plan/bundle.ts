@@ -7,12 +7,11 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import type { TsconfigRaw } from "esbuild";
 import * as esbuild from "esbuild";
 import { type Clock, within } from "../../base/clock.ts";
-import { packageFile } from "../../base/package-file.ts";
+import { packageFile, readRegularFile } from "../../base/paths.ts";
 import { WorkerHostError } from "../../contract/errors.ts";
 import { jsonIn } from "../../contract/payload.ts";
 import { isValues, type Values } from "../config/config-file.ts";
 import { BUILD_MS } from "../limits.ts";
-import { readRegularFile } from "../paths.ts";
 
 /** A worker as one file that Node can import. */
 export interface Bundle {

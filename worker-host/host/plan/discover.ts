@@ -1,7 +1,7 @@
 import { type Dirent, existsSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { packageFile } from "../../base/package-file.ts";
+import { packageFile } from "../../base/paths.ts";
 import { faultOfId } from "../../contract/topics.ts";
 
 /** A worker that was found, whether or not it can run. */

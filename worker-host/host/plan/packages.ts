@@ -1,8 +1,8 @@
 import { dirname, join, resolve, sep } from "node:path";
+import { readRegularFile } from "../../base/paths.ts";
 import { defined, jsonIn } from "../../contract/payload.ts";
 import { faultOfId } from "../../contract/topics.ts";
 import { isValues, linesBelow, type ReadOptions, readConfigFile, type Values } from "../config/config-file.ts";
-import { readRegularFile } from "../paths.ts";
 import type { Found } from "./discover.ts";
 
 export interface PackagesOptions extends ReadOptions {

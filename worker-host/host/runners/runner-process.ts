@@ -5,7 +5,7 @@ import { COMMAND_BOUNDS_MS, noCounts } from "../../base/counts.ts";
 import { killGroup } from "../../base/kill-group.ts";
 import { LOG_FD } from "../../base/log.ts";
 import { followLines } from "../../base/output.ts";
-import { packageFile } from "../../base/package-file.ts";
+import { packageFile } from "../../base/paths.ts";
 import { describeError, WorkerHostError } from "../../contract/errors.ts";
 import { CHANNEL_FD, Channel, type FromRunner, type ToRunner } from "../../worker/channel.ts";
 
