@@ -246,7 +246,8 @@ describe("send", () => {
     });
     for (const [args, arrives] of ARGS) {
       const id = randomUUID();
-      const options = { id: "fogger", action: "set", args, newId: () => id, clock: systemClock, random: Math.random };
+      const edges = { newId: () => id, clock: systemClock, random: Math.random };
+      const options = { id: "fogger", action: "set", args, wait: false, ...edges };
       const { code, text } = await send(settings, options);
       const payload = await client.expect("halloween/fogger/cmd");
       expect({ code, text }).toEqual({ code: 0, text: `halloween/fogger/cmd ${payload}` });
@@ -270,7 +271,7 @@ describe("send", () => {
     const ids = new Set<string>();
     for (const [args, expected] of cases) {
       const topic = `halloween/${args[0]}/cmd`;
-      const { code, stdout, stderr } = await runCli(["send", ...args], { env: { MQTT_URL: broker.url } });
+      const { code, stdout, stderr } = await runCli(["send", "--no-wait", ...args], { env: { MQTT_URL: broker.url } });
       expect({ code, stderr }, args.join(" ")).toEqual({ code: 0, stderr: "" });
       const payload = await client.expect(topic);
       expect(stdout).toBe(`${topic} ${payload}\n`);
@@ -301,7 +302,7 @@ describe("send", () => {
 
   test("with wrong credentials, says so and ends with 1", async () => {
     const broker = await startBroker({ user: { username: "haunt", password: "boo" } });
-    const args = ["send", "fogger", "start", "--mqtt-url", broker.url, "--mqtt-username", "haunt"];
+    const args = ["send", "fogger", "start", "--no-wait", "--mqtt-url", broker.url, "--mqtt-username", "haunt"];
     const wrong = await runCli(args, { env: { MQTT_PASSWORD: "wrong" } });
     expect({ code: wrong.code, stdout: wrong.stdout }).toEqual({ code: 1, stdout: "" });
     expect(wrong.stderr).toMatch(

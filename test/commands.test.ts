@@ -319,25 +319,29 @@ test("watch, watchState and watchAvailability give parsed values, with wildcards
   }
 });
 
-test("send --wait prints the reply, and exits 0, 1 or 3", async () => {
+test("send prints the reply, and exits 0, 1 or 3", async () => {
   const { id, broker } = await lab(
     "do_add({ a, b }: { a: number; b: number }) { return a + b; }\n do_boom() { throw new Error('no'); }\n do_never() { return new Promise(() => {}); }",
   );
   const env = { MQTT_URL: broker.url };
-  expect(await runCli(["send", id, "add", "--json", '{"a": 1, "b": 2}', "--wait"], { env })).toMatchObject({
+  expect(await runCli(["send", id, "add", "--json", '{"a": 1, "b": 2}'], { env })).toMatchObject({
     code: 0,
     stdout: "3\n",
   });
-  expect(await runCli(["send", id, "boom", "--wait"], { env })).toMatchObject({
+  expect(await runCli(["send", id, "boom"], { env })).toMatchObject({
     code: 1,
     stderr: `${id} boom: Error: no\n`,
   });
   expect(await runCli(["send", id, "never", "--wait", "0.3"], { env })).toMatchObject({
     code: 3,
-    stderr: `${id} never: no reply in 300 ms\n`,
+    stderr: `${id} never: no reply in 300 ms; it may still run: --wait <seconds> waits longer, --no-wait not at all\n`,
   });
   expect(await runCli(["send", id, "add", "--wait", "soon"], { env })).toMatchObject({
     code: 2,
     stderr: expect.stringMatching(/--wait soon: expected seconds/),
+  });
+  expect(await runCli(["send", "broadcast", "stop", "--wait", "5"], { env })).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/--wait: a broadcast has no reply/),
   });
 });

@@ -72,13 +72,9 @@ test("what was said on the bus is printed without what a terminal obeys", async 
   );
   await client.publish("halloween/horn_hw/status/availability", "online", { retain: true });
   const answers = await Promise.all(
-    [
-      ["list"],
-      ["send", "lab", "say", "--wait"],
-      ["send", "lab", "boom", "--wait"],
-      ["send", "bad", "x"],
-      ["doctor"],
-    ].map((args) => runCli(args, { env })),
+    [["list"], ["send", "lab", "say"], ["send", "lab", "boom"], ["send", "bad", "x"], ["doctor"]].map((args) =>
+      runCli(args, { env }),
+    ),
   );
   for (const { stdout, stderr } of answers) expect(stdout + stderr).not.toMatch(/(?!\n)\p{Cc}/u);
   expect(answers[1]?.stdout).toBe("a\\u001b[31mb\n");

@@ -15,15 +15,16 @@ const haunt = sharedHaunt({
 });
 
 const CASES: [args: string[], code: number, says: RegExp][] = [
-  [["lab", "ping"], 0, /^halloween\/lab\/cmd \{/],
-  [["lab", "ping", "--wait"], 0, /^pong\n$/],
-  [["worker_host", "list"], 0, /^halloween\/worker_host\/cmd \{/],
+  [["lab", "ping"], 0, /^pong\n$/],
+  [["lab", "ping", "--no-wait"], 0, /^halloween\/lab\/cmd \{/],
+  [["worker_host", "list"], 0, /^\[\{"id":"/],
+  [["worker_host", "list", "--no-wait"], 0, /^halloween\/worker_host\/cmd \{/],
   [["broadcast", "stop"], 0, /^halloween\/broadcast\/cmd \{/],
-  [["nosuch", "arm"], 1, /^nothing has the id "nosuch": "npx worker-host list" says what runs\n$/],
-  [["nosuch", "arm", "--wait"], 1, /^nothing has the id "nosuch"|^nobody takes commands for nosuch/],
-  [["gone_hw", "arm"], 1, /^gone_hw is offline\n$/],
-  [["bad", "arm"], 1, /^bad is failed: .*no \\u001b\[31mheater/],
-  [["bad", "arm", "--wait"], 1, /^bad is failed: |^nobody takes commands for bad/],
+  [["nosuch", "arm", "--no-wait"], 1, /^nothing has the id "nosuch": "npx worker-host list" says what runs\n$/],
+  [["nosuch", "arm"], 1, /^nothing has the id "nosuch"|^nobody takes commands for nosuch/],
+  [["gone_hw", "arm", "--no-wait"], 1, /^gone_hw is offline\n$/],
+  [["bad", "arm", "--no-wait"], 1, /^bad is failed: .*no \\u001b\[31mheater/],
+  [["bad", "arm"], 1, /^bad is failed: |^nobody takes commands for bad/],
 ];
 
 test("send to what is not there says so and ends with 1, on every broker; to what is there it doesn't", async () => {

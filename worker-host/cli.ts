@@ -4,7 +4,7 @@ import { networkInterfaces } from "node:os";
 import { Command, CommanderError } from "commander";
 import { systemClock } from "./base/clock.ts";
 import { withoutWaiting } from "./base/output.ts";
-import { packageFile } from "./base/package-file.ts";
+import { packageFile } from "./base/paths.ts";
 import { addAccess } from "./cli/access.ts";
 import { addDoctor } from "./cli/doctor.ts";
 import { ALL_STOP_COMMANDS, allStop, HOST_VERBS, tellHost } from "./cli/host-verbs.ts";
@@ -163,15 +163,16 @@ withSettings(program.command("list"), () => true)
   });
 
 withSettings(program.command("send"), forConnecting)
-  .description("send one command to a prop")
+  .description("send one command to a prop, and print its reply; exit 1 if that is an error, 3 if there is none")
   .argument("<id>", "the prop's id")
   .argument("<action>", "what it is to do")
   .argument("[args...]", "its arguments: JSON (750, true, [1, 2]) is sent as such, all else as text")
   .option("--json <value>", "the arguments as one JSON value")
   .option(
-    "--wait [seconds]",
-    "wait for the reply (30 s if not given) and print it; exit 1 if it is an error, 3 if there is none; what an author tells a host, such as reload, is always waited for",
+    "--wait <seconds>",
+    "how long to wait for the reply; as long as the prop says that it may take if not given, else 30 s",
   )
+  .option("--no-wait", "send it, and don't wait for the reply; nobody waits for one to a broadcast")
   .addHelpText("after", "\nExample:\n  worker-host send fogger start 3000")
   .action(async (id: string, action: string, args: string[], flags: Flags) => {
     const json = typeof flags.json === "string" ? flags.json : undefined;
@@ -180,8 +181,7 @@ withSettings(program.command("send"), forConnecting)
       id,
       action,
       args,
-      ...defined({ json }),
-      wait: flags.wait ?? false,
+      ...defined({ json, wait: flags.wait }),
     });
     finish(outcome);
   });

@@ -5,13 +5,12 @@ import { parseRunstate } from "../contract/description.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { numberIn } from "../contract/json-schema.ts";
 import { COMMAND_EXPIRY_S } from "../contract/limits.ts";
-import { jsonIn, parseJson } from "../contract/payload.ts";
+import { defined, jsonIn, parseJson } from "../contract/payload.ts";
 import { assertTarget, Topics } from "../contract/topics.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import { CallError, type CallRequest, Calls } from "../mqtt/calls.ts";
 import type { Connection } from "../mqtt/connection.ts";
 import { Peers } from "../mqtt/peers.ts";
-import type { Wire } from "../mqtt/wire.ts";
 import { type ClientDependencies, connect, RETAINED_MS, retained } from "./client.ts";
 import { asUsage } from "./options.ts";
 
@@ -21,7 +20,7 @@ export interface SendOptions extends ClientDependencies {
   args: string[];
   /** The args as one JSON value. */
   json?: string;
-  /** For the reply, so many seconds, or 30. */
+  /** For the reply: so many seconds, or not at all. As long as the target gives that command if not given, else 30 s. */
   wait?: string | boolean;
   newId: () => string;
 }
@@ -32,25 +31,28 @@ export interface Outcome {
   text: string;
 }
 
-const WAIT_S = 30;
-
-/** Publishes one command, and waits until the broker has it, or for the reply. */
+/** Publishes one command, and waits for the reply, or until the broker has it. */
 export async function send(settings: Settings, options: SendOptions): Promise<Outcome> {
   asUsage(() => assertTarget(options.id));
   const command = { target: options.id, action: checkedAction(options.action), args: argsOf(options) };
-  const timeoutMs = waitOf(options.wait);
+  const topics = new Topics(settings.prefix, settings.name);
+  const isBroadcast = topics.command(options.id) === topics.broadcast;
+  const timeoutMs = waitOf(options.wait, isBroadcast);
   const client = await connect(settings, options);
   if ("problem" in client) return { code: 1, text: `not sent: ${client.problem}` };
   const { connection } = client;
-  const topics = new Topics(settings.prefix, settings.name);
   const peers = new Peers({ topics, wire: connection, clock: options.clock, patienceMs: RETAINED_MS });
   try {
-    const absence = whyAbsent(connection, topics, peers, command.target, options.clock);
+    const absence = isBroadcast
+      ? Promise.resolve(undefined)
+      : whyAbsent(connection, topics, peers, command.target, options.clock);
     const topic = await peers.topicOf(command.target, command.action);
-    // Whoever changes files, or which workers run, wants to know what came of it.
-    const waitMs = timeoutMs ?? (topic === topics.command(command.target) ? undefined : waitOf(true));
-    if (waitMs === undefined) return await publish(connection, topic, command, options.newId(), absence);
-    return await call(connection, topics, { ...command, topic, timeoutMs: waitMs }, options, absence);
+    if (options.wait === false || isBroadcast)
+      return await publish(connection, topic, command, options.newId(), absence);
+    const timeoutOf = (target: string, action: string) => peers.timeoutOf(target, action);
+    const { clock, newId } = options;
+    const calls = new Calls({ id: "cli", topics, wire: connection, clock, newId, timeoutOf });
+    return await call(calls, { ...command, topic, ...defined({ timeoutMs }) }, absence);
   } finally {
     await connection.stop();
   }
@@ -64,7 +66,6 @@ async function whyAbsent(
   target: string,
   clock: Clock,
 ): Promise<string | undefined> {
-  if (topics.command(target) === topics.broadcast) return undefined;
   const kept = retained(connection, clock, topics.runstate(target));
   const presence = await peers.presence(target);
   if (presence === "online") return undefined;
@@ -95,31 +96,26 @@ async function publish(
 }
 
 /** Sends it, and prints what its handler returned, as JSON where it is no text. */
-async function call(
-  wire: Wire,
-  topics: Topics,
-  request: CallRequest,
-  options: SendOptions,
-  absence: Promise<string | undefined>,
-): Promise<Outcome> {
-  const { clock, newId } = options;
+async function call(calls: Calls, request: CallRequest, absence: Promise<string | undefined>): Promise<Outcome> {
   const absent = absence.then((why) => {
     if (why !== undefined) throw new CallError("nobody", why);
     return new Promise<never>(() => {});
   });
   try {
-    const called = new Calls({ id: "cli", topics, wire, clock, newId }).call(request);
-    const result = await Promise.race([called, absent]);
+    const result = await Promise.race([calls.call(request), absent]);
     return { code: 0, text: typeof result === "string" ? result : (JSON.stringify(result) ?? "ok") };
   } catch (error) {
-    if (error instanceof CallError) return { code: error.code === "timeout" ? 3 : 1, text: error.message };
-    throw error;
+    if (!(error instanceof CallError)) throw error;
+    if (error.code !== "timeout") return { code: 1, text: error.message };
+    return { code: 3, text: `${error.message}; it may still run: --wait <seconds> waits longer, --no-wait not at all` };
   }
 }
 
-function waitOf(wait: string | boolean | undefined): number | undefined {
-  if (wait === undefined || wait === false) return undefined;
-  const seconds = wait === true ? WAIT_S : (numberIn(wait) ?? 0);
+function waitOf(wait: string | boolean | undefined, isBroadcast: boolean): number | undefined {
+  if (typeof wait !== "string") return undefined;
+  if (isBroadcast)
+    throw new WorkerHostError("invalid_settings", "--wait: a broadcast has no reply; all-stop says who has heard it");
+  const seconds = numberIn(wait) ?? 0;
   if (seconds > 0) return seconds * 1000;
   throw new WorkerHostError("invalid_settings", `--wait ${wait}: expected seconds, such as 5`);
 }
