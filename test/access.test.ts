@@ -185,7 +185,12 @@ describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosqu
       code: 1,
       stderr: expect.stringMatching(/"rescan" needs a user with the role "author"/),
     });
-    const args = ["configure", "--json", JSON.stringify(configure.args), "--wait"];
+    await all.publishAsync(`${P}/never_there/state`, "idle", { retain: true, qos: 1 });
+    expect(await runCli(["tidy", "never_there", "--clear"], { cwd, env: envFor("gate") })).toMatchObject({
+      code: 1,
+      stderr: `${P}/never_there/state is not cleared: may this user publish there?\n`,
+    });
+    const args = ["configure", "--json", JSON.stringify(configure.args)];
     expect(await runCli(["send", "worker_host", ...args], { cwd, env: envFor("anna") })).toMatchObject({
       stdout: "ok\n",
     });

@@ -14,7 +14,7 @@ const MOST_LINES = 450;
 const FLOORS = ["contract", "base", "mqtt", "commands", "worker", "host", "testing", "cli"];
 
 /** What stands at the top of `host/` beside its rooms. */
-const HALL = ["host.ts", "limits.ts", "paths.ts"];
+const HALL = ["host.ts", "limits.ts"];
 
 interface Source {
   path: string;

@@ -22,6 +22,7 @@ import {
 import { addReplay } from "./cli/replay.ts";
 import { type Outcome, send } from "./cli/send.ts";
 import { renameBoard } from "./cli/simulation.ts";
+import { addTidy } from "./cli/tidy.ts";
 import { addWatch } from "./cli/watch.ts";
 import { describeError, WorkerHostError } from "./contract/errors.ts";
 import { defined, printableLines } from "./contract/payload.ts";
@@ -243,6 +244,7 @@ withSettings(program.command("check"), () => true)
 
 addLogs(program, edges);
 addWatch(program, edges);
+addTidy(program, edges);
 addReplay(program, edges);
 addDoctor(program, edges);
 
