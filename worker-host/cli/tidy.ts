@@ -9,7 +9,8 @@ import { connect } from "./client.ts";
 import { asUsage, type Edges, type Flags, forConnecting, withSettings } from "./options.ts";
 
 /** How long it may take until the broker sends more of what it retains, or says that a topic is cleared, in ms. */
-const QUIET_MS = 1_000;
+const QUIET_MS = 500;
+const LOOK_EVERY_MS = 50;
 
 /** A host with a thousand workers describes them all. */
 const LONGEST_DESCRIPTION = 1_048_576;
@@ -206,10 +207,13 @@ async function tidy(ids: string[], flags: Flags, edges: Edges): Promise<void> {
   const all = [...leftovers, ...unsaid];
   const toClear = flags.clear !== true ? [] : ids.length > 0 ? all : leftovers;
   for (const { topic } of toClear) await connection.publish(topic, empty, { qos: 1, retain: true });
-  if (toClear.length > 0) await delay(clock, QUIET_MS);
+  const stillKept = () => toClear.filter(({ topic }) => retained.isKept(topic));
+  for (let waited = 0; waited < QUIET_MS && stillKept().length > 0; waited += LOOK_EVERY_MS)
+    await delay(clock, LOOK_EVERY_MS);
   await connection.stop();
-  const left = toClear.filter(({ topic }) => retained.isKept(topic));
-  const cleared = new Set(toClear.filter((each) => !left.includes(each)));
+  const left = stillKept();
+  const cleared = new Set(toClear);
+  for (const each of left) cleared.delete(each);
   if (flags.json === true)
     say(
       JSON.stringify(
