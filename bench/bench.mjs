@@ -6,6 +6,7 @@
 import { writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { mosquittoVersion } from "./brokers.mjs";
+import { measureCommandLine } from "./command-line.mjs";
 import { measureLasting } from "./lasting.mjs";
 import { measureMany } from "./many.mjs";
 import { canMeasureMemory } from "./processes.mjs";
@@ -22,6 +23,7 @@ const PARTS = new Map([
   ["starts", measureStarts],
   ["reloads", measureReloads],
   ["lasting", measureLasting],
+  ["command-line", measureCommandLine],
 ]);
 const BROKERS = ["mosquitto", "embedded"];
 
