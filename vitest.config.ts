@@ -9,9 +9,8 @@ const HOUSE = new URL("./worker-host/", import.meta.url).pathname;
  * holds them to it.
  */
 export const ON_EACH_BROKER = [
-  ...["access", "admin-verbs", "all-stop", "at-most-once", "board", "board-rename", "claim", "commands", "connections"],
+  ...["access", "all-stop", "at-most-once", "board", "board-rename", "claim", "commands", "connections"],
   ...[
-    "description",
     "doctor-broker",
     "home-assistant",
     "hostile-commands",
@@ -42,7 +41,8 @@ export default defineConfig({
     pool: "forks",
     // The modules of a file serve the next one too: no test mocks any, and each starts what it needs for itself.
     isolate: false,
-    maxWorkers: 2,
+    // On two cores: they wait for a third of their time.
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 30_000,
   },
