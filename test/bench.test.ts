@@ -64,5 +64,7 @@ test("a broker's port is none that a client which tries to reach it could be giv
 test("a part that is unknown is refused, and says which there are", () => {
   const { status, stderr } = spawnSync(process.execPath, ["bench/bench.mjs", "sped"], { encoding: "utf8" });
   expect(status).toBe(2);
-  expect(stderr).toMatch(/^sped: there are speed, quiet, many, starts, reloads, lasting, command-line, mosquitto, embedded$/m);
+  expect(stderr).toMatch(
+    /^sped: there are speed, quiet, many, starts, reloads, lasting, command-line, mosquitto, embedded$/m,
+  );
 });

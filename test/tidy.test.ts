@@ -16,7 +16,10 @@ const KEPT: Record<string, string> = {
   "old_fogger/status/lock_out": "the hose leaks",
   "python_prop/availability": "offline",
   "python_prop/telemetry/config": "{}",
+  "python_prop/telemetry/a\nb": "1",
   "never_there/cmd": "fire",
+  "broadcast/cmd": "stop now",
+  "worker_host/claim": "held",
   // A board that is off, a host that does not run, and its prop.
   "gate_hw/status/availability": "offline",
   "gate_hw/description": describes({ id: "gate_hw", board: "esp32" }),
@@ -58,6 +61,7 @@ async function haunt() {
 }
 
 interface Listed {
+  id: string;
   topic: string;
   bytes: number;
   why: string;
@@ -70,36 +74,43 @@ function listed(stdout: string): Map<string, Listed> {
 }
 
 const UNOWNED = [
-  "never_there/cmd",
+  ...["broadcast/cmd", "never_there/cmd", "worker_host/claim"],
   ...["old_fogger/state", "old_fogger/status/availability", "old_fogger/status/runstate"],
-  ...["python_prop/availability", "python_prop/telemetry/config"],
+  ...["python_prop/availability", "python_prop/telemetry/a\nb", "python_prop/telemetry/config"],
 ];
 const UNSAID = ["lab/availability", "lab/telemetry/old_level"];
 
-test("tidy lists what nothing owns and what a living prop does not describe; --clear clears the first, and nothing that protects", async () => {
+test("tidy lists what nothing owns, and what a living prop does not describe, and clears nothing unless its id is named", async () => {
   const { tidy, cleared } = await haunt();
   const first = await tidy("--json");
   expect(first.code).toBe(0);
   const found = listed(first.stdout);
   expect([...found.keys()].toSorted()).toEqual([...UNOWNED, ...UNSAID].toSorted());
   expect(found.get("old_fogger/state")).toEqual({
+    id: "old_fogger",
     topic: "halloween/old_fogger/state",
     bytes: 4,
     why: "offline, and no host describes it",
     cleared: false,
   });
   expect(found.get("never_there/cmd")?.why).toBe("nothing says that it is there");
+  expect(found.get("worker_host/claim")?.why).toBe("worker_host is online, and the contract has no such topic");
   for (const line of [
-    /^old_fogger is locked out, and that is kept: release it first$/m,
+    /^halloween\/old_fogger\/status\/lock_out is kept: it protects; run a host, and end it there$/m,
+    /^halloween\/attic\/status\/all_stop is kept: it protects; run a host of that name, and end it there$/m,
     /^gate_hw is kept: a board that is off; where it is gone for good, "npx worker-host tidy gate_hw" lists it$/m,
     /^attic is kept: a host that does not run/m,
-    /^"npx worker-host tidy --clear" clears what nothing owns$/m,
+    /^to clear them: npx worker-host tidy broadcast lab never_there old_fogger python_prop worker_host --clear$/m,
   ])
     expect(first.stderr).toMatch(line);
+  expect(await tidy("--clear")).toMatchObject({ code: 2, stderr: expect.stringContaining("--clear: name the ids") });
+  expect(await cleared()).toEqual([]);
 
-  const second = await tidy("--clear");
+  const second = await tidy("old_fogger", "python_prop", "never_there", "broadcast", "worker_host", "--clear");
   expect(second).toMatchObject({ code: 0, stderr: expect.stringContaining(`${UNOWNED.length} cleared\n`) });
   expect(second.stdout).toContain("halloween/old_fogger/state (4 bytes): offline, and no host describes it; cleared\n");
+  // A topic can't forge a line.
+  expect(second.stdout).toContain("halloween/python_prop/telemetry/a\\nb (1 bytes)");
   expect(await cleared()).toEqual(UNOWNED.toSorted());
 });
 

@@ -1,16 +1,19 @@
 import type { Command } from "commander";
-import { delay } from "../base/clock.ts";
+import { type Clock, delay } from "../base/clock.ts";
 import { describesHost, type HostDescription } from "../contract/description.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { type Fields, fieldsOf } from "../contract/json-check.ts";
-import { decodeText, jsonOf } from "../contract/payload.ts";
+import { decodeText, jsonOf, printable } from "../contract/payload.ts";
 import { assertTarget, boardIdOf, Topics } from "../contract/topics.ts";
+import type { Connection } from "../mqtt/connection.ts";
 import { connect } from "./client.ts";
 import { asUsage, type Edges, type Flags, forConnecting, withSettings } from "./options.ts";
 
 /** How long it may take until the broker sends more of what it retains, or says that a topic is cleared, in ms. */
 const QUIET_MS = 500;
 const LOOK_EVERY_MS = 50;
+/** More are not written out. */
+const MOST_IDS = 20;
 
 /** A host with a thousand workers describes them all. */
 const LONGEST_DESCRIPTION = 1_048_576;
@@ -25,23 +28,21 @@ interface Entry {
 }
 
 /** A retained topic that may go. */
-export interface Leftover {
+interface Leftover {
+  id: string;
   topic: string;
   bytes: number;
   why: string;
 }
 
-/** What may go, and what was kept of what might have. */
-export interface Inventory {
-  /** What nothing owns. */
+/** What may go, and what is kept of what might. */
+interface Inventory {
   leftovers: Leftover[];
-  /** What a living prop no longer says: cleared only where its id is named. */
-  unsaid: Leftover[];
   notes: string[];
 }
 
 /** All that is retained under a prefix, as it comes in. */
-export class RetainedTopics {
+class RetainedTopics {
   readonly #entries = new Map<string, Entry>();
 
   constructor(
@@ -73,12 +74,13 @@ export class RetainedTopics {
   /** @param named the ids that a person means: without any, all */
   inventory(named: ReadonlySet<string>): Inventory {
     const owners = this.#owners();
-    const found: Inventory = { leftovers: [], unsaid: [], notes: [] };
+    const found: Inventory = { leftovers: [], notes: [] };
     for (const entry of [...this.#entries.values()].toSorted((a, b) => (a.id < b.id ? -1 : 1))) {
       const { id } = entry;
-      if (id === "broadcast" || (named.size > 0 && !named.has(id))) continue;
+      if (named.size > 0 && !named.has(id)) continue;
+      found.notes.push(...this.#protecting(entry));
       if (this.#isThere(entry)) {
-        found.unsaid.push(...this.#unsaidBy(entry));
+        found.leftovers.push(...this.#unsaidBy(entry));
         continue;
       }
       const owner = owners.get(id);
@@ -97,8 +99,6 @@ export class RetainedTopics {
         ? "offline, and no host describes it"
         : "nothing says that it is there";
       found.leftovers.push(...[...entry.kept.keys()].flatMap((topic) => this.#leftover(entry, topic, why)));
-      if (entry.kept.has(this.topics.lockOut(id)))
-        found.notes.push(`${id} is locked out, and that is kept: release it first`);
     }
     return found;
   }
@@ -124,8 +124,9 @@ export class RetainedTopics {
     const { id, kept } = entry;
     const { topics } = this;
     const said = this.#descriptionOf(entry);
-    if (said === undefined || describesHost(said, id)) return [];
+    if (said === undefined) return [];
     const { telemetry } = said;
+    const ofHost = new Topics(topics.prefix, id);
     const values = topics.telemetry(id, "");
     return [...kept.keys()].flatMap((topic) => {
       if (topic.startsWith(values)) {
@@ -133,7 +134,9 @@ export class RetainedTopics {
         if (telemetry === undefined || isSaid) return [];
         return this.#leftover(entry, topic, `${id} is online, and describes no such retained telemetry`);
       }
-      const isOurs = topic === topics.pythonAvailability(id) && this.pythonAvailability;
+      const isOurs =
+        (topic === topics.pythonAvailability(id) && this.pythonAvailability) ||
+        (describesHost(said, id) && topic === ofHost.uptime);
       const isStatus = topic.startsWith(topics.status(id, ""));
       if (isOurs || isStatus || topics.isOwnWord(topic) || this.#isTold(topic)) return [];
       return this.#leftover(entry, topic, `${id} is online, and the contract has no such topic`);
@@ -141,10 +144,25 @@ export class RetainedTopics {
   }
 
   #leftover({ id, kept }: Entry, topic: string, why: string): Leftover[] {
+    return this.#protects(id).includes(topic) ? [] : [{ id, topic, bytes: kept.get(topic)?.length ?? 0, why }];
+  }
+
+  /** What holds or protects somebody, and is never cleared from here. */
+  #protects(id: string): string[] {
     const ofHost = new Topics(this.topics.prefix, id);
-    // What holds or protects somebody is never cleared from here.
-    const protects = [ofHost.allStop, ofHost.allStopHeard, ofHost.lockOuts, ofHost.lockOut(id)];
-    return protects.includes(topic) ? [] : [{ topic, bytes: kept.get(topic)?.length ?? 0, why }];
+    return [ofHost.allStop, ofHost.allStopHeard, ofHost.lockOuts, ofHost.lockOut(id)];
+  }
+
+  /** What is said of those of an id that isn't there to end them. */
+  #protecting(entry: Entry): string[] {
+    const { id, kept } = entry;
+    if (this.#isThere(entry)) return [];
+    const how = `run a host${this.#isHost(entry) ? " of that name" : ""}, and end it there`;
+    return this.#protects(id).flatMap((topic) => (kept.has(topic) ? [`${topic} is kept: it protects; ${how}`] : []));
+  }
+
+  #isHost(entry: Entry): boolean {
+    return describesHost(this.#descriptionOf(entry), entry.id);
   }
 
   /** It is what somebody tells an id, not what the id says. */
@@ -163,7 +181,7 @@ export class RetainedTopics {
   #whatIsOff(entry: Entry): string | undefined {
     const said = this.#descriptionOf(entry);
     if (said === undefined) return undefined;
-    if (describesHost(said, entry.id)) return "a host that does not run";
+    if (this.#isHost(entry)) return "a host that does not run";
     return typeof said.board === "string" ? "a board that is off" : undefined;
   }
 
@@ -181,15 +199,18 @@ export function addTidy(program: Command, edges: Edges): void {
   withSettings(program.command("tidy"), forConnecting)
     .description("list retained topics that nothing owns, or that a prop which is online does not describe")
     .argument("[ids...]", "only of these; of a board that is off, or a host that does not run, only where it is named")
-    .option("--clear", "clear them; of a prop that is online only where it is named")
+    .option("--clear", "clear what is listed of the ids that are named")
     .option("--json", "as JSON")
     .addHelpText("after", "\nExample:\n  worker-host tidy old_fogger --clear")
     .action((ids: string[], flags: Flags) => tidy(ids, flags, edges));
 }
 
 async function tidy(ids: string[], flags: Flags, edges: Edges): Promise<void> {
-  const { clock, say, note, exit } = edges;
+  const { clock, say, sayShown, note, exit } = edges;
   for (const id of ids) asUsage(() => assertTarget(id));
+  const clear = flags.clear === true;
+  if (clear && ids.length === 0)
+    throw new WorkerHostError("invalid_settings", "--clear: name the ids, such as tidy old_fogger --clear; look first");
   const settings = edges.settingsFrom(flags);
   const client = await connect(settings, edges);
   if ("problem" in client) throw new WorkerHostError("timeout", client.problem);
@@ -202,52 +223,36 @@ async function tidy(ids: string[], flags: Flags, edges: Edges): Promise<void> {
     await delay(clock, QUIET_MS);
   }
   const known = retained.count;
-  const found = retained.inventory(new Set(ids));
-  const { leftovers, unsaid, notes } = found;
-  const all = [...leftovers, ...unsaid];
-  const toClear = flags.clear !== true ? [] : ids.length > 0 ? all : leftovers;
-  for (const { topic } of toClear) await connection.publish(topic, empty, { qos: 1, retain: true });
-  const stillKept = () => toClear.filter(({ topic }) => retained.isKept(topic));
+  const { leftovers, notes } = retained.inventory(new Set(ids));
+  const left = clear ? await clearAll(leftovers, retained, connection, clock) : leftovers;
+  await connection.stop();
+  const isCleared = (one: Leftover) => !left.includes(one);
+  if (flags.json === true) {
+    const list = leftovers.map((one) => ({ ...one, cleared: isCleared(one) }));
+    say(JSON.stringify(list, null, 2));
+  } else
+    for (const one of leftovers)
+      sayShown(printable(`${one.topic} (${one.bytes} bytes): ${one.why}${isCleared(one) ? "; cleared" : ""}`));
+  for (const text of notes) note(printable(text));
+  if (known === 0) note(`nothing is retained under ${settings.prefix}/`);
+  else if (leftovers.length === 0) note(`nothing to tidy among ${known} retained topics`);
+  else if (clear) note(`${leftovers.length - left.length} cleared`);
+  else note(`to clear them: npx worker-host tidy ${someIds(leftovers)} --clear`);
+  if (clear) for (const { topic } of left) note(printable(`${topic} is not cleared: may this user publish there?`));
+  exit(clear && left.length > 0 ? 1 : 0);
+}
+
+/** Gives what the broker has kept all the same. */
+async function clearAll(all: Leftover[], retained: RetainedTopics, connection: Connection, clock: Clock) {
+  for (const { topic } of all) await connection.publish(topic, empty, { qos: 1, retain: true });
+  const stillKept = () => all.filter(({ topic }) => retained.isKept(topic));
   for (let waited = 0; waited < QUIET_MS && stillKept().length > 0; waited += LOOK_EVERY_MS)
     await delay(clock, LOOK_EVERY_MS);
-  await connection.stop();
-  const left = stillKept();
-  const cleared = new Set(toClear);
-  for (const each of left) cleared.delete(each);
-  if (flags.json === true)
-    say(
-      JSON.stringify(
-        all.map((each) => ({ ...each, cleared: cleared.has(each) })),
-        null,
-        2,
-      ),
-    );
-  else
-    for (const each of all)
-      say(`${each.topic} (${each.bytes} bytes): ${each.why}${cleared.has(each) ? "; cleared" : ""}`);
-  for (const text of notes) note(text);
-  for (const text of summaryOf(settings.prefix, known, found, toClear, left)) note(text);
-  exit(left.length === 0 ? 0 : 1);
+  return stillKept();
 }
 
-/** What is said at the end, in words. */
-function summaryOf(prefix: string, known: number, found: Inventory, toClear: Leftover[], left: Leftover[]): string[] {
-  const { leftovers, unsaid } = found;
-  if (known === 0) return [`nothing is retained under ${prefix}/`];
-  if (leftovers.length + unsaid.length === 0) return [`nothing to tidy: ${known} retained topics have their owners`];
-  const cleared = toClear.length - left.length;
-  return [
-    ...left.map(({ topic }) => `${topic} is not cleared: may this user publish there?`),
-    ...(cleared > 0 ? [`${cleared} cleared`] : []),
-    ...(toClear.length === 0 && leftovers.length > 0
-      ? [`"npx worker-host tidy --clear" clears what nothing owns`]
-      : []),
-    ...unsaidNote(unsaid, toClear),
-  ];
-}
-
-function unsaidNote(unsaid: Leftover[], toClear: Leftover[]): string[] {
-  const [first] = unsaid;
-  if (first === undefined || toClear.includes(first)) return [];
-  return ["what is online may say it again at any time: it is cleared only with its id, as in tidy fogger --clear"];
+/** Those ids that can be typed, the first of them. */
+function someIds(leftovers: Leftover[]): string {
+  const ids = [...new Set(leftovers.map(({ id }) => id))].filter((id) => /^[\w-]+$/.test(id));
+  return ids.length > MOST_IDS ? `${ids.slice(0, MOST_IDS).join(" ")} …` : ids.join(" ");
 }
