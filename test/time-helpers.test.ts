@@ -239,6 +239,9 @@ describe("times of day", () => {
     ["22:00", "02:30", "2026-03-29T01:59", true],
     ["22:00", "02:30", "2026-03-29T03:00", false],
     ["02:30", "04:00", "2026-03-29T03:00", true],
+    ["18:00", "24:00", "2026-10-31T23:59:59", true],
+    ["18:00", "24:00", "2026-11-01T00:00", false],
+    ["00:00", "24:00", "2026-10-25T01:15Z", true],
   ])("from %s until %s: at %s that is %s", (from, until, at, expected) => {
     inZone("Europe/Berlin");
     expect(isWithin(local(at), from, until)).toBe(expected);
@@ -248,7 +251,15 @@ describe("times of day", () => {
     [() => nextAt(0, "25:00"), 'at("25:00"): expected a time of day, such as "18:00"'],
     [() => isWithin(0, "6pm", "22:00"), 'within("6pm", …): expected a time of day, such as "18:00"'],
     [() => isWithin(0, "18:00", "22"), 'within(…, "22"): expected a time of day, such as "18:00"'],
-    [() => isWithin(0, "18:00", "18:00"), 'within("18:00", "18:00"): expected two different times of day'],
+    [
+      () => isWithin(0, "18:00", "18:00"),
+      'within("18:00", "18:00"): expected two different times of day; all day is "00:00", "24:00"',
+    ],
+    [
+      () => isWithin(0, "24:00", "02:00"),
+      'within("24:00", …): expected a time of day, such as "18:00"; the next midnight is "00:00"',
+    ],
+    [() => nextAt(0, "24:00"), 'at("24:00"): expected a time of day, such as "18:00"; the next midnight is "00:00"'],
   ])("what is none is refused in words: %#", (work, message) => {
     expect(work).toThrow(expect.objectContaining({ code: "invalid_value", message }));
   });
@@ -305,6 +316,23 @@ describe("times of day", () => {
   });
 });
 
+test("what is no function is refused where it is given", async () => {
+  class Untyped extends BaseWorker {
+    do_try(what: string) {
+      const none = null as unknown as () => void;
+      if (what === "retry") return this.retry("Hue bridge", none);
+      if (what === "at") return this.at("18:00", none);
+      return this.timeline([["1s", none]]);
+    }
+  }
+  const { prop } = await start(Untyped);
+  await expect(prop.call("try", "retry")).rejects.toThrow('retry("Hue bridge"): expected a function, found null');
+  await expect(prop.call("try", "at")).rejects.toThrow('at("18:00"): expected a function, found null');
+  await expect(prop.call("try", "timeline")).rejects.toThrow(
+    "timeline: the step at 1s: expected a function, found null",
+  );
+});
+
 describe("limits that hang on the config", () => {
   const Config = z.object({ rest_ms: z.number().default(20_000), most_ms: z.number().default(5000) });
 
@@ -356,5 +384,13 @@ describe("limits that hang on the config", () => {
     await expect(prop.configure({ most_ms: -1 })).rejects.toThrow(/the command "fog": timeoutMs/);
     expect(prop.worker.config.most_ms).toBe(5000);
     await expect(start(Fogger, { config: { rest_ms: -1 } })).rejects.toThrow(/the command "fog": cooldownMs/);
+    // Nothing is no limit, and so none: what was switched on would stay on.
+    class Unset extends BaseWorker {
+      @command({ maxOnMs: (config: object) => (config as { burn_ms: number }).burn_ms })
+      do_on() {}
+
+      do_stop() {}
+    }
+    await expect(start(Unset)).rejects.toThrow(/the command "on": maxOnMs/);
   });
 });

@@ -66,6 +66,7 @@ export function msOf(what: string, span: Span, most = Number.POSITIVE_INFINITY):
 }
 
 const TIME_OF_DAY = /^([01]?\d|2[0-3]):([0-5]\d)$/;
+const MIDNIGHT = "24:00";
 const MINUTE_MS = 60_000;
 
 /**
@@ -77,7 +78,7 @@ const MINUTE_MS = 60_000;
 function minutesOf(what: string, text: string): number {
   const [, hours, minutes] = (typeof text === "string" && TIME_OF_DAY.exec(text)) || [];
   if (hours !== undefined) return Number(hours) * 60 + Number(minutes);
-  const expected = 'expected a time of day, such as "18:00"';
+  const expected = `expected a time of day, such as "18:00"${text === MIDNIGHT ? '; the next midnight is "00:00"' : ""}`;
   throw new WorkerHostError("invalid_value", `${what.replace("%", () => JSON.stringify(text))}: ${expected}`);
 }
 
@@ -111,14 +112,18 @@ export function nextAt(after: number, timeOfDay: string): number {
 }
 
 /**
- * Whether `now`, in ms since 1970, is between two times of day, local time; the second may be on the next day.
+ * Whether `now`, in ms since 1970, is between two times of day, local time; the second may be on the next day, and `24:00`.
  *
  * @throws WorkerHostError `invalid_value`
  */
 export function isWithin(now: number, from: string, until: string): boolean {
-  const [start, end] = [minutesOf("within(%, …)", from), minutesOf("within(…, %)", until)];
+  const start = minutesOf("within(%, …)", from);
+  const end = until === MIDNIGHT ? 24 * 60 : minutesOf("within(…, %)", until);
   if (start === end)
-    throw new WorkerHostError("invalid_value", `within("${from}", "${until}"): expected two different times of day`);
+    throw new WorkerHostError(
+      "invalid_value",
+      `within("${from}", "${until}"): expected two different times of day; all day is "00:00", "24:00"`,
+    );
   return [-1, 0].some((days) => {
     const day = dayAfter(now, days);
     const last = end > start ? day : dayAfter(now, days + 1);

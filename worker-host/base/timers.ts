@@ -1,3 +1,4 @@
+import { WorkerHostError } from "../contract/errors.ts";
 import { AT_LATE_MS } from "../contract/limits.ts";
 import { msOf, nextAt, type Span } from "./clock.ts";
 import { deferred } from "./promises.ts";
@@ -30,6 +31,16 @@ export function every(scope: Scope, span: Span, fn: () => unknown, where = "ever
       due = Math.max(due + ms, clock.monotonic());
     }
   }, where);
+}
+
+/**
+ * What an author without types may give for a function fails where it is given, not at its time.
+ *
+ * @throws WorkerHostError `invalid_value`
+ */
+export function assertFunction(where: string, fn: unknown): void {
+  if (typeof fn !== "function")
+    throw new WorkerHostError("invalid_value", `${where}: expected a function, found ${JSON.stringify(fn)}`);
 }
 
 /** How often the clock on the wall is looked at: somebody may set it. */

@@ -180,7 +180,8 @@ function limitsAt(given: CommandSpec, config: unknown): Pick<CommandSpec, (typeo
   return Object.fromEntries(
     LIMITS.flatMap((limit) => {
       const span = given[limit];
-      return typeof span === "function" ? [[limit, span(config)]] : [];
+      // What gives nothing would be no limit at all.
+      return typeof span === "function" ? [[limit, span(config) ?? null]] : [];
     }),
   );
 }

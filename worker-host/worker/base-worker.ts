@@ -5,7 +5,7 @@ import { backoffMs, isWithin, type Span } from "../base/clock.ts";
 import { writeDurably } from "../base/durable-file.ts";
 import { isAbort } from "../base/scope.ts";
 import { AbortError, type Task } from "../base/scope-owner.ts";
-import { at, every, timeline, unlessEnded } from "../base/timers.ts";
+import { assertFunction, at, every, timeline, unlessEnded } from "../base/timers.ts";
 import { assertAction, type CommandSpec, entryOf, type RunningCommand } from "../commands/command-spec.ts";
 import type { InferOutput, Schema } from "../commands/schema.ts";
 import { quote } from "../contract/command.ts";
@@ -163,6 +163,7 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
     const scope = this.currentScope;
     // In a callback of somebody else's code no stop would end it.
     if (scope.outside) return this.run(() => this.timeline(steps));
+    for (const [at, step] of steps) assertFunction(`timeline: the step at ${at}`, step);
     const bound = steps.map(([at, step]) => [at, () => step.call(this)] as const);
     return timeline(scope, bound);
   }
@@ -172,8 +173,10 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
    * so once, with `what`, such as `Hue bridge`, and once more when it has worked.
    *
    * @throws AbortError when the worker stops, or the command that it is called in is aborted
+   * @throws WorkerHostError `invalid_value` where `fn` is no function
    */
   async retry<T>(what: string, fn: (this: this) => T): Promise<Awaited<T>> {
+    assertFunction(`retry("${what}")`, fn);
     const scope = this.currentScope;
     for (let failures = 0; ; failures++) {
       try {
@@ -201,6 +204,7 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
    * @throws WorkerHostError `invalid_value`
    */
   at(timeOfDay: string, fn: (this: this) => unknown): Task {
+    assertFunction(`at("${timeOfDay}")`, fn);
     const { warn, scope } = this.#context;
     const own = this.currentScope;
     return at(own.stopping ? scope : own.ofTasks, timeOfDay, () => fn.call(this), warn);
@@ -208,7 +212,7 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
 
   /**
    * Whether it is between two times of day, local time: from the first on, until the second, which may be on the next day:
-   * `this.within("18:00", "02:00")`.
+   * `this.within("18:00", "02:00")`. All day is `this.within("00:00", "24:00")`.
    *
    * @throws WorkerHostError `invalid_value`
    */
