@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
-import { chmodSync, existsSync, readdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { chmodSync, existsSync, readdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
@@ -195,14 +195,19 @@ test("init asks; an answer that can't be is refused, and writes nothing", async 
 });
 
 test("init overwrites nothing: files stay, a package.json gets what it lacks, props that are there are the first ones", async () => {
-  const own = { name: "ours", type: "commonjs", scripts: { test: "true" }, devDependencies: { vitest: "^3.0.0" } };
+  const own = { name: "ours", scripts: { test: "true" }, devDependencies: { vitest: "^3.0.0" } };
   const mine = { Dockerfile: "FROM mine\n", "props/fogger/backend/worker.js": "" };
-  const cwd = makeFolder({ ...mine, "package.json": JSON.stringify(own) });
+  const cwd = makeFolder({ ...mine, "package.json": `\uFEFF${JSON.stringify(own, null, "\t")}` });
   const { code, stdout } = await runCli(["init", "--yes", "--no-install"], { cwd });
   expect(code).toBe(0);
   expect(stdout).not.toMatch(/Dockerfile|lantern/);
+  expect(stdout).toContain('package.json: scripts.test stays "true"; a haunt\'s is "vitest run"\n');
   for (const [path, text] of Object.entries(mine)) expect(readFileSync(join(cwd, path), "utf8")).toBe(text);
-  expect(JSON.parse(readFileSync(join(cwd, "package.json"), "utf8"))).toMatchObject({
+  const text = readFileSync(join(cwd, "package.json"), "utf8");
+  expect(text).toMatch(/^\{\n\t"name": "ours",\n/);
+  // What its .js files mean stays, too.
+  expect(JSON.parse(text)).not.toHaveProperty("type");
+  expect(JSON.parse(text)).toMatchObject({
     ...own,
     scripts: { test: "true", start: "worker-host" },
     devDependencies: { vitest: "^3.0.0", typescript: expect.any(String) },
@@ -220,6 +225,13 @@ test.each([
   ["in a prop's folder", { "props/sub/backend/worker.js": "" }, "props/sub", [], /this is inside another haunt/],
   ["in worker-host itself", { "package.json": '{"name": "worker-host"}' }, ".", [], /this is worker-host itself/],
   ["with a package.json that is none", { "package.json": "[" }, ".", [], /package\.json: expected an object in JSON/],
+  [
+    "with scripts that are none",
+    { "package.json": '{"scripts": "x"}' },
+    ".",
+    [],
+    /package\.json: "scripts" is "x": expected an object; mend it first/,
+  ],
   ["with settings that are there", { "worker-host.yaml": "" }, ".", ["--mqtt-host", "h"], /write mqtt_host .* into it/],
   [
     "with props that are there",
@@ -237,32 +249,75 @@ test.each([
   expect(filesOf(root)).toEqual(before);
 });
 
-test("install has npm install what props need, each in its folder, and says so where that fails", async () => {
+test("install has npm install what props need, each in its folder, as far as it is not installed", async () => {
   const bin = makeFolder({
     // Not the real one, which test/install/ has: one that notes what it is told.
-    npm: '#!/bin/sh\necho "$PWD $@" >> "$NOTES"\ncase $PWD in *broken) exit 1;; esac\nmkdir node_modules\n',
+    npm: '#!/bin/sh\necho "$PWD $@" >> "$NOTES"\ncase $PWD in *broken) exit 1;; esac\nmkdir -p node_modules && touch node_modules/.package-lock.json\n',
   });
   chmodSync(join(bin, "npm"), 0o755);
-  const manifest = {
-    "props/a/package.json": "{}",
-    "props/b/backend/package.json": "{}",
-    "props/_c/package.json": "{}",
-  };
+  const needs = '{"dependencies": {"words": "1.0.0"}}';
   const cwd = makeFolder({
-    ...manifest,
-    "props/d/package.json": "{}",
-    "props/d/node_modules/x": "",
-    "props/e/note": "",
+    "props/a/package.json": needs,
+    "props/b/backend/package.json": needs,
+    "props/_c/package.json": needs,
+    "props/d/package.json": '{"dependencies": {}}',
+    // An install that was interrupted.
+    "props/e/package.json": needs,
+    "props/e/node_modules/words/package.json": "{}",
+    "props/f/note": "",
   });
   const notes = join(bin, "notes");
   const env = { PATH: `${bin}:${process.env.PATH}`, NOTES: notes };
-  expect(await runCli(["install"], { cwd, env })).toMatchObject({ code: 0, stderr: "" });
-  const line = (folder: string) => `${join(cwd, "props", folder)} install --no-audit --no-fund\n`;
-  expect(readFileSync(notes, "utf8")).toBe(line("a") + line("b/backend"));
-  expect((await runCli(["install"], { cwd, env })).stdout).toContain("nothing to install");
-  writeFiles(cwd, { "props/broken/package.json": "{}" });
-  const failed = await runCli(["install"], { cwd, env });
-  expect(failed).toMatchObject({ code: 1, stderr: expect.stringContaining("npm install in props/broken failed") });
+  const install = async () => {
+    writeFileSync(notes, "");
+    const outcome = await runCli(["install"], { cwd, env });
+    const told = readFileSync(notes, "utf8").split("\n").slice(0, -1);
+    return { ...outcome, in: told.map((line) => relative(join(cwd, "props"), line.split(" ")[0] ?? "")) };
+  };
+  expect(await install()).toMatchObject({ code: 0, stderr: "", in: ["a", "b/backend", "e"] });
+  expect(await install()).toMatchObject({ in: [], stdout: expect.stringContaining("nothing to install") });
+  // A dependency that is added later.
+  const later = new Date(Date.now() + 5_000);
+  utimesSync(join(cwd, "props/a/package.json"), later, later);
+  // What one prop lacks keeps no other from its packages.
+  writeFiles(cwd, {
+    "props/aa_broken/package.json": needs,
+    "props/aa_odd/package.json": "{",
+    "props/z/package.json": needs,
+  });
+  const failed = await install();
+  expect(failed).toMatchObject({ code: 1, in: ["a", "aa_broken", "z"] });
+  expect(failed.stderr).toContain("npm install in props/aa_broken failed");
+  expect(failed.stderr).toMatch(/props\/aa_odd\/package\.json: expected an object in JSON/);
   const without = await runCli(["install"], { cwd, env: { PATH: makeFolder() } });
   expect(without).toMatchObject({ code: 1, stderr: expect.stringContaining("failed (spawn npm ENOENT)") });
+});
+
+test("new refuses the ids of builtin workers and of boards, and says where no haunt is", async () => {
+  const cwd = makeFolder();
+  for (const [id, says] of [
+    ["heartbeat", /"heartbeat" is a builtin worker that comes with worker-host/],
+    ["console", /"console" is reserved for the builtin worker/],
+    ["fogger_hw", /"fogger_hw" is the id of the board of "fogger"/],
+  ] as const)
+    expect(await runCli(["new", "prop", id], { cwd })).toMatchObject({ code: 2, stderr: expect.stringMatching(says) });
+  const first = await runCli(["new", "prop", "lamp"], { cwd });
+  expect(first.stdout).toMatch(/^there was no haunt here; for all that belongs to one: npx worker-host init$/m);
+  expect((await runCli(["new", "prop", "other"], { cwd })).stdout).not.toContain("there was no haunt");
+  // A list for people has no markup.
+  expect((await runCli(["new", "--list"], { cwd })).stdout).not.toMatch(/\]\(/);
+});
+
+test("init writes around a link that leads nowhere, and says where it may not write", async () => {
+  const cwd = makeFolder();
+  symlinkSync("nowhere", join(cwd, "worker-host.yaml"));
+  expect(await runCli(["init", "--yes", "--no-install"], { cwd })).toMatchObject({ code: 0, stderr: "" });
+  expect(existsSync(join(cwd, "worker-host.yaml"))).toBe(false);
+  expect(existsSync(join(cwd, "props/lantern/backend/worker.ts"))).toBe(true);
+  // The name of a folder that is needed is taken by a file.
+  const taken = makeFolder({ systemd: "" });
+  expect(await runCli(["init", "--yes", "--no-install"], { cwd: taken })).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/systemd\/worker-host\.service can't be written \((EEXIST|ENOTDIR)\): mend that/),
+  });
 });

@@ -8,7 +8,7 @@ import { writeDurably } from "../base/durable-file.ts";
 import { packageFile, pathFrom } from "../base/paths.ts";
 import { WorkerHostError } from "../contract/errors.ts";
 import { decodeText, defined, jsonIn } from "../contract/payload.ts";
-import { faultOfPropId } from "../contract/topics.ts";
+import { faultOfPropId, propOfBoard } from "../contract/topics.ts";
 import { isValues, type Values } from "../host/config/config-file.ts";
 import { isLeftOut } from "../host/plan/discover.ts";
 import { SETTINGS, type SettingDefinition, type Settings } from "../host/settings/settings.ts";
@@ -51,17 +51,18 @@ export function addNew(program: Command, edges: Edges): void {
     });
 
   withSettings(program.command("install"), ({ key }) => key === "props")
-    .description("install the packages of props that have a package.json and no node_modules")
+    .description("install the packages of props that have a package.json, as far as they are not installed")
     .addHelpText("after", "\nExample:\n  worker-host install")
     .action(async (flags: Flags) => {
       const { props } = settingsFrom(flags);
-      const folders = uninstalled(props);
-      if (folders.length === 0)
+      const { folders, faults } = uninstalled(props);
+      if (folders.length + faults.length === 0)
         say(`nothing to install: no prop in ${show(props)} has a package.json without packages`);
       for (const folder of folders) {
         say(`npm install in ${show(folder)}`);
-        await npmInstall(folder, show);
+        await npmInstall(folder, show).catch((error: Error) => faults.push(error.message));
       }
+      if (faults.length > 0) throw new WorkerHostError("not_built", faults.join("\n"));
     });
 }
 
@@ -87,6 +88,7 @@ function createNew(settings: Settings, { kind, id, from, cwd, show }: NewOptions
     throw refusal(`${found}; there is: npx worker-host new prop <id>`);
   }
   refuseId(id, settings.name);
+  const isNew = nearestSettings(cwd) === undefined && !existsSync(settings.props);
   if (from !== undefined && !shippedProps().includes(from))
     throw refusal(`--from: no prop "${from}" comes with worker-host; there are: ${shippedProps().join(", ")}`);
   const outer = propsAround(cwd);
@@ -108,6 +110,7 @@ function createNew(settings: Settings, { kind, id, from, cwd, show }: NewOptions
       : [
           `for your editor, add to compilerOptions in ${show(config)}: "paths": ${JSON.stringify(installedTypes().paths)}`,
         ]),
+    ...(isNew ? ["there was no haunt here; for all that belongs to one: npx worker-host init"] : []),
     ...(compiler() === undefined ? [`for types in your editor and in check: ${INSTALL_TYPES}`] : []),
     "",
     ...(existsSync(join(folder, "backend")) ? [`check it:   npx worker-host check ${id}`] : []),
@@ -123,10 +126,15 @@ function refusal(text: string): WorkerHostError {
 }
 
 function refuseId(id: string, hostName: string): void {
+  const prop = propOfBoard(id);
   const fault = isLeftOut(id)
     ? `no host looks into a folder "${id}": take a name without "_" in front`
-    : faultOfPropId(id, hostName);
+    : prop !== undefined
+      ? `"${id}" is the id of the board of "${prop}": take one without "_hw" at its end`
+      : faultOfPropId(id, hostName);
   if (fault) throw refusal(fault);
+  if (existsSync(packageFile(`builtin-workers/${id}.ts`)))
+    throw refusal(`"${id}" is a builtin worker that comes with worker-host: take another id`);
 }
 
 /** The ids of the props that come along. */
@@ -137,7 +145,8 @@ function shippedProps(): string[] {
 /** A line for people: the id, and the first sentence of its README. */
 function describeShipped(id: string): string {
   const [, , text = ""] = readFileSync(packageFile(`props/${id}/README.md`), "utf8").split("\n");
-  return `${id.padEnd(16)}${/^.*?(?=[.:](\s|$))/.exec(text)?.[0] ?? text}`;
+  const sentence = /^.*?(?=[.:](\s|$))/.exec(text)?.[0] ?? text;
+  return `${id.padEnd(16)}${sentence.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1")}`;
 }
 
 /** The folder of props that a folder is in, or is, where one can tell by its name and what is in it. */
@@ -170,12 +179,31 @@ function copied(from: string, to: string, id: string, prefix: string): Written[]
     });
 }
 
-/** Writes files that are not there yet. */
+/**
+ * Writes files that are not there yet.
+ *
+ * @throws WorkerHostError `invalid_settings` where that can't be done
+ */
 function write(files: Written[]): void {
   for (const [path, content] of files) {
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, content, { flag: "wx" });
+    try {
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(path, content, { flag: "wx" });
+    } catch (error) {
+      throw cantWrite(path, error as NodeJS.ErrnoException);
+    }
   }
+}
+
+function cantWrite(path: string, { code, message }: NodeJS.ErrnoException): WorkerHostError {
+  return refusal(`${path} can't be written (${code ?? message}): mend that, and do it again; what is written stays`);
+}
+
+/** Whether something has that name, be it a link that leads nowhere. */
+function isTaken(path: string): boolean {
+  const folder = dirname(path);
+  const isFolder = statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true;
+  return isFolder && readdirSync(folder).includes(basename(path));
 }
 
 /**
@@ -201,7 +229,7 @@ const QUESTIONS: [flag: string, question: string][] = [
 async function init(flags: Flags, edges: Edges): Promise<void> {
   const { cwd, say, settingsFrom, version } = edges;
   const show = pathFrom(cwd);
-  const manifest = readManifest(cwd);
+  const { manifest, indent } = readManifest(cwd);
   const around = nearestSettings(cwd) ?? propsAround(cwd);
   if (around !== undefined && around !== cwd)
     throw refusal(`this is inside another haunt, ${around}: take a folder of its own`);
@@ -221,17 +249,21 @@ async function init(flags: Flags, edges: Edges): Promise<void> {
   const whole = wholeManifest(manifest, cwd, version);
   const isWhole = isDeepStrictEqual(whole, manifest);
   if (!isWhole) {
-    const text = `${JSON.stringify(whole, null, 2)}\n`;
-    await writeDurably(join(cwd, "package.json"), text, (handle) => handle.chmod(0o644));
+    const path = join(cwd, "package.json");
+    const text = `${JSON.stringify(whole, null, indent)}\n`;
+    await writeDurably(path, text, (handle) => handle.chmod(0o644)).catch((error: Error) => {
+      throw cantWrite(path, error);
+    });
   }
   const missing = [
     ...projectFiles(settings, String(whole.name)),
     ...(isSet ? [] : [[settings.settingsFile, settingsText(answers)] satisfies Written]),
     ...(hasProps ? [] : copied(packageFile(`templates/${LANTERN}`), join(settings.props, id), id, settings.prefix)),
-  ].filter(([path]) => !existsSync(path));
+  ].filter(([path]) => !isTaken(path));
   write(missing);
   const written = [...(isWhole ? [] : [join(cwd, "package.json")]), ...missing.map(([path]) => path)];
   say(written.map((path) => `wrote ${show(path)}`).join("\n") || "all of it is there already: nothing was written");
+  for (const text of remarksOn(manifest, wholeManifest({}, cwd, version))) say(text);
   if (flags.install === false) return say("\nnext:       npm install");
   if (!isWhole || !existsSync(join(cwd, "node_modules"))) await npmInstall(cwd, show);
   const next = ["run it:     npm start", "test it:    npm test", "more props: npx worker-host new --list"];
@@ -252,28 +284,54 @@ async function ask(questions: typeof QUESTIONS, { input, say }: Edges): Promise<
   return answers;
 }
 
-/** The package.json of a folder; empty where there is none. */
-function readManifest(folder: string): Values {
+/** The parts of a package.json that are added to. */
+const PARTS = ["scripts", "dependencies", "devDependencies", "allowScripts"];
+
+/**
+ * The package.json of a folder, and how its lines are indented; empty where there is none.
+ *
+ * @throws WorkerHostError `invalid_settings` where it can't be read
+ */
+function readManifest(folder: string): { manifest: Values; indent: string } {
   const path = join(folder, "package.json");
-  const manifest = existsSync(path) ? jsonIn(readFileSync(path, "utf8")) : {};
+  // Editors on Windows put a mark in front that is no JSON.
+  const text = existsSync(path) ? readFileSync(path, "utf8").replace(/^\uFEFF/, "") : "{}";
+  const manifest = jsonIn(text);
   if (!isValues(manifest)) throw refusal(`${path}: expected an object in JSON: mend it first`);
-  return manifest;
+  const odd = PARTS.find((part) => part in manifest && !isValues(manifest[part]));
+  if (odd !== undefined)
+    throw refusal(`${path}: "${odd}" is ${jsonText(manifest[odd])}: expected an object; mend it first`);
+  return { manifest, indent: /^\{\r?\n([ \t]+)/.exec(text)?.[1] ?? "  " };
 }
+
+/** What stays in a package.json that was there, and is not what a haunt has. */
+function remarksOn(own: Values, fresh: Values): string[] {
+  return ["scripts", "dependencies"].flatMap((part) =>
+    Object.entries(fresh[part] as Values).flatMap(([name, usual]) => {
+      const kept = (own[part] as Values | undefined)?.[name] ?? usual;
+      if (kept === usual) return [];
+      return [`package.json: ${part}.${name} stays ${jsonText(kept)}; a haunt's is ${jsonText(usual)}`];
+    }),
+  );
+}
+
+const jsonText = (value: unknown) => JSON.stringify(value);
 
 /** A package.json with all that a haunt needs; what stood in it goes before. */
 function wholeManifest(own: Values, folder: string, version: string): Values {
-  const { devDependencies: versions, allowScripts } = readManifest(packageFile(".")) as Record<string, Values>;
+  const { devDependencies: versions, allowScripts } = readManifest(packageFile(".")).manifest as Record<string, Values>;
   const dev = Object.fromEntries(["@types/node", "typescript", "vitest"].map((name) => [name, versions?.[name]]));
   const name = basename(folder)
     .toLowerCase()
     .replaceAll(/[^a-z0-9]+/g, "-")
     .replaceAll(/^-|-$/g, "");
-  const part = (key: string) => (isValues(own[key]) ? own[key] : {});
+  const part = (key: string) => (own[key] ?? {}) as Values;
   const isDev = "worker-host" in part("devDependencies");
   return {
     name: name === "" || name === "worker-host" ? "my-haunt" : name,
     private: true,
-    type: "module",
+    // What .js files mean is not changed where there may be some.
+    ...(Object.keys(own).length === 0 ? { type: "module" } : {}),
     ...own,
     scripts: { start: "worker-host", test: "vitest run", check: "worker-host check", ...part("scripts") },
     dependencies: { ...(isDev ? {} : { "worker-host": installedFrom(folder, version) }), ...part("dependencies") },
@@ -288,7 +346,7 @@ function installedFrom(folder: string, version: string): string {
   const own = packageFile(".");
   if (basename(dirname(own)) !== "node_modules") return `file:${own}`;
   const above = dirname(dirname(own));
-  const { dependencies } = readManifest(above);
+  const { dependencies } = readManifest(above).manifest;
   const told = isValues(dependencies) ? dependencies["worker-host"] : undefined;
   if (typeof told !== "string") return `^${version}`;
   return told.startsWith("file:") ? `file:${relative(folder, resolve(above, told.slice("file:".length)))}` : told;
@@ -340,13 +398,31 @@ ${lines.join("")}
 `;
 }
 
-/** The folders of props whose packages are not installed. */
-function uninstalled(props: string): string[] {
-  if (!existsSync(props)) return [];
-  return readdirSync(props)
-    .filter((id) => !isLeftOut(id))
-    .flatMap((id) => [join(props, id), join(props, id, "backend")])
-    .filter((folder) => existsSync(join(folder, "package.json")) && !existsSync(join(folder, "node_modules")));
+/** The folders of props whose packages are not installed, and what is wrong with the package.json of others. */
+function uninstalled(props: string): { folders: string[]; faults: string[] } {
+  const found = { folders: [] as string[], faults: [] as string[] };
+  const all = existsSync(props) ? readdirSync(props).filter((id) => !isLeftOut(id)) : [];
+  for (const folder of all.flatMap((id) => [join(props, id), join(props, id, "backend")])) {
+    try {
+      if (lacksPackages(folder)) found.folders.push(folder);
+    } catch (error) {
+      found.faults.push((error as Error).message);
+    }
+  }
+  return found;
+}
+
+/** Whether npm has something to do: it writes its list of what it has installed last, so an interrupted install has none. */
+function lacksPackages(folder: string): boolean {
+  const { manifest } = readManifest(folder);
+  if (
+    !["dependencies", "devDependencies", "optionalDependencies"].some(
+      (part) => isValues(manifest[part]) && Object.keys(manifest[part]).length > 0,
+    )
+  )
+    return false;
+  const installed = statSync(join(folder, "node_modules/.package-lock.json"), { throwIfNoEntry: false });
+  return installed === undefined || installed.mtimeMs < statSync(join(folder, "package.json")).mtimeMs;
 }
 
 /** @throws WorkerHostError `not_built` where npm fails */

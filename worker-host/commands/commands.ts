@@ -183,8 +183,10 @@ export class Commands {
     if (retain) {
       this.#clearing.add(topic);
       this.options.publish(topic, "", { qos: 1, retain: true });
-      this.options.warn(`retained command refused: ${quoteBytes(payload)}; publish commands without the retain flag`);
-      if (command === undefined || !this.options.urgent.has(command.action)) return;
+      const isObeyed = command !== undefined && this.options.urgent.has(command.action);
+      const fate = isObeyed ? "obeyed this once, and cleared" : "refused";
+      this.options.warn(`retained command ${fate}: ${quoteBytes(payload)}; publish commands without the retain flag`);
+      if (!isObeyed) return;
     }
     if (forgiven !== undefined) this.options.warn(`${command.action} obeyed, though ${forgiven}`);
     if (refusal !== undefined) this.options.warn(refusal);

@@ -150,7 +150,7 @@ export class GivenSettings {
 
 function unknown(key: string): string {
   const word = key.toLowerCase().replaceAll("-", "_");
-  const keys = SETTINGS.map((setting) => setting.key);
+  const keys = [...SETTINGS.map((setting) => setting.key), PACKAGES_KEY, BUILTIN_CONFIG_KEY];
   const known =
     SETTINGS.find((setting) => setting.env.toLowerCase() === word)?.key ??
     closestMatch(word, keys, { maxDistance: Math.ceil(word.length / 2) });
