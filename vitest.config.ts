@@ -10,14 +10,7 @@ const HOUSE = new URL("./worker-host/", import.meta.url).pathname;
  */
 export const ON_EACH_BROKER = [
   ...["access", "all-stop", "at-most-once", "board", "board-rename", "claim", "commands", "connections"],
-  ...[
-    "doctor-broker",
-    "home-assistant",
-    "hostile-commands",
-    "mosquitto-conf",
-    "node-red-flow",
-    "nobody-there",
-  ],
+  ...["doctor-broker", "home-assistant", "hostile-commands", "mosquitto-conf", "node-red-flow", "nobody-there"],
   ...["packet-limit", "python-availability", "readme", "reconnect", "reload", "roll-call"],
   ...["subscriptions", "worker", "worker/store"],
 ].map((name) => `test/${name}.test.ts`);

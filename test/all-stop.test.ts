@@ -209,7 +209,10 @@ test("it is heard while workers are still coming up, even retained; and again an
     },
   });
   await client.expect(TOPIC, "engaged");
-  await client.expect("halloween/worker_host/status/warn", /retained command obeyed this once, and cleared: "all_stop"/);
+  await client.expect(
+    "halloween/worker_host/status/warn",
+    /retained command obeyed this once, and cleared: "all_stop"/,
+  );
   await client.expect("halloween/worker_host/cmd", "");
   await client.expect("halloween/fogger/status/availability", "online");
   await client.barrier();
