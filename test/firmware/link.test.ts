@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { COFFIN, jump, startCoffin, VALVE } from "../harness/bench.ts";
 import { startBroker } from "../harness/broker.ts";
@@ -32,6 +33,20 @@ describe("the link", () => {
     await online;
     const client = await TestClient.connect(bench.broker.url);
     await client.expect(`halloween/${COFFIN}/state`, "armed");
+  });
+
+  test("lost and back while the loop hangs: disarmed, though the loop has never seen it away", async () => {
+    const { broker, board } = await startCoffin();
+    board.tell({ hang: true });
+    await broker.stop();
+    await broker.start();
+    // Longer than a link may be lost, less than the watchdog waits.
+    await sleep(3_500);
+    const online = board.trace.next(({ serial }) => /is online/.test(serial ?? ""), "online again");
+    board.tell({ hang: false });
+    await online;
+    const client = await TestClient.connect(broker.url);
+    await client.expect(`halloween/${COFFIN}/state`, "disarmed");
   });
 
   test("lost with the WiFi: off and disarmed, and back with it", async () => {

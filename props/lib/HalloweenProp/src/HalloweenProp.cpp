@@ -152,12 +152,10 @@ void HalloweenProp::loop() {
     if (outputs_[i]->wasCutOff()) error("the output on pin %u was cut off by its timer: the loop was late", outputs_[i]->pin());
   }
   wire_.loop(now);
-  if (wire_.isOnline()) {
-    linkedAt_ = now;
-    linkLost_ = false;
-  } else if (reached(now, linkedAt_ + about_.linkLossMs)) {
-    linkLost_ = true;
-  }
+  // Also where it is online again: the client has a task of its own, and nobody here has seen what was in between.
+  if (reached(now, linkedAt_ + about_.linkLossMs)) linkLost_ = true;
+  else if (wire_.isOnline()) linkLost_ = false;
+  if (wire_.isOnline()) linkedAt_ = now;
   interlock();
   if (mailbox_.takeStop()) stop();
   greet();
