@@ -35,17 +35,12 @@ describe("the link", () => {
     await client.expect(`halloween/${COFFIN}/state`, "armed");
   });
 
-  test("lost and back while the loop hangs: disarmed, though the loop has never seen it away", async () => {
-    const { broker, board } = await startCoffin();
+  test("not looked at for so long, because the loop hung: off and disarmed, whatever was in between", async () => {
+    const { client, board } = await startCoffin();
     board.tell({ hang: true });
-    await broker.stop();
-    await broker.start();
     // Longer than a link may be lost, less than the watchdog waits.
     await sleep(3_500);
-    const online = board.trace.next(({ serial }) => /is online/.test(serial ?? ""), "online again");
     board.tell({ hang: false });
-    await online;
-    const client = await TestClient.connect(broker.url);
     await client.expect(`halloween/${COFFIN}/state`, "disarmed");
   });
 
