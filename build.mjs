@@ -47,7 +47,7 @@ const BUNDLES = {
 const IMPORTED = ["index", "testing"];
 
 /** Packages that few starts need, as files of their own. */
-const APART = ["fastify", "@peculiar/x509", "prom-client", "pino-pretty", "ws"];
+const APART = ["fastify", "@peculiar/x509", "prom-client", "pino-pretty", "uqr", "ws"];
 /** mqtt.js looks for that function on the class; to those who import the package it is given beside it. */
 const WS = `import WebSocket, { createWebSocketStream } from "ws";
 export * from "ws";
@@ -123,7 +123,13 @@ async function bundle() {
   for (const name of IMPORTED) writeFileSync(join(DIST, `${name}.js`), moduleOf(name, Object.keys(ways[name]())));
   writeFileSync(join(DIST, "licenses.txt"), licensesOf(builds.flatMap(({ metafile }) => Object.keys(metafile.inputs))));
   const names = [...Object.keys(BUNDLES).map((name) => `${name}.cjs`), ...APART.map(fileOf)];
-  return [...names, ...IMPORTED.map((name) => `${name}.js`), "dashboard/index.html", "licenses.txt"];
+  return [
+    ...names,
+    ...IMPORTED.map((name) => `${name}.js`),
+    "dashboard/index.html",
+    "dashboard/pair.html",
+    "licenses.txt",
+  ];
 }
 
 /** The contract by itself, for the shipped builtin workers, whose bundles take in what they need of it. */
@@ -141,12 +147,12 @@ function bundleContract() {
   });
 }
 
-/** The page: one script and one style sheet, each named for what is in it, and the document that names them. */
+/** The page, and the one that pairs a device: a script each and a style sheet, named for what is in them, and the documents. */
 async function bundlePage() {
   rmSync(join(DIST, "dashboard"), { recursive: true, force: true });
   const { metafile } = await esbuild.build({
     absWorkingDir: ROOT,
-    entryPoints: { page: "dashboard/main.tsx" },
+    entryPoints: { page: "dashboard/main.tsx", pair: "dashboard/pair.ts" },
     outdir: join(DIST, "dashboard"),
     entryNames: "[name]-[hash]",
     bundle: true,
@@ -159,11 +165,14 @@ async function bundlePage() {
     logLevel: "warning",
   });
   const names = Object.keys(metafile.outputs).map((path) => path.replace("dist/dashboard/", ""));
-  const named = (/** @type {string} */ end) => names.find((name) => name.endsWith(end)) ?? "";
-  const html = readFileSync(join(ROOT, "dashboard/index.html"), "utf8")
-    .replace("page.css", named(".css"))
-    .replace("main.tsx", named(".js"));
-  writeFileSync(join(DIST, "dashboard/index.html"), html);
+  const named = (/** @type {RegExp} */ which) => names.find((name) => which.test(name)) ?? "";
+  for (const document of ["index.html", "pair.html"]) {
+    const html = readFileSync(join(ROOT, "dashboard", document), "utf8")
+      .replace("page.css", named(/^page-.*\.css$/))
+      .replace("main.tsx", named(/^page-.*\.js$/))
+      .replace("pair.ts", named(/^pair-.*\.js$/));
+    writeFileSync(join(DIST, "dashboard", document), html);
+  }
   return { metafile };
 }
 

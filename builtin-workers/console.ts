@@ -4,15 +4,16 @@ import { join } from "node:path";
 import { BaseWorker, z } from "worker-host";
 import { BusModel } from "worker-host/contract/bus.ts";
 import { Topics } from "worker-host/contract/topics.ts";
+import { Devices } from "./console/devices.ts";
 import { logEnd } from "./console/log-end.ts";
 import { PageServer } from "./console/page-server.ts";
 import { RpcClient } from "./console/rpc-client.ts";
 import { createVerbs, now } from "./console/verbs.ts";
 
-const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/;
-
 /** How often a page is told what is new. */
 const BATCH_MS = 100;
+/** How often it looks whether a device that has a socket is still paired. */
+const LOOK_MS = 1_000;
 /** How long the host has to say that all-stop is engaged. */
 const ENGAGE_MS = 3_000;
 
@@ -21,10 +22,8 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
   static config = z.object({
     /** The setting `console_port` gives it; 0 picks a free one. */
     port: z.number().int().min(0).max(65_535).default(0),
-    host: z
-      .string()
-      .regex(LOOPBACK, "expected an address of this machine, such as 127.0.0.1: nobody has to log in")
-      .default("127.0.0.1"),
+    /** At any but the loopback, whoever comes from elsewhere has to be paired. */
+    host: z.string().min(1).default("127.0.0.1"),
   });
   static description = "The page from which the haunt is run";
   static offline = true;
@@ -47,14 +46,22 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
       descriptionOf: (id) => this.#bus.valuesOf(id).get("description")?.text,
       log: (id, lines) => logEnd(join(this.dataDir, "../logs"), id, lines),
       call: (id, action, args) => this.run(() => this.call(id, action, args)),
-      allStop: () => this.engage(),
+      allStop: (by) => this.engage(by),
     });
+    const devices = new Devices({
+      folder: this.dataDir,
+      wallClock: () => this.now(),
+      write: (name, text) => this.writeFile(name, text),
+      warn: (text) => this.log.error(text),
+    });
+    devices.start();
     const server = new PageServer({
       ...this.config,
       folder: join(this.dir, "../dist/dashboard"),
-      allStop: () => this.engage(),
-      onSocket: (socket) => {
-        const client = new RpcClient({ socket, verbs, bus: () => this.#bus, connected: () => this.connected });
+      devices,
+      allStop: (by) => this.engage(by),
+      onSocket: (socket, device) => {
+        const client = new RpcClient({ socket, device, verbs, bus: () => this.#bus, connected: () => this.connected });
         this.#clients.add(client);
         socket.once("close", () => this.#clients.delete(client));
       },
@@ -62,6 +69,10 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     this.#server = server;
     this.describe({ page: await server.start() });
     this.every(BATCH_MS, this.tellPages);
+    this.every(LOOK_MS, () => {
+      devices.look();
+      for (const client of this.#clients) client.refuseUnpaired((device) => devices.has(device));
+    });
     if (this.connected) await this.listen();
   }
 
@@ -116,24 +127,25 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
   /**
    * Fulfils when all-stop is engaged.
    *
+   * @param by the paired device that asks for it
    * @throws Error where the host has not said so in 3 s
    */
-  engage(): Promise<void> {
+  engage(by?: string): Promise<void> {
     // What is asked for meanwhile is engaged with it.
-    this.#engaging ??= this.#engage().finally(() => {
+    this.#engaging ??= this.#engage(by).finally(() => {
       this.#engaging = undefined;
     });
     return this.#engaging;
   }
 
-  async #engage(): Promise<void> {
+  async #engage(by: string | undefined): Promise<void> {
     const engaged = new Promise<void>((resolve) => {
       this.#onEngaged = resolve;
     });
     const tooLate = this.sleep(ENGAGE_MS).then(() => {
       throw new Error("not confirmed: the host has not answered");
     });
-    void this.allStop("pressed on the page");
+    void this.allStop(by === undefined ? "pressed on the page" : `pressed on the page by ${by}`);
     await Promise.race([engaged, tooLate]);
   }
 }

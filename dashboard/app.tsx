@@ -31,6 +31,7 @@ export function App(parts: Parts) {
 function Header({ store, link, router }: Parts) {
   const lostSince = link.lostSince.value;
   const screen = router.screen.value.name;
+  const { device, role } = link.hello.value ?? {};
   const host = availabilityOf(store.valuesOf(store.hostId));
   const banner =
     lostSince !== undefined ? (
@@ -62,6 +63,7 @@ function Header({ store, link, router }: Parts) {
       ) : (
         <p class="link">
           {store.hostId} · live, {Math.ceil(link.roundTripMs.value ?? 0)} ms
+          {device !== undefined && ` · ${device}, ${role}`}
         </p>
       )}
     </header>

@@ -1,5 +1,6 @@
 import { signal } from "@preact/signals";
 import type { Change } from "../worker-host/contract/bus.ts";
+import { type DeviceRole, NOT_PAIRED } from "../worker-host/contract/devices.ts";
 
 /** What the console says of the bus. */
 export interface Update {
@@ -14,7 +15,9 @@ export interface Update {
 /** What the console says of itself. */
 export interface Hello {
   haunt: { prefix: string; host: string };
-  role: string;
+  role: DeviceRole;
+  /** What this device is called, if it is paired; on the console's own machine it need not be. */
+  device?: string;
 }
 
 export interface LinkEvents {
@@ -143,6 +146,8 @@ export class Link {
     socket.onmessage = ({ data }) => ifCurrent(() => this.#receive(JSON.parse(String(data))))();
     socket.onclose = ({ code }) =>
       ifCurrent(() => {
+        // Its server says then how it is paired.
+        if (code === NOT_PAIRED) location.reload();
         if (code === GOING_AWAY) this.restarting.value = true;
         this.#drop("the link was lost", RETRY_MS);
       })();

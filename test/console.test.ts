@@ -1,43 +1,10 @@
-import { once } from "node:events";
-import { request } from "node:http";
-import { expect, onTestFinished, test } from "vitest";
-import { WebSocket } from "ws";
+import { expect, test } from "vitest";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { shared } from "./harness/ending.ts";
 import { startHost } from "./harness/host.ts";
-import { Happenings, PATIENCE_MS } from "./harness/wait.ts";
-
-type Frame = Record<string, unknown>;
-
-/** A client of `/rpc/`. */
-class Rpc {
-  readonly frames = new Happenings<Frame>();
-  readonly closed: Promise<number>;
-
-  constructor(readonly socket: WebSocket) {
-    socket.on("message", (data) => this.frames.add(JSON.parse(String(data)) as Frame));
-    this.closed = once(socket, "close").then(([code]) => Number(code));
-  }
-
-  static async open(url: string, headers: Record<string, string> = {}): Promise<Rpc> {
-    const socket = new WebSocket(`${url.replace("http", "ws")}/rpc/`, { headers });
-    onTestFinished(() => socket.terminate());
-    const rpc = new Rpc(socket);
-    await once(socket, "open");
-    return rpc;
-  }
-
-  /** The answer to a command. */
-  async cmd(cmd: string, kwargs: unknown = {}, id = `${Math.random()}`): Promise<Frame> {
-    this.socket.send(JSON.stringify({ type: "cmd", cmd, kwargs, id }));
-    return this.frames.next((frame) => frame.id === id, `the answer to ${cmd}`);
-  }
-
-  async now(): Promise<number> {
-    return ((await this.cmd("hello")).result as { now: number }).now;
-  }
-}
+import { get, Rpc, refusal } from "./harness/rpc.ts";
+import { PATIENCE_MS } from "./harness/wait.ts";
 
 const LAB = `
 import { BaseWorker, command, z } from "worker-host";
@@ -55,29 +22,6 @@ async function startConsole() {
 }
 
 const served = shared(startConsole);
-
-/** What a plain request gets, with these headers. */
-function get(url: string, headers: Record<string, string> = {}, method = "GET") {
-  return new Promise<{ code: number; headers: Record<string, unknown>; text: string }>((resolve, reject) => {
-    const sent = request(url, { method, headers }, (response) => {
-      let text = "";
-      response.on("data", (data) => {
-        text += String(data);
-      });
-      response.on("end", () => resolve({ code: response.statusCode ?? 0, headers: response.headers, text }));
-    });
-    sent.on("error", reject);
-    sent.end();
-  });
-}
-
-/** The status that an upgrade is refused with. */
-async function refusal(url: string, headers: Record<string, string>): Promise<number> {
-  const socket = new WebSocket(url, { headers });
-  socket.on("error", () => {});
-  const [, response] = await once(socket, "unexpected-response");
-  return (response as { statusCode: number }).statusCode;
-}
 
 test("only its own page, by its own name, reaches it; what it serves is its own, and small", async () => {
   const { url } = await served();

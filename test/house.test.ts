@@ -99,6 +99,7 @@ const MOMENTS = new Map([
   ["worker-host/commands/commands.ts", "expires_at"],
   ["worker-host/cli/access.ts", "certificates"],
   ["worker-host/cli/client.ts", "the lock"],
+  ["worker-host/cli/console.ts", "since"],
   ["worker-host/cli/doctor.ts", "the year; the lock"],
   ["worker-host/cli/recording.ts", "when it was recorded"],
   ["worker-host/cli/watch.ts", "a line's time"],

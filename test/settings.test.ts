@@ -73,6 +73,10 @@ describe("defaults", () => {
       env: { WORKER_CONSOLE_PORT: "1032", WORKER_CONSOLE_HOST: "::1" },
     });
     expect(builtinConfig.get("console")).toEqual(both({ port: 0, host: "::1" }));
+    const hostOf = (sources: Parameters<typeof resolve>[0]) =>
+      resolve(sources).builtinConfig.get("console")?.values.host;
+    expect(hostOf({ flags: { lan: true } })).toBe("0.0.0.0");
+    expect(hostOf({ flags: { lan: true }, env: { WORKER_CONSOLE_HOST: "127.0.0.1" } })).toBe("127.0.0.1");
     expect(() => resolve({ env: { WORKER_CONSOLE_PORT: "door" } })).toThrow(
       'WORKER_CONSOLE_PORT: expected a port from 0 to 65535, got "door"',
     );
@@ -138,6 +142,9 @@ describe("precedence", () => {
 
   test("holds for a switch: a variable can undo the file", () => {
     expect(resolve({ yaml: "lan: true" }).embedded.lan).toBe(true);
+    // With a broker of one's own it opens the page alone.
+    const beside = resolve({ yaml: "lan: true", env: { MQTT_HOST: "broker" } });
+    expect([beside.embedded.lan, beside.builtinConfig.get("console")?.values.host]).toEqual([false, "0.0.0.0"]);
     expect(resolve({ yaml: "lan: true", env: { WORKER_LAN: "0" } }).embedded.lan).toBe(false);
     expect(resolve({ env: { WORKER_LAN: "0" }, flags: { lan: true } }).embedded.lan).toBe(true);
   });
@@ -451,10 +458,6 @@ describe("faults", () => {
     [
       { yaml: "mqtt_password: 123" },
       /^worker-host\.yaml: mqtt_password: expected a text; put it in quotes, got a number$/,
-    ],
-    [
-      { flags: { lan: true }, env: { MQTT_HOST: "broker" } },
-      /^--lan: it opens the embedded broker, but mqtt:\/\/broker:1883 is to be used/,
     ],
     [{ yaml: "mqtt_hots: broker" }, /^worker-host\.yaml: "mqtt_hots" is no setting; did you mean "mqtt_host"\?$/],
     [{ yaml: "MQTT_HOST: broker" }, /^worker-host\.yaml: "MQTT_HOST" is no setting; did you mean "mqtt_host"\?$/],

@@ -6,6 +6,7 @@ import { systemClock } from "./base/clock.ts";
 import { withoutWaiting } from "./base/output.ts";
 import { packageFile } from "./base/paths.ts";
 import { addAccess } from "./cli/access.ts";
+import { addConsole } from "./cli/console.ts";
 import { addDoctor } from "./cli/doctor.ts";
 import { ALL_STOP_COMMANDS, allStop, HOST_VERBS, tellHost } from "./cli/host-verbs.ts";
 import { addLogs } from "./cli/logs.ts";
@@ -145,6 +146,7 @@ withSettings(program.command("simulate"), () => true)
   });
 
 addAccess(program, edges);
+addConsole(program, edges);
 
 withSettings(program.command("list"), () => true)
   .description("list the workers: those of the running host, or else what would load")

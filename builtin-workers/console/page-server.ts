@@ -1,21 +1,31 @@
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { gzipSync } from "node:zlib";
+import { type Device, isLoopback, NOT_PAIRED, PAIR_COMMAND } from "worker-host/contract/devices.ts";
+import { fieldsOf } from "worker-host/contract/json-check.ts";
+import { jsonIn } from "worker-host/contract/payload.ts";
 import { type WebSocket, WebSocketServer } from "ws";
+import { type Devices, PairingError } from "./devices.ts";
 
 export interface PageServerOptions {
   port: number;
   host: string;
   /** The folder of the built page. */
   folder: string;
+  devices: Devices;
   /** Fulfils when all-stop is engaged. */
-  allStop: () => Promise<void>;
-  onSocket: (socket: WebSocket) => void;
+  allStop: (by: string | undefined) => Promise<void>;
+  /** `device` is `undefined` on this machine. */
+  onSocket: (socket: WebSocket, device: Device | undefined) => void;
 }
+
+/** Where a request comes from: a device that is paired, this machine, or neither. */
+type Visitor = Device | "this machine" | undefined;
 
 interface PageFile {
   type: string;
@@ -27,9 +37,19 @@ interface PageFile {
 
 const RPC = "/rpc/";
 const ALL_STOP = "/api/all_stop";
+const PAIR = "/api/pair";
+/** The page for those who aren't paired, and what it is made of. */
+const PAIR_PAGE = "/pair";
+const FOR_STRANGERS = /^\/(pair(-\w+\.js)?|page-\w+\.css)$/;
 const LONGEST_FRAME = 1_048_576;
+const LONGEST_PAIRING = 1_024;
 const MOST_SOCKETS = 50;
 const MOST_CONNECTIONS = 200;
+/** From one address of the network: no single stranger takes all of them. */
+const MOST_OF_ONE = 40;
+/** How long a socket that was closed may take to go. */
+const CLOSE_MS = 2_000;
+const COOKIE_S = 400 * 24 * 3600;
 const SLOW_MS = 10_000;
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -47,8 +67,7 @@ const HEADERS = {
   "cross-origin-resource-policy": "same-origin",
 } as const;
 
-/** The names by which a browser on this machine may call it. Any other is a web page that a name server points here. */
-const OWN_NAMES = /^(127\.\d+\.\d+\.\d+|\[::1\]|localhost)(:\d+)?$/;
+const SOCKETS = { noServer: true, perMessageDeflate: false, closeTimeout: CLOSE_MS };
 
 /**
  * Serves the page's files, which are read once, all-stop beside the socket, and the sockets of the RPC. By Node's own server:
@@ -56,8 +75,12 @@ const OWN_NAMES = /^(127\.\d+\.\d+\.\d+|\[::1\]|localhost)(:\d+)?$/;
  */
 export class PageServer {
   readonly #server = createServer((request, response) => this.#answer(request, response));
-  readonly #sockets = new WebSocketServer({ noServer: true, maxPayload: LONGEST_FRAME, perMessageDeflate: false });
-
+  readonly #sockets = new WebSocketServer({ ...SOCKETS, maxPayload: LONGEST_FRAME });
+  /** Those who aren't paired are told so, and take no room from those who are. */
+  readonly #strangers = new WebSocketServer({ ...SOCKETS, maxPayload: LONGEST_PAIRING });
+  readonly #connections = new Map<string, number>();
+  /** It listens to the network. */
+  #isOpen = false;
   #files: ReadonlyMap<string, PageFile> = new Map();
 
   constructor(private readonly options: PageServerOptions) {}
@@ -74,6 +97,7 @@ export class PageServer {
     server.maxConnections = MOST_CONNECTIONS;
     server.requestTimeout = SLOW_MS;
     server.headersTimeout = SLOW_MS;
+    server.on("connection", (socket) => this.#count(socket));
     server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
     server.listen({ port, host });
     try {
@@ -82,59 +106,168 @@ export class PageServer {
       throw explain(error as NodeJS.ErrnoException, this.options);
     }
     const { address, family, port: given } = server.address() as AddressInfo;
-    return `http://${family === "IPv6" ? `[${address}]` : address}:${given}`;
+    this.#isOpen = !isLoopback(address);
+    const shown = /^(0\.0\.0\.0|::)$/.test(address) ? lanAddress() : family === "IPv6" ? `[${address}]` : address;
+    return `http://${shown}:${given}`;
   }
 
   /** Closes the port, and all that is connected to it. */
   async stop(): Promise<void> {
     for (const socket of this.#sockets.clients) socket.close(1001, "the console is stopping");
     this.#sockets.close();
+    this.#strangers.close();
     const closed = new Promise((resolve) => this.#server.close(resolve));
     this.#server.closeAllConnections();
-    for (const socket of this.#sockets.clients) socket.terminate();
+    for (const { clients } of [this.#sockets, this.#strangers]) for (const socket of clients) socket.terminate();
     await closed;
+  }
+
+  #count(socket: Socket): void {
+    const from = socket.remoteAddress ?? "";
+    if (isLoopback(from)) return;
+    const count = this.#connections.get(from) ?? 0;
+    if (count >= MOST_OF_ONE) {
+      socket.destroy();
+      return;
+    }
+    this.#connections.set(from, count + 1);
+    socket.once("close", () => {
+      const left = (this.#connections.get(from) ?? 1) - 1;
+      if (left > 0) this.#connections.set(from, left);
+      else this.#connections.delete(from);
+    });
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
     for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value);
     const path = request.url?.split("?")[0] ?? "";
     const file = this.#files.get(path);
-    const why = whyForeign(request);
-    // No body is read.
+    const why = this.#whyForeign(request);
+    const visitor = this.#visitorOf(request);
+    if (why === undefined && path === PAIR && visitor !== "this machine") {
+      this.#pair(request, response);
+      return;
+    }
+    // No other body is read.
     request.resume();
     if (why !== undefined) sendJson(response, 403, { error: why });
-    else if (path === ALL_STOP) this.#stopAll(request, response);
+    else if (!visitor && !FOR_STRANGERS.test(path)) this.#refuseStranger(path, request, response);
+    else if (path === ALL_STOP) this.#stopAll(request, response, nameOf(visitor));
     else if (!file) sendJson(response, 404, { error: "nothing is here" });
     else if (request.method !== "GET") sendJson(response, 405, { error: "only GET" });
     else sendFile(response, file, request.headers["accept-encoding"]);
   }
 
-  #stopAll({ method }: IncomingMessage, response: ServerResponse): void {
+  #refuseStranger(path: string, request: IncomingMessage, response: ServerResponse): void {
+    const page = this.#files.get(PAIR_PAGE);
+    if (path === "/" && page) sendFile(response, page, request.headers["accept-encoding"], 403);
+    else sendJson(response, 403, { error: `this device is not paired: "${PAIR_COMMAND}"` });
+  }
+
+  #stopAll({ method }: IncomingMessage, response: ServerResponse, by: string | undefined): void {
     if (method !== "POST") {
       sendJson(response, 405, { error: "only POST" });
       return;
     }
-    this.options.allStop().then(
+    this.options.allStop(by).then(
       () => sendJson(response, 200, { engaged: true }),
       (error: Error) => sendJson(response, 503, { error: error.message }),
     );
   }
 
+  /** The code comes in the body of a request: no address that is kept or looked at has it. */
+  #pair(request: IncomingMessage, response: ServerResponse): void {
+    const from = request.socket.remoteAddress ?? "";
+    const paired = async () => {
+      if (request.method !== "POST") throw new PairingError(405, "only POST");
+      const { code } = fieldsOf(jsonIn(await bodyOf(request)));
+      if (typeof code !== "string") throw new PairingError(400, 'expected {"code": …}');
+      const token = await this.options.devices.pair(code, from);
+      response.setHeader(
+        "set-cookie",
+        `${cookieOf(request)}=${token}; Path=/; Max-Age=${COOKIE_S}; HttpOnly; SameSite=Strict`,
+      );
+    };
+    paired().then(
+      () => sendJson(response, 200, { paired: true }),
+      (error: Error) => {
+        const status = error instanceof PairingError ? error.status : 400;
+        // What is left of a body that is too long is not read.
+        response.setHeader("connection", "close");
+        sendJson(response, status, { error: error.message });
+      },
+    );
+  }
+
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const why = whyForeign(request);
+    const why = this.#whyForeign(request);
+    const visitor = this.#visitorOf(request);
     if (why !== undefined) refuse(socket, "403 Forbidden", why);
     else if (request.url?.split("?")[0] !== RPC) refuse(socket, "404 Not Found", `the RPC is at ${RPC}`);
+    else if (!visitor) this.#strangers.handleUpgrade(request, socket, head, leave);
     else if (this.#sockets.clients.size >= MOST_SOCKETS)
       refuse(socket, "503 Service Unavailable", `${MOST_SOCKETS} pages are open: close one`);
-    else this.#sockets.handleUpgrade(request, socket, head, (opened) => this.options.onSocket(opened));
+    else {
+      const device = visitor === "this machine" ? undefined : visitor;
+      this.#sockets.handleUpgrade(request, socket, head, (opened) => this.options.onSocket(opened, device));
+    }
+  }
+
+  /**
+   * Why a request is not one of our own page's, or of a program's; browsers always say where they are. A page that a name
+   * server points here has its own name for its origin and no cookie of ours; without the network, that name is enough.
+   */
+  #whyForeign(request: IncomingMessage): string | undefined {
+    const { host, origin } = request.headers;
+    if (host === undefined || !(this.#isOpen || isOwnName(host))) return "this page is opened by its own address only";
+    if (origin !== undefined && origin !== `http://${host}`) return "another page may not reach this one";
+    return undefined;
+  }
+
+  /** Whatever it claims, what comes from elsewhere has to be paired. */
+  #visitorOf(request: IncomingMessage): Visitor {
+    const { host = "", cookie = "" } = request.headers;
+    if (isLoopback(request.socket.remoteAddress ?? "") && isOwnName(host)) return "this machine";
+    const name = `${cookieOf(request)}=`;
+    const pair = cookie.split("; ").find((one) => one.startsWith(name));
+    return pair === undefined ? undefined : this.options.devices.deviceOf(pair.slice(name.length));
   }
 }
 
-/** Why a request is not one of our own page's, or of a program on this machine; browsers always say where they are. */
-function whyForeign({ headers: { host, origin } }: IncomingMessage): string | undefined {
-  if (host === undefined || !OWN_NAMES.test(host)) return "this page is opened by its own address only";
-  if (origin !== undefined && origin !== `http://${host}`) return "another page may not reach this one";
-  return undefined;
+function isOwnName(host: string): boolean {
+  return isLoopback(host.replace(/:\d+$/, ""));
+}
+
+function nameOf(visitor: Visitor): string | undefined {
+  return typeof visitor === "object" ? visitor.name : undefined;
+}
+
+/** Browsers don't tell ports apart: two hosts on one machine have a cookie each. */
+function cookieOf({ socket }: IncomingMessage): string {
+  return `haunt_${socket.localPort}`;
+}
+
+function leave(socket: WebSocket): void {
+  socket.on("error", () => socket.terminate());
+  socket.close(NOT_PAIRED, "this device is not paired");
+}
+
+/** @throws Error for one that is too long */
+async function bodyOf(request: IncomingMessage): Promise<string> {
+  const parts: Buffer[] = [];
+  let length = 0;
+  for await (const part of request as AsyncIterable<Buffer>) {
+    length += part.length;
+    if (length > LONGEST_PAIRING) throw new PairingError(413, `at most ${LONGEST_PAIRING} bytes`);
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString("utf8");
+}
+
+/** The first address by which others in the network reach this machine; its own where it is in none. */
+function lanAddress(): string {
+  const all = Object.values(networkInterfaces()).flatMap((infos) => infos ?? []);
+  return all.find(({ family, internal }) => family === "IPv4" && !internal)?.address ?? "127.0.0.1";
 }
 
 /** The files of the page by their paths. */
@@ -143,8 +276,8 @@ function readFiles(folder: string): ReadonlyMap<string, PageFile> {
     const body = readFileSync(join(folder, name));
     const type = TYPES[name.replace(/^.*\./, "")] ?? "application/octet-stream";
     return [
-      name === "index.html" ? "/" : `/${name}`,
-      { type, body, zipped: gzipSync(body), hashed: name !== "index.html" },
+      name === "index.html" ? "/" : `/${name.replace(".html", "")}`,
+      { type, body, zipped: gzipSync(body), hashed: !name.endsWith(".html") },
     ];
   });
   return new Map(files);
@@ -154,10 +287,11 @@ function sendFile(
   response: ServerResponse,
   { type, body, zipped, hashed }: PageFile,
   accepted: string | string[] = "",
+  code = 200,
 ) {
   const isZipped = /\bgzip\b/.test(String(accepted));
   response
-    .writeHead(200, {
+    .writeHead(code, {
       "content-type": type,
       "cache-control": hashed ? "public, max-age=31536000, immutable" : "no-cache",
       vary: "accept-encoding",
@@ -180,7 +314,8 @@ function refuse(socket: Duplex, status: string, why: string): void {
 
 function explain(error: NodeJS.ErrnoException, { port, host }: PageServerOptions): Error {
   const where = `the port ${port} of the page at ${host}`;
-  const setting = "set WORKER_CONSOLE_PORT to another one";
-  if (error.code === "EADDRINUSE") return new Error(`${where} is in use: ${setting}`, { cause: error });
+  if (error.code === "EADDRINUSE")
+    return new Error(`${where} is in use: set WORKER_CONSOLE_PORT to another one`, { cause: error });
+  const setting = "set WORKER_CONSOLE_PORT to another one, or WORKER_CONSOLE_HOST to an address of this machine";
   return new Error(`${where} can't be opened (${error.code}): ${setting}`, { cause: error });
 }

@@ -1,11 +1,14 @@
 import type { BusModel } from "worker-host/contract/bus.ts";
+import { type Device, type DeviceRole, mayDo, NOT_PAIRED, needsRole } from "worker-host/contract/devices.ts";
 import { describeError } from "worker-host/contract/errors.ts";
 import { jsonIn } from "worker-host/contract/payload.ts";
 import type { WebSocket } from "ws";
-import { now, ROLES, type Role, type Verb } from "./verbs.ts";
+import { now, type Verb } from "./verbs.ts";
 
 export interface RpcClientOptions {
   socket: WebSocket;
+  /** The paired device that it is; `undefined` on this machine. */
+  device: Device | undefined;
   verbs: ReadonlyMap<string, Verb>;
   /** What the bus says; another one after the broker was away. */
   bus: () => BusModel;
@@ -38,8 +41,6 @@ interface Answer {
 
 /** One socket of `/rpc/`: commands in, one answer to each; and, once it watches, what is new on the bus. */
 export class RpcClient {
-  /** On the loopback, everybody. */
-  readonly role: Role = "author";
   #watched: { bus: BusModel; seq: number; connected: boolean } | undefined;
   #waitingFrames = 0;
   readonly #answers = new Map<string, Answer>();
@@ -55,6 +56,24 @@ export class RpcClient {
     });
     // `close` follows.
     socket.on("error", () => socket.terminate());
+  }
+
+  /** On this machine, everybody is author. */
+  get role(): DeviceRole {
+    return this.options.device?.role ?? "author";
+  }
+
+  get device(): string | undefined {
+    return this.options.device?.name;
+  }
+
+  /** Leaves it, unless its device is still paired. */
+  refuseUnpaired(isPaired: (device: Device) => boolean): void {
+    const { device, socket } = this.options;
+    if (!device || isPaired(device)) return;
+    // What it says in answer to that is not heard.
+    socket.removeAllListeners("message");
+    socket.close(NOT_PAIRED, "this device is not paired any more");
   }
 
   /** From now on it is told of what changes; first of all that is known. */
@@ -113,7 +132,7 @@ export class RpcClient {
     const { verbs } = this.options;
     const verb = verbs.get(cmd);
     if (!verb) throw new Error(`Unknown command ${cmd} , available commands: ${[...verbs.keys()].sort().join(", ")}`);
-    if (ROLES.indexOf(this.role) < ROLES.indexOf(verb.role)) throw new Error(`${cmd} is for the role ${verb.role}`);
+    if (!mayDo(this.role, verb.role)) throw new Error(`${cmd}: ${needsRole(verb.role)}`);
     const acts = verb.role !== "viewer" && !verb.always;
     if (acts && length > LONGEST_ACT) throw new Error(`${cmd}: ${length} letters; at most ${LONGEST_ACT}`);
     if (acts && !this.#acts.take()) throw new Error(`${cmd}: more than ${ACTS_PER_S} a second; press again`);

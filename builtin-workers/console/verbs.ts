@@ -1,5 +1,6 @@
 import { type Haunt, z } from "worker-host";
 import { quote } from "worker-host/contract/command.ts";
+import type { DeviceRole } from "worker-host/contract/devices.ts";
 import { faultOfArgs, readPortrait } from "worker-host/contract/prop.ts";
 import { CONSOLE, isPeer } from "worker-host/contract/topics.ts";
 
@@ -8,13 +9,9 @@ export function now(): number {
   return performance.now();
 }
 
-/** What a client may do, from little to much: each may also do what stands before it. */
-export const ROLES = ["viewer", "operator", "author"] as const;
-export type Role = (typeof ROLES)[number];
-
 /** One verb of the RPC. */
 export interface Verb {
-  role: Role;
+  role: DeviceRole;
   /** For people. */
   what: string;
   /** It is taken however often and however long it is. */
@@ -25,7 +22,9 @@ export interface Verb {
 
 /** The client that sent a verb. */
 export interface Caller {
-  readonly role: Role;
+  readonly role: DeviceRole;
+  /** The name of the paired device; on this machine nobody is asked for one. */
+  readonly device: string | undefined;
   /** From now on it is told of what changes. */
   watch(): void;
 }
@@ -35,7 +34,7 @@ export interface VerbsOptions {
   meta: { id: string; version: string };
   call: (id: string, action: string, args: unknown) => Promise<unknown>;
   /** Fulfils when all-stop is engaged. */
-  allStop: () => Promise<void>;
+  allStop: (by: string | undefined) => Promise<void>;
   /** The last description that an id gave of itself. */
   descriptionOf: (id: string) => string | undefined;
   /** The last lines that a worker, or the host, has logged, for people. */
@@ -55,7 +54,7 @@ export function createVerbs(options: VerbsOptions): ReadonlyMap<string, Verb> {
 
   function add<Shape extends z.ZodRawShape>(
     name: string,
-    role: Role,
+    role: DeviceRole,
     what: string,
     shape: Shape,
     run: (kwargs: z.infer<z.ZodObject<Shape>>, caller: Caller) => unknown,
@@ -66,41 +65,42 @@ export function createVerbs(options: VerbsOptions): ReadonlyMap<string, Verb> {
   /** One that acts: it carries the moment of its press. */
   function addAct<Shape extends z.ZodRawShape>(
     name: string,
-    role: Role,
+    role: DeviceRole,
     what: string,
     shape: Shape,
-    run: (kwargs: z.infer<z.ZodObject<Shape>>) => unknown,
+    run: (kwargs: z.infer<z.ZodObject<Shape>>, caller: Caller) => unknown,
   ): void {
-    add(name, role, what, { ...shape, pressed_at: z.number() }, (kwargs) => {
+    add(name, role, what, { ...shape, pressed_at: z.number() }, (kwargs, caller) => {
       const { pressed_at, ...rest } = kwargs as { pressed_at: number };
       refuseOld(pressed_at);
-      return run(rest as z.infer<z.ZodObject<Shape>>);
+      return run(rest as z.infer<z.ZodObject<Shape>>, caller);
     });
   }
 
   /** One that the host is told. */
   function addHosts<Shape extends z.ZodRawShape>(
     name: string,
-    role: Role,
+    role: DeviceRole,
     what: string,
     shape: Shape,
-    argsOf: (kwargs: z.infer<z.ZodObject<Shape>>) => unknown = (kwargs) => kwargs,
+    argsOf: (kwargs: z.infer<z.ZodObject<Shape>>, caller: Caller) => unknown = (kwargs) => kwargs,
   ): void {
-    addAct(name, role, what, shape, (kwargs) => {
+    addAct(name, role, what, shape, (kwargs, caller) => {
       if ((kwargs as { id?: string }).id === CONSOLE && FROM_A_SHELL.has(name))
         throw new Error(`${name} of ${CONSOLE} would take this page away: do it from a shell`);
-      return call(haunt.host, name, argsOf(kwargs));
+      return call(haunt.host, name, argsOf(kwargs, caller));
     });
   }
 
   add(
     "hello",
     "viewer",
-    "Gives `haunt` (its prefix and host), your `role`, and the server's clock, `now`",
+    "Gives `haunt` (its prefix and host), your `role`, your name as a paired `device`, and the server's clock, `now`",
     {},
     (_, caller) => ({
       haunt,
       role: caller.role,
+      device: caller.device,
       now: now(),
     }),
   );
@@ -138,8 +138,11 @@ export function createVerbs(options: VerbsOptions): ReadonlyMap<string, Verb> {
       return call(id, action, args);
     },
   );
-  add("all_stop", "operator", "Engages all-stop; the result comes when it is engaged", {}, () => allStop());
-  addHosts("all_clear", "operator", "Ends all-stop", {}, () => ({ by: "the page" }));
+  // Whoever sees that something goes wrong stops it.
+  add("all_stop", "viewer", "Engages all-stop; the result comes when it is engaged", {}, (_, { device }) =>
+    allStop(device),
+  );
+  addHosts("all_clear", "operator", "Ends all-stop", {}, (_, { device = "the page" }) => ({ by: device }));
   addHosts("lock_out", "operator", "Has a prop take no command but `stop`; gives who has heard it", {
     ...ofOne,
     reason: z.string().max(200).optional(),

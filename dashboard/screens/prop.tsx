@@ -123,7 +123,7 @@ function Upkeep({ id, values, store, link }: OfProp) {
             label="Restart its worker"
             about="What it is doing ends at once."
             holdMs={2000}
-            why={blocked}
+            why={blocked ?? store.whyNotAs("author")}
             fire={act("restart_worker")}
           />
         )}
@@ -139,13 +139,16 @@ function Log({ id, link, store }: OfProp) {
     const lines = await link.call("log", { id, lines: 50 }).catch((error: Error) => [error.message]);
     read.value = { at: performance.now(), lines: lines as string[] };
   };
+  const why = store.whyNotAs("operator");
   return (
     <>
       <h2>Log</h2>
-      <button type="button" class="plain" onClick={() => void load()}>
-        {read.value
-          ? `Read again; this is ${spanOf(Math.max(0, store.now.value - read.value.at))} old`
-          : "Read its end"}
+      <button type="button" class="plain" disabled={why !== undefined} onClick={() => void load()}>
+        {why !== undefined
+          ? `Read its end: ${why}`
+          : read.value
+            ? `Read again; this is ${spanOf(Math.max(0, store.now.value - read.value.at))} old`
+            : "Read its end"}
       </button>
       {read.value && <pre>{read.value.lines.join("\n") || "nothing was logged"}</pre>}
     </>

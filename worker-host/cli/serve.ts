@@ -5,9 +5,10 @@ import type { Logger } from "pino";
 import { createLogger, type LogOptions, Secrets } from "../base/log.ts";
 import type { Output } from "../base/output.ts";
 import type { WorkerSummary } from "../contract/description.ts";
+import { isLoopback, PAIR_COMMAND } from "../contract/devices.ts";
 import { describeError } from "../contract/errors.ts";
 import { printableLines } from "../contract/payload.ts";
-import { Topics } from "../contract/topics.ts";
+import { CONSOLE, Topics } from "../contract/topics.ts";
 import { LOGS_FOLDER, LogFiles } from "../host/data/log-files.ts";
 import { Host } from "../host/host.ts";
 import { FORCE_AFTER_MS } from "../host/limits.ts";
@@ -209,8 +210,13 @@ export function banner(started: Started, version: string, lan: string[]): string
   ];
 }
 
-function pageLine({ page }: Started): string[] {
-  return page === undefined ? [] : [`Page: ${page}`];
+function pageLine({ page, settings }: Started): string[] {
+  if (page === undefined) return [];
+  const { hostname, port } = new URL(page);
+  if (isLoopback(hostname)) return [`Page: ${page}`];
+  const isEverywhere = /^(0\.0\.0\.0|::)$/.test(String(settings.builtinConfig.get(CONSOLE)?.values.host));
+  const here = isEverywhere ? `on this machine http://127.0.0.1:${port}; ` : "";
+  return [`Page: ${page}`, `${here}a phone is paired with "${PAIR_COMMAND}"`];
 }
 
 /** A worker to try a command on. */

@@ -15,6 +15,9 @@ export const AFTER_OFF_MS = 5_000; // How long what the `off` of a `hold` has be
 export const CALL_TIMEOUT_MS = 30_000; // How long a `call` waits, unless it or the target's description says
 export const MOST_HEARD = 1_000; // How many ids each list of who has heard an all-stop names; the rest are counted
 
+export const PAIRING_MS = 120_000; // How long the link of `console pair` is good; it pairs one device
+export const MOST_DEVICES = 100; // How many devices may be paired with the page
+
 export const MAX_TOPIC_BYTES = 65_535; // A longer topic is refused
 export const MOST_TOPIC_LEVELS = 100; // A topic of more levels is refused
 export const MAX_KEY_BYTES = 1_000; // A longer prefix, or key of a topic, is refused

@@ -128,7 +128,8 @@ export const SETTINGS = [
     key: "lan",
     env: "WORKER_LAN",
     flag: "--lan",
-    description: "Open the embedded broker to the network, with a user and password for every client",
+    description:
+      "Open the page to the network, for devices that are paired, and the embedded broker, with a user and password for every client",
   },
   {
     key: "disable_all_builtins",
@@ -279,7 +280,7 @@ export const SETTINGS = [
     env: "WORKER_CONSOLE_HOST",
     flag: "--console-host <address>",
     fallback: "127.0.0.1",
-    description: "The address that the page is opened at; so far one of this machine's own, such as 127.0.0.1",
+    description: "The address that the page is opened at; 0.0.0.0: to the network, for devices that are paired",
   },
   {
     key: "log_level",

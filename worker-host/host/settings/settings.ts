@@ -96,7 +96,7 @@ export function resolveSettings(sources: SettingsSources): Settings {
     embedded: {
       port: portOf(given, "broker_port", 0) ?? 0,
       isPortGiven: given.rank("broker_port") < Number.POSITIVE_INFINITY,
-      lan: switchOf(given, "lan"),
+      lan: switchOf(given, "lan") && !external,
       ...optional("username", textOf(given, "mqtt_username")),
       ...optional("password", textOf(given, "mqtt_password")),
     },
@@ -123,11 +123,6 @@ export function resolveSettings(sources: SettingsSources): Settings {
     builtinConfig: new Map([...given.builtinConfig, [CONSOLE, consoleOf(given)]]),
     logLevel: levelOf(given),
   };
-  if (external && settings.embedded.lan) {
-    given.faults.push(
-      `${given.where("lan")}: it opens the embedded broker, but ${external.shown} is to be used; leave one of them out`,
-    );
-  }
   if (settings.homeAssistant.enabled && settings.homeAssistant.prefix === settings.prefix) {
     given.faults.push(
       `${given.where("home_assistant_prefix")}: "${given.shown("mqtt_prefix")}" is what our own topics start with; write another one, such as "homeassistant"`,
@@ -158,12 +153,15 @@ function healthOf(given: GivenSettings): Settings["health"] {
   return port === undefined ? undefined : { port, host };
 }
 
-/** A setting that was given goes over `builtin_config`, and that over a setting's default. */
+/** A setting that was given goes over `builtin_config`, and that over a setting's default. `lan` opens the page too. */
 function consoleOf(given: GivenSettings): BuiltinConfig {
   const port = { port: portOf(given, "console_port", 0) ?? 0 };
-  const host = { host: textOf(given, "console_host") ?? "" };
+  const host = { host: switchOf(given, "lan") ? "0.0.0.0" : (textOf(given, "console_host") ?? "") };
   const isGiven = (key: SettingKey) => given.rank(key) < Number.POSITIVE_INFINITY;
-  const over = { ...(isGiven("console_port") ? port : {}), ...(isGiven("console_host") ? host : {}) };
+  const over = {
+    ...(isGiven("console_port") ? port : {}),
+    ...(isGiven("console_host") ? { host: textOf(given, "console_host") ?? "" } : {}),
+  };
   const { values, shown } = given.builtinConfig.get(CONSOLE) ?? {};
   const mixed = (config: Values | undefined) => ({ ...port, ...host, ...config, ...over });
   return { values: mixed(values), shown: mixed(shown) };
