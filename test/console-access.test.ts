@@ -1,61 +1,18 @@
 import { createHash } from "node:crypto";
 import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
-import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { freePort } from "../bench/ports.mjs";
 import { isLinkGood, readDevices, readTokens } from "../worker-host/contract/devices.ts";
 import { shared } from "./harness/ending.ts";
 import { makeFolder } from "./harness/folder.ts";
-import { runCli, startHost } from "./harness/host.ts";
+import { runCli } from "./harness/host.ts";
+import { openToLan } from "./harness/lan.ts";
 import { get, Rpc, refusal } from "./harness/rpc.ts";
 import { PATIENCE_MS } from "./harness/wait.ts";
 
-const LAB = `
-import { BaseWorker } from "worker-host";
-export class Worker extends BaseWorker {
-  do_ping() { return "pong"; }
-}`;
-
-/** By this address this machine reaches itself as another one would: the peer is no loopback address. */
-function ownAddress(): string {
-  const all = Object.values(networkInterfaces()).flatMap((infos) => infos ?? []);
-  const found = all.find(({ family, internal }) => family === "IPv4" && !internal);
-  if (!found) throw new Error("these tests need a machine with an address in a network");
-  return found.address;
-}
-
-async function openHost(args: string[] = []) {
-  const host = await startHost({
-    props: { "lab/backend/worker.ts": LAB },
-    builtins: "shipped",
-    page: true,
-    args: ["--lan", ...args],
-  });
-  const page = await host.page();
-  const { port } = new URL(page);
-  const folder = join(host.cwd, "data/console");
-  const cli = (...words: string[]) => runCli(["console", ...words], { cwd: host.cwd });
-  const makeLink = async (...words: string[]) => {
-    const { stdout, stderr, code } = await cli("pair", "--console-port", port, ...words);
-    expect({ stderr, code }).toEqual({ stderr: expect.stringContaining("good for 2 minutes, once"), code: 0 });
-    return new URL(stdout.split("\n")[0] ?? "");
-  };
-  const useCode = (code: string, headers: Record<string, string> = {}) =>
-    get(`${url}/api/pair`, headers, "POST", JSON.stringify({ code }));
-  const url = `http://${ownAddress()}:${port}`;
-  /** Pairs a device, and gives the headers that it sends then. */
-  const pair = async (name: string, role = "operator") => {
-    const link = await makeLink("--name", name, "--role", role);
-    const { code, headers } = await useCode(link.hash.slice(1), { origin: url });
-    expect(code).toBe(200);
-    return { cookie: String(headers["set-cookie"]).split(";")[0] ?? "", origin: url };
-  };
-  return { host, url, local: `http://127.0.0.1:${port}`, page, folder, cli, makeLink, useCode, pair };
-}
-
-const opened = shared(() => openHost());
+const opened = shared(() => openToLan());
 
 test("who isn't paired gets the page that says how, and nothing of the haunt, whatever it claims", async () => {
   const { url, local, page, host } = await opened();
@@ -201,7 +158,7 @@ test("a device that is revoked loses its sockets, and gets no other; a new link 
 });
 
 test("wrong codes are bounded, in size and number", async () => {
-  const { url, useCode, makeLink, local } = await openHost();
+  const { url, useCode, makeLink, local } = await openToLan();
   for (const [body, code] of [
     ["", 400],
     ["[]", 400],
@@ -231,7 +188,7 @@ test("wrong codes are bounded, in size and number", async () => {
 });
 
 test("a devices.json that can't be read lets nobody new in; who is paired stays, and this machine goes on", async () => {
-  const { url, folder, host, pair, makeLink, useCode, local, cli } = await openHost();
+  const { url, folder, host, pair, makeLink, useCode, local, cli } = await openToLan();
   const file = join(folder, "devices.json");
   const headers = await pair("door");
   const link = await makeLink("--name", "new");
@@ -250,7 +207,7 @@ test("a devices.json that can't be read lets nobody new in; who is paired stays,
 });
 
 test("paired devices outlive the console, and are listed without a host", async () => {
-  const { cli, pair, url, local, host } = await openHost(["--console-port", String(await freePort())]);
+  const { cli, pair, url, local, host } = await openToLan(["--console-port", String(await freePort())]);
   const headers = await pair("listed", "viewer");
   const rpc = await Rpc.open(url, headers);
   const shell = await Rpc.open(local);
