@@ -62,8 +62,8 @@ function Header({ store, link, router }: Parts) {
         </p>
       ) : (
         <p class="link">
+          {device !== undefined && `${device}, ${role} · `}
           {store.hostId} · live, {Math.ceil(link.roundTripMs.value ?? 0)} ms
-          {device !== undefined && ` · ${device}, ${role}`}
         </p>
       )}
     </header>

@@ -48,7 +48,7 @@ const NOT_UNDERSTOOD: [string[], RegExp][] = [
   [["--mqtt-hots", "x"], /unknown option '--mqtt-hots'.*\n.*Did you mean --mqtt-host\?/],
   [["send", "fogger", "start", "--nope"], /unknown option '--nope'/],
   [["lst"], /there is no command "lst"; did you mean "npx worker-host list"\?/],
-  [["dance"], /there is no command "dance"; there are: run, simulate, access, list, send, .*board/],
+  [["dance"], /there is no command "dance"; there are: run, simulate, access, console, list, send, .*board/],
   [["--broker-port", "1", "list"], /the command comes first, then its options: npx worker-host list --…/],
   [["list", "fogger"], /too many arguments for 'list'/],
   [["send"], /missing required argument 'id'/],

@@ -196,5 +196,9 @@ test("a port in use makes the console fail in words, and harms nothing else", as
     new RegExp(`the port ${port} of the page at 127.0.0.1 is in use: set WORKER`),
   );
   expect({ worker, level }).toEqual({ worker: "console", level: 50 });
+  // An address for documents only: no machine has it.
+  const nowhere = { WORKER_CONSOLE_HOST: "203.0.113.1" };
+  const third = await startHost({ builtins: "shipped", page: true, props: {}, env: nowhere });
+  await third.logged(/203\.0\.113\.1 can't be opened \(EADDRNOTAVAIL\): .* WORKER_CONSOLE_HOST to an address of this/);
   expect(host.log.all.filter(({ worker: id, msg }) => id === "second" && msg === "running")).toHaveLength(1);
 });

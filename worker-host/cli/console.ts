@@ -18,6 +18,7 @@ import {
 } from "../contract/devices.ts";
 import { messageOf, WorkerHostError } from "../contract/errors.ts";
 import { MOST_DEVICES, PAIRING_MS } from "../contract/limits.ts";
+import { defined } from "../contract/payload.ts";
 import { CONSOLE, faultOfId } from "../contract/topics.ts";
 import type { Settings } from "../host/settings/settings.ts";
 import { type Edges, type Flags, withSettings } from "./options.ts";
@@ -47,7 +48,7 @@ export function addConsole(program: Command, edges: Edges): void {
       const settings = edges.settingsFrom(flags);
       const now = clock.now();
       const folder = new DeviceFolder(settings.data);
-      const { devices, tokens } = await folder.read();
+      const { devices, tokens, text } = await folder.read();
       for (const [name, device] of devices)
         if (!tokens.has(device.code) && !isLinkGood(device, now)) devices.delete(name);
       const name = typeof given === "string" ? given : freeName(devices);
@@ -64,7 +65,7 @@ export function addConsole(program: Command, edges: Edges): void {
       const role = wanted as DeviceRole;
       const hash = createHash("sha256").update(code).digest("hex");
       devices.set(name, { name, role, code: hash, since: now });
-      await folder.write(devices.values());
+      await folder.write(devices.values(), text);
       for (const link of links) say(link);
       if (edges.forPeople) {
         const { qrCode } = await import("./qr-code.ts");
@@ -103,12 +104,12 @@ export function addConsole(program: Command, edges: Edges): void {
     .argument("<name>", "the device's name")
     .action(async (name: string, flags: Flags) => {
       const folder = new DeviceFolder(edges.settingsFrom(flags).data);
-      const { devices } = await folder.read();
+      const { devices, text } = await folder.read();
       if (!devices.delete(name)) {
         const known = [...devices.keys()].join(", ") || "none";
         throw new WorkerHostError("invalid_id", `no device "${name}"; there are: ${known}`);
       }
-      await folder.write(devices.values());
+      await folder.write(devices.values(), text);
       say(`${name} is not paired any more`);
     });
 }
@@ -121,26 +122,44 @@ class DeviceFolder {
     this.#path = join(data, CONSOLE);
   }
 
-  /** @throws WorkerHostError `invalid_settings` where a file can't be made sense of */
-  async read(): Promise<{ devices: Map<string, Device>; tokens: ReadonlyMap<string, string> }> {
-    const devices = await this.#parsed(DEVICES_FILE, readDevices);
-    const tokens = await this.#parsed(TOKENS_FILE, readTokens);
-    return { devices: new Map(devices), tokens: tokens ?? new Map() };
+  /**
+   * Gives the text of the devices' file too.
+   *
+   * @throws WorkerHostError `invalid_settings` where a file can't be made sense of
+   */
+  async read(): Promise<{ devices: Map<string, Device>; tokens: ReadonlyMap<string, string>; text?: string }> {
+    const [text, used] = await Promise.all([this.#text(DEVICES_FILE), this.#text(TOKENS_FILE)]);
+    return {
+      devices: new Map(text === undefined ? [] : this.#parsed(DEVICES_FILE, text, readDevices)),
+      tokens: used === undefined ? new Map() : this.#parsed(TOKENS_FILE, used, readTokens),
+      ...defined({ text }),
+    };
   }
 
-  async write(devices: Iterable<Device>): Promise<void> {
+  /**
+   * Writes the devices.
+   *
+   * @param before the text of their file, as it was read
+   * @throws WorkerHostError where that has changed: a device that was revoked meanwhile must not come back
+   */
+  async write(devices: Iterable<Device>, before: string | undefined): Promise<void> {
     await mkdir(this.#path, { recursive: true });
     await chmod(this.#path, 0o700);
-    await writeDurably(join(this.#path, DEVICES_FILE), writtenDevices(devices), (file) => file.chmod(0o600));
+    const file = join(this.#path, DEVICES_FILE);
+    const isSame = async () => (await this.#text(DEVICES_FILE)) === before;
+    if (await writeDurably(file, writtenDevices(devices), (handle) => handle.chmod(0o600), isSame)) return;
+    throw new WorkerHostError("invalid_settings", `${file} was changed meanwhile: type it again`);
   }
 
-  async #parsed<T>(name: string, parse: (text: string) => T): Promise<T | undefined> {
-    const file = join(this.#path, name);
-    const text = await unlessMissing(readFile(file, "utf8"));
+  async #text(name: string): Promise<string | undefined> {
+    return unlessMissing(readFile(join(this.#path, name), "utf8"));
+  }
+
+  #parsed<T>(name: string, text: string, parse: (text: string) => T): T {
     try {
-      return text === undefined ? undefined : parse(text);
+      return parse(text);
     } catch (error) {
-      const words = `${file}: ${messageOf(error)}; mend it, or delete it and pair all devices anew`;
+      const words = `${join(this.#path, name)}: ${messageOf(error)}; mend it, or delete it and pair all devices anew`;
       throw new WorkerHostError("invalid_settings", words, { cause: error });
     }
   }

@@ -15,8 +15,6 @@ export interface TlsFiles {
 /** A broker of one's own, and the files that its TLS texts are from. */
 export interface ExternalBroker {
   broker: BrokerOptions;
-  /** Its URL for people. */
-  shown: string;
   files: TlsFiles;
 }
 
@@ -35,7 +33,6 @@ export function externalBroker(given: GivenSettings): ExternalBroker | undefined
   const query = url.search || undefined;
   url.username = url.password = url.search = "";
   const href = url.href.replace(/\/$/, "");
-  const place = isUrlGiven(given) ? "mqtt_url" : "mqtt_host";
   const [ca, cert, key] = TLS_KEYS.map((name) => readPem(given, name));
   checkPair(given, cert, key);
   // A zone, as of fe80::1%eth0, has no place in a URL.
@@ -57,7 +54,6 @@ export function externalBroker(given: GivenSettings): ExternalBroker | undefined
       ...optional("key", key?.text),
       protocolVersion: 5,
     },
-    shown: given.shown(place) === given.value(place) ? href : withoutPassword(String(given.shown(place))),
     files: { ...optional("ca", ca?.path), ...optional("cert", cert?.path), ...optional("key", key?.path) },
   };
 }
