@@ -1,6 +1,6 @@
 import { batch, computed, type Signal, signal } from "@preact/signals";
 import type { Said, Values } from "../worker-host/contract/bus.ts";
-import { type DeviceRole, mayDo, needsRole } from "../worker-host/contract/devices.ts";
+import { type DeviceRole, mayDo } from "../worker-host/contract/devices.ts";
 import { type Heard, readHeard } from "../worker-host/contract/heard.ts";
 import { jsonIn } from "../worker-host/contract/payload.ts";
 import { type Fault, faultsOf, type Portrait, readPortrait, type Situation } from "../worker-host/contract/prop.ts";
@@ -95,10 +95,10 @@ export class Store {
     return { blocked, allStop: this.allStop.value };
   });
 
-  /** Why this device may not do what is for a role, in words. Its server has the last word. */
+  /** Why this device may not do what is for a role, as short as a button on a phone. Its server has the last word. */
   whyNotAs(needed: DeviceRole): string | undefined {
     const { hello } = this.link;
-    return hello.value && !mayDo(hello.value.role, needed) ? needsRole(needed) : undefined;
+    return hello.value && !mayDo(hello.value.role, needed) ? `for ${needed}s` : undefined;
   }
 
   /** How long ago it was said, in ms; `undefined` where that is not known. */

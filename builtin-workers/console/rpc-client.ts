@@ -1,5 +1,5 @@
 import type { BusModel } from "worker-host/contract/bus.ts";
-import { type Device, type DeviceRole, mayDo, NOT_PAIRED, needsRole } from "worker-host/contract/devices.ts";
+import { type Device, type DeviceRole, mayDo, NOT_PAIRED } from "worker-host/contract/devices.ts";
 import { describeError } from "worker-host/contract/errors.ts";
 import { jsonIn } from "worker-host/contract/payload.ts";
 import type { WebSocket } from "ws";
@@ -132,7 +132,7 @@ export class RpcClient {
     const { verbs } = this.options;
     const verb = verbs.get(cmd);
     if (!verb) throw new Error(`Unknown command ${cmd} , available commands: ${[...verbs.keys()].sort().join(", ")}`);
-    if (!mayDo(this.role, verb.role)) throw new Error(`${cmd}: ${needsRole(verb.role)}`);
+    if (!mayDo(this.role, verb.role)) throw new Error(`${cmd}: needs the role "${verb.role}"`);
     const acts = verb.role !== "viewer" && !verb.always;
     if (acts && length > LONGEST_ACT) throw new Error(`${cmd}: ${length} letters; at most ${LONGEST_ACT}`);
     if (acts && !this.#acts.take()) throw new Error(`${cmd}: more than ${ACTS_PER_S} a second; press again`);

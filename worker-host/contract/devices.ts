@@ -81,11 +81,6 @@ export function mayDo(role: DeviceRole, needed: DeviceRole): boolean {
   return DEVICE_ROLES.indexOf(role) >= DEVICE_ROLES.indexOf(needed);
 }
 
-/** Why not, for people. */
-export function needsRole(needed: DeviceRole): string {
-  return `needs the role "${needed}"`;
-}
-
 /** Whether a name or an address, as a socket or a URL has it, is of this machine itself: nothing else comes in by that. */
 export function isLoopback(host: string): boolean {
   return /^((::ffff:)?127\.\d+\.\d+\.\d+|::1|\[::1\]|localhost)$/.test(host);
