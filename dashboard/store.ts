@@ -11,8 +11,8 @@ const NOTHING: Values = new Map();
 /** What the page shows: the console's snapshot, at each connect anew, and what is new since. */
 export class Store {
   readonly ids = signal<readonly string[]>([]);
-  /** Whether the console has a broker; before it says so it is not asked. */
-  readonly broker = signal(true);
+  /** Whether the console has a broker; `undefined` until it says so. */
+  readonly broker = signal<boolean | undefined>(undefined);
   readonly leftOut = signal(0);
   /** This page's clock, once a second: ages are counted by it. */
   readonly now = signal(performance.now());
@@ -72,9 +72,20 @@ export class Store {
     return [...of(id), ...board].sort((a, b) => a.rank - b.rank);
   }
 
-  readonly allStop = computed((): boolean => {
-    const said = this.valuesOf(this.hostId).get("status/all_stop");
-    return said?.text === "engaged" || this.stopConfirmed.value;
+  /** Why nothing at all can be sent, in words. */
+  readonly blocked = computed((): string | undefined => {
+    const { lostSince, restarting } = this.link;
+    if (lostSince.value !== undefined) return restarting.value ? "restarting" : "no link";
+    if (this.broker.value === undefined) return "not heard of yet";
+    return this.broker.value ? undefined : "broker away";
+  });
+
+  /** Whether all-stop is engaged; `undefined` where that is not known. */
+  readonly allStop = computed((): boolean | undefined => {
+    const said = this.valuesOf(this.hostId).get("status/all_stop")?.text;
+    if (said === "engaged" || this.stopConfirmed.value) return true;
+    // While nothing new is heard, it may have been engaged since.
+    return said === "clear" && this.blocked.value === undefined ? false : undefined;
   });
 
   /** Who has heard the all-stop that is engaged; `undefined` until it is known. */
@@ -87,12 +98,7 @@ export class Store {
     return readHeard(jsonIn(said.text));
   });
 
-  readonly situation = computed((): Situation => {
-    const { lostSince, restarting } = this.link;
-    const noLink = lostSince.value === undefined ? undefined : restarting.value ? "restarting" : "no link";
-    const blocked = noLink ?? (this.broker.value ? undefined : "broker away");
-    return { blocked, allStop: this.allStop.value };
-  });
+  readonly situation = computed((): Situation => ({ blocked: this.blocked.value, allStop: this.allStop.value }));
 
   /** How long ago it was said, in ms; `undefined` where that is not known. */
   ageOf({ at }: Said): number | undefined {

@@ -256,7 +256,7 @@ test("a prop is locked out and released on its screen, and says so wherever it i
 });
 
 test("all-stop fires at touch-down and says who has confirmed it; all clear has to be held for 2 s", async () => {
-  const { broker, client, url } = await haunt();
+  const { broker, client, host, url } = await haunt();
   await FakeBoard.start(broker.url, "deaf_board", {
     description: '{"contract":1,"board":"esp32","commands":{"stop":{}}}',
     deaf: true,
@@ -283,6 +283,15 @@ test("all-stop fires at touch-down and says who has confirmed it; all clear has 
   await pressDown(clear);
   await client.expect("halloween/worker_host/status/all_stop", "clear");
   await page.mouse.up();
+  await button(card(page, "stopped"), "Jump!");
+  // A topic that says nothing is not "clear".
+  host.signal("SIGSTOP");
+  await client.publish("halloween/worker_host/status/all_stop", "", { retain: true });
+  await shows(page, "Not known whether all-stop is engaged");
+  await shows(jump, "not known whether all-stop is engaged");
+  await shows(page.locator(".stop-bar"), "not known whether it is engaged");
+  await button(page, "All clear");
+  host.signal("SIGCONT");
   await button(card(page, "stopped"), "Jump!");
   await page.keyboard.press("Escape");
   await client.expect("halloween/worker_host/status/all_stop", "engaged");

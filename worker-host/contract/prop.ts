@@ -191,7 +191,8 @@ export function faultOfArgs({ args: shape, argsOptional }: PropCommand, args: un
 export interface Situation {
   /** Why nothing at all can be sent, in words. */
   blocked: string | undefined;
-  allStop: boolean;
+  /** Whether all-stop is engaged; `undefined` where that is not known. */
+  allStop: boolean | undefined;
 }
 
 /** Why a command can't be sent to a prop now, in words; `undefined` where it can. `stop` always can. */
@@ -202,7 +203,8 @@ export function whyNot(command: PropCommand, values: Values, { blocked, allStop 
   const availability = availabilityOf(values);
   if (!availability) return "not heard of yet";
   if (!availability.online) return "offline";
-  if (allStop && !command.safe) return "all-stop is engaged";
+  if (allStop !== false && !command.safe)
+    return allStop ? "all-stop is engaged" : "not known whether all-stop is engaged";
   const state = values.get("state")?.text;
   if (command.requiresState && !command.requiresState.includes(state ?? ""))
     return `only while ${command.requiresState.join(" or ").slice(0, LONGEST_WORDS)}`;

@@ -222,12 +222,11 @@ export class ShowNight {
   /** Takes what the topic of an id's lock-out says. */
   heard(id: string, text: string, { retain }: { retain: boolean }): void {
     if (faultOfId(id) !== undefined) return;
-    if (text === "") {
-      this.#shown.delete(id);
-      const held = this.#lockOuts.get(id);
-      if (held) this.#publish(id, held.reason);
-      return;
-    }
+    const held = this.#lockOuts.get(id);
+    if (text === "") this.#shown.delete(id);
+    // Its reason is of the host that runs it; others may hold it too.
+    if (held && (text === "" || (text !== held.reason && this.options.isOurs(id)))) this.#publish(id, held.reason);
+    if (text === "") return;
     const echoes = this.#echoes.get(id) ?? 0;
     if (!retain && echoes > 0) this.#echoes.set(id, echoes - 1);
     else if (!retain) this.#released.delete(id);
