@@ -6,6 +6,7 @@ import { BusModel } from "worker-host/contract/bus.ts";
 import { Topics } from "worker-host/contract/topics.ts";
 import { logEnd } from "./console/log-end.ts";
 import { PageServer } from "./console/page-server.ts";
+import { Presses } from "./console/presses.ts";
 import { RpcClient } from "./console/rpc-client.ts";
 import { createVerbs, now } from "./console/verbs.ts";
 
@@ -38,6 +39,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
   /** To be called when all-stop is engaged. */
   #onEngaged = () => {};
   #engaging: Promise<void> | undefined;
+  readonly #presses = new Presses(() => this.engage());
 
   override async start() {
     await super.start();
@@ -47,12 +49,12 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
       descriptionOf: (id) => this.#bus.valuesOf(id).get("description")?.text,
       log: (id, lines) => logEnd(join(this.dataDir, "../logs"), id, lines),
       call: (id, action, args) => this.run(() => this.call(id, action, args)),
-      allStop: () => this.engage(),
+      allStop: (press) => this.#presses.take(press),
     });
     const server = new PageServer({
       ...this.config,
       folder: join(this.dir, "../dist/dashboard"),
-      allStop: () => this.engage(),
+      allStop: (press) => this.#presses.take(press),
       onSocket: (socket) => {
         const client = new RpcClient({ socket, verbs, bus: () => this.#bus, connected: () => this.connected });
         this.#clients.add(client);

@@ -1,5 +1,5 @@
 import { batch, computed, type Signal, signal } from "@preact/signals";
-import type { Said, Values } from "../worker-host/contract/bus.ts";
+import type { Change, Said, Values } from "../worker-host/contract/bus.ts";
 import { type Heard, readHeard } from "../worker-host/contract/heard.ts";
 import { jsonIn } from "../worker-host/contract/payload.ts";
 import { type Fault, faultsOf, type Portrait, readPortrait, type Situation } from "../worker-host/contract/prop.ts";
@@ -16,8 +16,10 @@ export class Store {
   readonly leftOut = signal(0);
   /** This page's clock, once a second: ages are counted by it. */
   readonly now = signal(performance.now());
-  /** The console has said that all-stop is engaged, on whatever way. */
-  readonly stopConfirmed = signal(false);
+  /** The console has confirmed a press of all-stop, and what the bus says is older. */
+  readonly #stopConfirmed = signal(false);
+  /** Counts what the bus has said of all-stop. */
+  allStopWord = 0;
   /** What a person wants to see of the props. */
   readonly filter = signal("");
   readonly onlyTrouble = signal(false);
@@ -83,7 +85,7 @@ export class Store {
   /** Whether all-stop is engaged; `undefined` where that is not known. */
   readonly allStop = computed((): boolean | undefined => {
     const said = this.valuesOf(this.hostId).get("status/all_stop")?.text;
-    if (said === "engaged" || this.stopConfirmed.value) return true;
+    if (said === "engaged" || this.#stopConfirmed.value) return true;
     // While nothing new is heard, it may have been engaged since.
     return said === "clear" && this.blocked.value === undefined ? false : undefined;
   });
@@ -115,8 +117,10 @@ export class Store {
         touched.set(id, values);
         if (said.text === "") values.delete(key);
         else values.set(key, said);
-        if (id === this.hostId && key === "status/all_stop" && said.text === "clear") this.stopConfirmed.value = false;
       }
+      const isOfAllStop = ({ id, key }: Change) => id === this.hostId && key === "status/all_stop";
+      // Without a broker, what the console has is older than its answer.
+      if (connected && (whole || changes.some(isOfAllStop))) this.#heardOfAllStop();
       for (const [id, values] of touched) this.#signalOf(id).value = values;
       const known = new Set([...this.ids.value, ...touched.keys()]);
       const there = [...known].filter((id) => this.#signalOf(id).peek().size > 0).sort();
@@ -124,6 +128,17 @@ export class Store {
       this.broker.value = connected;
       this.leftOut.value = leftOut;
     });
+  }
+
+  /** Takes the console's answer to a press that was made when the bus had said `word` things of all-stop. */
+  stopIsConfirmed(word: number): void {
+    if (word === this.allStopWord) this.#stopConfirmed.value = true;
+  }
+
+  /** What is said on the bus is newer than any answer. */
+  #heardOfAllStop(): void {
+    this.allStopWord++;
+    this.#stopConfirmed.value = false;
   }
 
   #signalOf(id: string): Signal<Values> {

@@ -12,8 +12,8 @@ export interface PageServerOptions {
   host: string;
   /** The folder of the built page. */
   folder: string;
-  /** Fulfils when all-stop is engaged. */
-  allStop: () => Promise<void>;
+  /** Fulfils when all-stop is engaged, or was by that press. */
+  allStop: (press: string | undefined) => Promise<void>;
   onSocket: (socket: WebSocket) => void;
 }
 
@@ -27,6 +27,8 @@ interface PageFile {
 
 const RPC = "/rpc/";
 const ALL_STOP = "/api/all_stop";
+/** Which press it is, in the address of all-stop. */
+const PRESS = /\?press=([\w-]{1,200})$/;
 const LONGEST_FRAME = 1_048_576;
 const MOST_SOCKETS = 50;
 const MOST_CONNECTIONS = 200;
@@ -109,12 +111,12 @@ export class PageServer {
     else sendFile(response, file, request.headers["accept-encoding"]);
   }
 
-  #stopAll({ method }: IncomingMessage, response: ServerResponse): void {
+  #stopAll({ method, url }: IncomingMessage, response: ServerResponse): void {
     if (method !== "POST") {
       sendJson(response, 405, { error: "only POST" });
       return;
     }
-    this.options.allStop().then(
+    this.options.allStop(PRESS.exec(url ?? "")?.[1]).then(
       () => sendJson(response, 200, { engaged: true }),
       (error: Error) => sendJson(response, 503, { error: error.message }),
     );

@@ -34,8 +34,8 @@ export interface VerbsOptions {
   haunt: Haunt;
   meta: { id: string; version: string };
   call: (id: string, action: string, args: unknown) => Promise<unknown>;
-  /** Fulfils when all-stop is engaged. */
-  allStop: () => Promise<void>;
+  /** Fulfils when all-stop is engaged, or was by that press. */
+  allStop: (press: string | undefined) => Promise<void>;
   /** The last description that an id gave of itself. */
   descriptionOf: (id: string) => string | undefined;
   /** The last lines that a worker, or the host, has logged, for people. */
@@ -45,6 +45,8 @@ export interface VerbsOptions {
 /** An older press is not meant any more: WiFi may deliver it seconds late. */
 const OLDEST_PRESS_MS = 1_500;
 const MOST_LINES = 1_000;
+/** Of the id of a command or of a press, in letters. */
+export const LONGEST_ID = 200;
 
 const ofOne = { id: z.string() };
 
@@ -138,7 +140,14 @@ export function createVerbs(options: VerbsOptions): ReadonlyMap<string, Verb> {
       return call(id, action, args);
     },
   );
-  add("all_stop", "operator", "Engages all-stop; the result comes when it is engaged", {}, () => allStop());
+  add(
+    "all_stop",
+    "operator",
+    "Engages all-stop; the result comes when it is engaged. A `press` that was taken in the last minute engages nothing anew",
+    // An odd one is none: all-stop is always taken.
+    { press: z.string().max(LONGEST_ID).optional().catch(undefined) },
+    ({ press }) => allStop(press),
+  );
   addHosts("all_clear", "operator", "Ends all-stop", {}, () => ({ by: "the page" }));
   addHosts("lock_out", "operator", "Has a prop take no command but `stop`; gives who has heard it", {
     ...ofOne,

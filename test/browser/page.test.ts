@@ -3,6 +3,7 @@ import fc from "fast-check";
 import type { Locator } from "playwright-core";
 import { expect, test } from "vitest";
 import { freePort } from "../../bench/ports.mjs";
+import { deferred } from "../../worker-host/base/promises.ts";
 import { FakeBoard } from "../harness/board.ts";
 import { startBroker } from "../harness/broker.ts";
 import { button, card, hold, pressDown, pressIsSent, sharedBrowser, shows } from "../harness/browser.ts";
@@ -293,9 +294,30 @@ test("all-stop fires at touch-down and says who has confirmed it; all clear has 
   await button(page, "All clear");
   host.signal("SIGCONT");
   await button(card(page, "stopped"), "Jump!");
+  // Its answer by the socket, and its POST, are held up until somebody else has cleared it.
+  const held = deferred();
+  await page.routeWebSocket(/rpc/, (socket) => {
+    const server = socket.connectToServer();
+    server.onMessage(async (frame) => {
+      if (/"type":"result".*"cmd":"all_stop"/.test(String(frame))) await held.promise;
+      socket.send(frame);
+    });
+  });
+  await page.route(/api\/all_stop/, (route) => held.promise.then(() => route.continue()));
+  await page.reload();
+  await button(card(page, "stopped"), "Jump!");
   await page.keyboard.press("Escape");
   await client.expect("halloween/worker_host/status/all_stop", "engaged");
+  await shows(page.locator(".all-stop"), /\d confirmed in/);
   await allClear(client);
+  await button(card(page, "stopped"), "Jump!");
+  await shows(page, /NOT CONFIRMED/);
+  const posted = page.waitForResponse(/api\/all_stop/);
+  held.resolve();
+  await posted;
+  await page.locator('.stop-bar[data-phase="ready"]').waitFor();
+  await client.barrier();
+  expect(client.texts("halloween/worker_host/status/all_stop").at(-1)).toBe("clear");
 });
 
 test("console restarted, or killed, broker and host killed: the page says so, and recovers by itself", async () => {
