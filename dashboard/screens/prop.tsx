@@ -1,8 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { askedOf } from "../../worker-host/contract/bus.ts";
-import { STOP } from "../../worker-host/contract/command.ts";
 import { describeHeard, isAllHeard, readHeard } from "../../worker-host/contract/heard.ts";
-import { whyNotHeld } from "../../worker-host/contract/prop.ts";
+import { stopOf } from "../../worker-host/contract/prop.ts";
 import { CONSOLE } from "../../worker-host/contract/topics.ts";
 import { Age, spanOf } from "../controls/age.tsx";
 import { CommandForm } from "../controls/command-form.tsx";
@@ -18,8 +17,7 @@ export function Prop({ id, ...parts }: Parts & { id: string }) {
   const values = store.valuesOf(id);
   const portrait = store.portraitOf(id);
   const of: OfProp = { id, values, portrait, ...parts };
-  const commands = [...portrait.commands].sort((a, b) => Number(b.action === STOP) - Number(a.action === STOP));
-  const why = values.size > 0 ? whyNotHeld(values, portrait) : undefined;
+  const commands = [stopOf(id, values, portrait) ?? [], ...portrait.commands].flat();
   return (
     <div class="prop card" data-id={id} data-there={thereOf(values)} data-locked={values.has("status/lock_out")}>
       <h1>{portrait.name ?? id}</h1>
@@ -29,14 +27,13 @@ export function Prop({ id, ...parts }: Parts & { id: string }) {
       {values.size === 0 && <p class="empty">Nothing has been heard of it.</p>}
       <State {...of} />
       <Troubles {...of} />
-      {why !== undefined && <p class="trouble">ALL STOP can't hold it: {why}</p>}
       <Board {...of} />
       <Complaints {...of} />
       <Telemetry {...of} most={MOST_VALUES} />
       {!portrait.isHost && (
         <>
           <h2>Commands</h2>
-          {portrait.commands.length === 0 && <p class="empty">It tells of none.</p>}
+          {commands.length === 0 && <p class="empty">It tells of none.</p>}
           <div class="forms">
             {commands.map((command) => (
               <CommandForm key={`${command.action} ${values.get("description")?.text}`} command={command} {...of} />

@@ -79,6 +79,11 @@ test("it shows each prop with its state, and how old that is; a board that is ki
   await lone.and(page.locator('[data-there="online"]')).waitFor();
   await board.die();
   await shows(lone, /OFFLINE/);
+  // A worker that describes no stop has one; a tap does it.
+  const stop = await button(card(page, "shown"), "stop");
+  await stop.click();
+  await shows(stop, "done");
+  await shows(card(page, "before"), "ALL STOP can't hold it: it says nothing of itself");
 });
 
 test("a hold fires once; letting go early sends nothing, a double press is one; a refusal is told in the prop's words", async () => {
@@ -395,6 +400,16 @@ test("hostile descriptions, names and payloads never become markup, and never br
     JSON.stringify({
       commands: { a: null, __proto__: { safe: true }, constructor: 1, hold: { requires_state: 3, widget: [] } },
     }),
+    JSON.stringify({
+      name: "\u202Eevil",
+      area: "\u2066hall\u0007",
+      description: "\u202E",
+      commands: {
+        fire: { description: "\u202Eerif", widget: { label: "\u202EpotS" } },
+        move: { args: { title: "\u202Esm", enum: ["\u202Ea", "b"], default: "\u202Ea" } },
+      },
+      telemetry: { t: { unit: "\u202Es" } },
+    }),
     "null",
     "{",
     "[".repeat(5_000),
@@ -404,6 +419,8 @@ test("hostile descriptions, names and payloads never become markup, and never br
     await client.publish(`halloween/hostile_${index}/description`, text, { retain: true });
     await client.publish(`halloween/hostile_${index}/status/availability`, "online", { retain: true });
     await client.publish(`halloween/hostile_${index}/state`, markup, { retain: true });
+    await client.publish(`halloween/hostile_${index}/telemetry/t`, "\u202E5");
+    await client.publish(`halloween/hostile_${index}/status/error`, "\u202Eko\u0000");
     await client.publish(`halloween/hostile_${index}/telemetry/${index}<b>`, `${markup}${"y".repeat(50_000)}`);
     await client.publish(
       `halloween/hostile_${index}/status/runstate`,
@@ -432,23 +449,26 @@ test("hostile descriptions, names and payloads never become markup, and never br
     await page.evaluate("[globalThis.pwned, document.images.length, document.querySelectorAll('b').length]"),
   ).toEqual([undefined, 0, 0]);
   expect(await page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(320);
+  await shows(page, "\\u202epotS");
   // Each prop's own screen: forms are made of what its description says.
   const ids = [
     ...hostile.map((_, at) => `hostile_${at}`),
     ...fuzzed.flatMap((_, at) => (at % 3 === 0 ? [`fuzzed_${at}`] : [])),
   ];
-  const missing = await page.evaluate(`(async () => {
-    const missing = [];
+  const odd = await page.evaluate(`(async () => {
+    const odd = [];
     for (const id of ${JSON.stringify(ids)}) {
       const shown = new Promise((resolve) => addEventListener("hashchange", resolve, { once: true }));
       location.hash = "#/prop/" + id;
       await shown;
       await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
-      if (!document.querySelector('.prop[data-id="' + id + '"]')) missing.push(id);
+      if (!document.querySelector('.prop[data-id="' + id + '"]')) odd.push(id);
+      // What turns the writing around, or hides in it.
+      if (/(?!\\s)[\\p{Cc}\\p{Cf}]/u.test(document.body.innerText)) odd.push(id);
     }
-    return missing;
+    return odd;
   })()`);
-  expect(missing).toEqual([]);
+  expect(odd).toEqual([]);
   await page.getByRole("link", { name: "Show" }).click();
   await shows(page, /\d+ of \d+ online/);
   expect(
