@@ -49,12 +49,12 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
       descriptionOf: (id) => this.#bus.valuesOf(id).get("description")?.text,
       log: (id, lines) => logEnd(join(this.dataDir, "../logs"), id, lines),
       call: (id, action, args) => this.run(() => this.call(id, action, args)),
-      allStop: (press) => this.#presses.take(press),
+      allStop: (press) => this.#press(press),
     });
     const server = new PageServer({
       ...this.config,
       folder: join(this.dir, "../dist/dashboard"),
-      allStop: (press) => this.#presses.take(press),
+      allStop: (press) => this.#press(press),
       onSocket: (socket) => {
         const client = new RpcClient({ socket, verbs, bus: () => this.#bus, connected: () => this.connected });
         this.#clients.add(client);
@@ -113,6 +113,13 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
 
   tellPages() {
     for (const client of this.#clients) client.tell();
+  }
+
+  /** Fulfils when a press of all-stop has engaged it, with whether it is so: one that has come before may be cleared since. */
+  async #press(id: string | undefined): Promise<{ engaged: boolean }> {
+    const at = await this.#presses.take(id);
+    const said = this.#bus.valuesOf(this.haunt.host).get("status/all_stop");
+    return { engaged: said?.text !== "clear" || said.at < at };
   }
 
   /**

@@ -267,11 +267,12 @@ test("all-stop is run again whatever the id of its frame, but each press once, o
   const before = engaged();
   const post = (press: string) => get(`${url}/api/all_stop?press=${press}`, {}, "POST");
   expect(await rpc.cmd("all_stop", { press: "a-1" })).toMatchObject({ type: "result" });
-  expect(await post("a-1")).toMatchObject({ code: 200 });
+  expect(await post("a-1")).toMatchObject({ code: 200, text: '{"engaged":true}\n' });
   await clear();
-  // Held up by the browser.
-  expect(await post("a-1")).toMatchObject({ code: 200 });
-  expect(await rpc.cmd("all_stop", { press: "a-1" })).toMatchObject({ type: "result" });
+  // Held up by the browser; the console too has to hear that it was cleared.
+  const again = async () => (await post("a-1")).text;
+  await expect.poll(again, { timeout: PATIENCE_MS }).toBe('{"engaged":false}\n');
+  expect(await rpc.cmd("all_stop", { press: "a-1" })).toMatchObject({ type: "result", result: { engaged: false } });
   expect(client.texts(topic).at(-1)).toBe("clear");
   expect(await post("a-2")).toMatchObject({ code: 200 });
   await client.expect(topic, "engaged");

@@ -12,8 +12,8 @@ export interface PageServerOptions {
   host: string;
   /** The folder of the built page. */
   folder: string;
-  /** Fulfils when all-stop is engaged, or was by that press. */
-  allStop: (press: string | undefined) => Promise<void>;
+  /** Fulfils when all-stop is engaged, or was by that press; gives whether it is. */
+  allStop: (press: string | undefined) => Promise<{ engaged: boolean }>;
   onSocket: (socket: WebSocket) => void;
 }
 
@@ -117,7 +117,7 @@ export class PageServer {
       return;
     }
     this.options.allStop(PRESS.exec(url ?? "")?.[1]).then(
-      () => sendJson(response, 200, { engaged: true }),
+      (answer) => sendJson(response, 200, answer),
       (error: Error) => sendJson(response, 503, { error: error.message }),
     );
   }

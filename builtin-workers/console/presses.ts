@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { now } from "./verbs.ts";
 
 /** A press that a browser has held up for longer is another one. */
@@ -16,9 +17,8 @@ export class Presses {
   /** @param engage fulfils when all-stop is engaged */
   constructor(private readonly engage: () => Promise<void>) {}
 
-  /** Fulfils when the press has engaged all-stop; one without an id is always new. */
-  async take(id: string | undefined): Promise<void> {
-    if (id === undefined) return this.engage();
+  /** Fulfils when the press has engaged all-stop, with when it came first; one without an id is always new. */
+  async take(id: string = randomUUID()): Promise<number> {
     for (const [old, { at }] of this.#seen) {
       if (this.#seen.size < MOST_SEEN && now() - at < SEEN_MS) break;
       this.#seen.delete(old);
@@ -32,5 +32,6 @@ export class Presses {
       if (this.#seen.get(id) === seen) this.#seen.delete(id);
       throw error;
     }
+    return seen.at;
   }
 }

@@ -34,8 +34,8 @@ export interface VerbsOptions {
   haunt: Haunt;
   meta: { id: string; version: string };
   call: (id: string, action: string, args: unknown) => Promise<unknown>;
-  /** Fulfils when all-stop is engaged, or was by that press. */
-  allStop: (press: string | undefined) => Promise<void>;
+  /** Fulfils when all-stop is engaged, or was by that press; gives whether it is. */
+  allStop: (press: string | undefined) => Promise<{ engaged: boolean }>;
   /** The last description that an id gave of itself. */
   descriptionOf: (id: string) => string | undefined;
   /** The last lines that a worker, or the host, has logged, for people. */
@@ -143,7 +143,7 @@ export function createVerbs(options: VerbsOptions): ReadonlyMap<string, Verb> {
   add(
     "all_stop",
     "operator",
-    "Engages all-stop; the result comes when it is engaged. A `press` that was taken in the last minute engages nothing anew",
+    "Engages all-stop; the result, `engaged`, comes when it is. A `press` that was taken in the last minute engages nothing anew, and gives whether it still is",
     // An odd one is none: all-stop is always taken.
     { press: z.string().max(LONGEST_ID).optional().catch(undefined) },
     ({ press }) => allStop(press),

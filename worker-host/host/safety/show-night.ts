@@ -152,6 +152,8 @@ interface ShowNightOptions {
   stop: (id: string) => Promise<Heard>;
   /** Whether an id is a prop of this host, or the board of one; known once the workers are. */
   isOurs: (id: string) => boolean;
+  /** Whether its worker, or that of its prop, runs here: of two hosts that may lock it out, one has the say of its reason. */
+  runsHere: (id: string) => boolean;
   /** Tells people that something failed. */
   fail: (text: string) => void;
 }
@@ -224,8 +226,7 @@ export class ShowNight {
     if (faultOfId(id) !== undefined) return;
     const held = this.#lockOuts.get(id);
     if (text === "") this.#shown.delete(id);
-    // Its reason is of the host that runs it; others may hold it too.
-    if (held && (text === "" || (text !== held.reason && this.options.isOurs(id)))) this.#publish(id, held.reason);
+    if (held && (text === "" || (text !== held.reason && this.options.runsHere(id)))) this.#publish(id, held.reason);
     if (text === "") return;
     const echoes = this.#echoes.get(id) ?? 0;
     if (!retain && echoes > 0) this.#echoes.set(id, echoes - 1);
