@@ -33,7 +33,7 @@ export interface Portrait {
   name: string | undefined;
   area: string;
   description: string;
-  /** All but `stop`, which is taken from it or made up by `stopOf`. */
+  /** All but `stop`; for that see `stopOf`. */
   commands: readonly PropCommand[];
   telemetry: ReadonlyMap<string, PropValue>;
   /** `stop`, where it says that it knows it. */
