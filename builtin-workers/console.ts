@@ -7,6 +7,7 @@ import { Topics } from "worker-host/contract/topics.ts";
 import { Devices } from "./console/devices.ts";
 import { logEnd } from "./console/log-end.ts";
 import { PageServer } from "./console/page-server.ts";
+import { Presses } from "./console/presses.ts";
 import { RpcClient } from "./console/rpc-client.ts";
 import { createVerbs, now } from "./console/verbs.ts";
 
@@ -37,6 +38,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
   /** To be called when all-stop is engaged. */
   #onEngaged = () => {};
   #engaging: Promise<void> | undefined;
+  readonly #presses = new Presses((by) => this.engage(by));
 
   override async start() {
     await super.start();
@@ -46,7 +48,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
       descriptionOf: (id) => this.#bus.valuesOf(id).get("description")?.text,
       log: (id, lines) => logEnd(join(this.dataDir, "../logs"), id, lines),
       call: (id, action, args) => this.run(() => this.call(id, action, args)),
-      allStop: (by) => this.engage(by),
+      allStop: (press, by) => this.#press(press, by),
     });
     const devices = new Devices({
       folder: this.dataDir,
@@ -59,7 +61,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
       ...this.config,
       folder: join(this.dir, "../dist/dashboard"),
       devices,
-      allStop: (by) => this.engage(by),
+      allStop: (press, by) => this.#press(press, by),
       onSocket: (socket, device) => {
         const client = new RpcClient({ socket, device, verbs, bus: () => this.#bus, connected: () => this.connected });
         this.#clients.add(client);
@@ -122,6 +124,13 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
 
   tellPages() {
     for (const client of this.#clients) client.tell();
+  }
+
+  /** Fulfils when a press of all-stop has engaged it, with whether it is so: one that has come before may be cleared since. */
+  async #press(id: string | undefined, by: string | undefined): Promise<{ engaged: boolean }> {
+    const at = await this.#presses.take(id, by);
+    const said = this.#bus.valuesOf(this.haunt.host).get("status/all_stop");
+    return { engaged: said?.text !== "clear" || said.at < at };
   }
 
   /**

@@ -17,7 +17,7 @@ export function App(parts: Parts) {
       <div class={lost ? "page lost" : "page"}>
         <Header {...parts} />
         <main>
-          {store.allStop.value && <AllStop {...parts} />}
+          {(store.allStop.value ?? store.blocked.value === undefined) && <AllStop {...parts} />}
           {screen.name === "show" && <Show {...parts} />}
           {screen.name === "props" && <Props {...parts} />}
           {screen.name === "prop" && <Prop key={screen.id} id={screen.id} {...parts} />}
@@ -39,7 +39,7 @@ function Header({ store, link, router }: Parts) {
         {link.restarting.value ? "RESTARTING" : "NO LINK"} {spanOf(Math.max(store.now.value, lostSince) - lostSince)}:
         nothing below is sure
       </span>
-    ) : !store.broker.value ? (
+    ) : store.broker.value === false ? (
       <span>BROKER AWAY: nothing below is sure</span>
     ) : host?.online === false ? (
       <span>

@@ -3,6 +3,7 @@ import { App } from "./app.tsx";
 import { Link } from "./link.ts";
 import "./page.css";
 import { Router } from "./router.ts";
+import { spellTexts } from "./spelled.ts";
 import { StopBar } from "./stop-bar.tsx";
 import { StopSwitch } from "./stop-switch.ts";
 import { Store } from "./store.ts";
@@ -17,6 +18,7 @@ function show(what: Parameters<typeof render>[0], id: string): void {
   if (place) render(what, place);
 }
 
+spellTexts();
 show(<StopBar store={store} link={link} stop={stop} />, "stop");
 show(<App store={store} link={link} router={router} />, "app");
 store.start();

@@ -4,6 +4,12 @@ import type { Link } from "./link.ts";
 import type { StopSwitch } from "./stop-switch.ts";
 import type { Store } from "./store.ts";
 
+const PHASES: ReadonlyMap<boolean | undefined, string> = new Map([
+  [true, "engaged"],
+  [false, "ready"],
+  [undefined, "unknown"],
+]);
+
 /** All-stop: at the bottom of every screen, at touch-down, without a question. */
 export function StopBar({ store, link, stop }: { store: Store; link: Link; stop: StopSwitch }) {
   const press = (event: Event) => {
@@ -17,7 +23,7 @@ export function StopBar({ store, link, stop }: { store: Store; link: Link; stop:
     return () => removeEventListener("keydown", onKey, { capture: true });
   }, []);
   const pressedAt = stop.pressedAt.value;
-  const phase = pressedAt !== undefined ? "unconfirmed" : store.allStop.value ? "engaged" : "ready";
+  const phase = pressedAt !== undefined ? "unconfirmed" : PHASES.get(store.allStop.value);
   return (
     <button
       type="button"
@@ -38,6 +44,7 @@ export function StopBar({ store, link, stop }: { store: Store; link: Link; stop:
         {phase === "unconfirmed" &&
           `${link.restarting.value ? "RESTARTING, not yet confirmed" : "NOT CONFIRMED"} ${spanOf(Math.max(0, store.now.value - (pressedAt ?? 0)))}`}
         {phase === "engaged" && "ENGAGED"}
+        {phase === "unknown" && "not known whether it is engaged"}
       </span>
     </button>
   );

@@ -4,10 +4,19 @@ import type { Store } from "./store.ts";
 
 const AGAIN_MS = 500;
 
+interface Press {
+  /** Its two ways to the console are one press. */
+  id: string;
+  /** What the console had said of all-stop by then. */
+  word: number;
+}
+
 /** All-stop: sent at the touch, and again on each new socket until the console says that it is engaged. */
 export class StopSwitch {
   /** Since when it is pressed and not confirmed, by this page's clock. */
   readonly pressedAt = signal<number | undefined>(undefined);
+  /** The last press, until it is confirmed. */
+  #press: Press | undefined;
 
   constructor(
     private readonly link: Link,
@@ -16,18 +25,22 @@ export class StopSwitch {
 
   press(at: number): void {
     this.pressedAt.value ??= at;
+    // Not `randomUUID`: browsers have that for an address of this machine, or by HTTPS, alone.
+    const press = { id: crypto.getRandomValues(new Uint32Array(4)).join("-"), word: this.store.allStopWord };
+    this.#press = press;
     this.send();
     // Beside the socket, which may be stuck behind others' messages.
-    void fetch("/api/all_stop", { method: "POST", keepalive: true }).then((answer) => {
-      if (answer.ok) this.#confirmed();
+    void fetch(`/api/all_stop?press=${press.id}`, { method: "POST", keepalive: true }).then((answer) => {
+      if (answer.ok) this.#confirmed(press);
     }, ignore);
   }
 
   /** To be called for each new socket too. */
   send(): void {
-    if (this.pressedAt.value === undefined) return;
-    void this.link.call("all_stop").then(
-      () => this.#confirmed(),
+    const press = this.#press;
+    if (!press) return;
+    void this.link.call("all_stop", { press: press.id }).then(
+      () => this.#confirmed(press),
       () => setTimeout(() => this.#sendAgain(), AGAIN_MS),
     );
   }
@@ -37,9 +50,11 @@ export class StopSwitch {
     if (this.link.lostSince.value === undefined) this.send();
   }
 
-  #confirmed(): void {
+  #confirmed(press: Press): void {
+    if (this.#press !== press) return;
+    this.#press = undefined;
     this.pressedAt.value = undefined;
-    this.store.stopConfirmed.value = true;
+    this.store.stopIsConfirmed(press.word);
   }
 }
 

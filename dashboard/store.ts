@@ -1,5 +1,5 @@
 import { batch, computed, type Signal, signal } from "@preact/signals";
-import type { Said, Values } from "../worker-host/contract/bus.ts";
+import type { Change, Said, Values } from "../worker-host/contract/bus.ts";
 import { type DeviceRole, mayDo } from "../worker-host/contract/devices.ts";
 import { type Heard, readHeard } from "../worker-host/contract/heard.ts";
 import { jsonIn } from "../worker-host/contract/payload.ts";
@@ -12,13 +12,15 @@ const NOTHING: Values = new Map();
 /** What the page shows: the console's snapshot, at each connect anew, and what is new since. */
 export class Store {
   readonly ids = signal<readonly string[]>([]);
-  /** Whether the console has a broker; before it says so it is not asked. */
-  readonly broker = signal(true);
+  /** Whether the console has a broker; `undefined` until it says so. */
+  readonly broker = signal<boolean | undefined>(undefined);
   readonly leftOut = signal(0);
   /** This page's clock, once a second: ages are counted by it. */
   readonly now = signal(performance.now());
-  /** The console has said that all-stop is engaged, on whatever way. */
-  readonly stopConfirmed = signal(false);
+  /** The console has confirmed a press of all-stop, and what the bus says is older. */
+  readonly #stopConfirmed = signal(false);
+  /** Counts what the bus has said of all-stop. */
+  allStopWord = 0;
   /** What a person wants to see of the props. */
   readonly filter = signal("");
   readonly onlyTrouble = signal(false);
@@ -73,9 +75,20 @@ export class Store {
     return [...of(id), ...board].sort((a, b) => a.rank - b.rank);
   }
 
-  readonly allStop = computed((): boolean => {
-    const said = this.valuesOf(this.hostId).get("status/all_stop");
-    return said?.text === "engaged" || this.stopConfirmed.value;
+  /** Why nothing at all can be sent, in words. */
+  readonly blocked = computed((): string | undefined => {
+    const { lostSince, restarting } = this.link;
+    if (lostSince.value !== undefined) return restarting.value ? "restarting" : "no link";
+    if (this.broker.value === undefined) return "not heard of yet";
+    return this.broker.value ? undefined : "broker away";
+  });
+
+  /** Whether all-stop is engaged; `undefined` where that is not known. */
+  readonly allStop = computed((): boolean | undefined => {
+    const said = this.valuesOf(this.hostId).get("status/all_stop")?.text;
+    if (said === "engaged" || this.#stopConfirmed.value) return true;
+    // While nothing new is heard, it may have been engaged since.
+    return said === "clear" && this.blocked.value === undefined ? false : undefined;
   });
 
   /** Who has heard the all-stop that is engaged; `undefined` until it is known. */
@@ -88,12 +101,12 @@ export class Store {
     return readHeard(jsonIn(said.text));
   });
 
-  readonly situation = computed((): Situation => {
-    const { lostSince, restarting } = this.link;
-    const noLink = lostSince.value === undefined ? undefined : restarting.value ? "restarting" : "no link";
-    const blocked = noLink ?? (this.broker.value ? this.whyNotAs("operator") : "broker away");
-    return { blocked, allStop: this.allStop.value };
-  });
+  readonly situation = computed(
+    (): Situation => ({
+      blocked: this.blocked.value ?? this.whyNotAs("operator"),
+      allStop: this.allStop.value,
+    }),
+  );
 
   /** Why this device may not do what is for a role, as short as a button on a phone. Its server has the last word. */
   whyNotAs(needed: DeviceRole): string | undefined {
@@ -116,8 +129,10 @@ export class Store {
         touched.set(id, values);
         if (said.text === "") values.delete(key);
         else values.set(key, said);
-        if (id === this.hostId && key === "status/all_stop" && said.text === "clear") this.stopConfirmed.value = false;
       }
+      const isOfAllStop = ({ id, key }: Change) => id === this.hostId && key === "status/all_stop";
+      // Without a broker, what the console has is older than its answer.
+      if (connected && (whole || changes.some(isOfAllStop))) this.#heardOfAllStop();
       for (const [id, values] of touched) this.#signalOf(id).value = values;
       const known = new Set([...this.ids.value, ...touched.keys()]);
       const there = [...known].filter((id) => this.#signalOf(id).peek().size > 0).sort();
@@ -125,6 +140,17 @@ export class Store {
       this.broker.value = connected;
       this.leftOut.value = leftOut;
     });
+  }
+
+  /** Takes the console's answer to a press that was made when the bus had said `word` things of all-stop. */
+  stopIsConfirmed(word: number): void {
+    if (word === this.allStopWord) this.#stopConfirmed.value = true;
+  }
+
+  /** What is said on the bus is newer than any answer. */
+  #heardOfAllStop(): void {
+    this.allStopWord++;
+    this.#stopConfirmed.value = false;
   }
 
   #signalOf(id: string): Signal<Values> {

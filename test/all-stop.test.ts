@@ -196,6 +196,38 @@ test("where file and topic differ, engaged wins; a file that can't be read count
   await written(cwd, { engaged: false });
 });
 
+test("what its topics and a lock-out's say is put right, whoever clears or overwrites it", async () => {
+  const env = { WORKER_HOME_ASSISTANT: "1" };
+  const broker = await startBroker();
+  const client = await TestClient.connect(broker.url);
+  await startHost({ broker, props: { "fogger/backend/worker.ts": FOGGER }, env });
+  const [heard, lockOut, lockOuts] = [
+    `${TOPIC}_heard`,
+    "halloween/fogger/status/lock_out",
+    "halloween/worker_host/status/lock_outs",
+  ];
+  const isPutRight = async (topic: string, right: string, wrong: (string | Buffer)[]) => {
+    await client.barrier();
+    for (const text of wrong) {
+      await client.publish(topic, text, { retain: true });
+      await client.expect(topic, text.toString());
+      await client.expect(topic, right);
+    }
+  };
+  const wrong = ["", "no word", Buffer.from([0xff])];
+  await client.expect(TOPIC, "clear");
+  await isPutRight(TOPIC, "clear", wrong);
+  await client.command("worker_host", { action: "lock_out", args: { id: "fogger", reason: "the hose leaks" } });
+  await client.expect(lockOut, "the hose leaks");
+  await isPutRight(lockOut, "the hose leaks", wrong);
+  await client.expect(lockOuts, '["fogger"]');
+  await isPutRight(lockOuts, '["fogger"]', wrong);
+  await client.command("worker_host", "all_stop");
+  await client.expect(TOPIC, "engaged");
+  await isPutRight(TOPIC, "engaged", [...wrong, "clear"]);
+  await isPutRight(heard, await client.expect(heard), wrong);
+});
+
 test("it is heard while workers are still coming up, even retained; and again and again", async () => {
   const broker = await startBroker();
   const client = await TestClient.connect(broker.url);

@@ -183,6 +183,47 @@ test("all-stop is confirmed by socket and by POST, with the broker and without",
   );
 });
 
+test("all-stop is run again whatever the id of its frame, but each press once, on whatever ways it comes", async () => {
+  const { url, broker, host } = await startConsole();
+  const client = await TestClient.connect(broker.url);
+  const rpc = await Rpc.open(url);
+  const topic = "halloween/worker_host/status/all_stop";
+  await client.expect(topic, "clear");
+  const clear = async () => {
+    await rpc.cmd("all_clear", { pressed_at: await rpc.now() });
+    await client.expect(topic, "clear");
+  };
+  const long = "x".repeat(201);
+  for (const id of ["1", "1", long, long]) {
+    expect(await rpc.cmd("all_stop", {}, id)).toMatchObject({ type: "result", id });
+    await client.expect(topic, "engaged");
+    await clear();
+  }
+  for (const press of [5, long]) {
+    expect(await rpc.cmd("all_stop", { press })).toMatchObject({ type: "result" });
+    await client.expect(topic, "engaged");
+    await clear();
+  }
+  rpc.socket.send(JSON.stringify({ type: "cmd", cmd: "uuid", id: long }));
+  await rpc.frames.find(({ error }) => error === "the id has 201 letters; at most 200", "the refusal");
+
+  const engaged = () => host.log.all.filter(({ msg }) => msg === "all-stop is engaged").length;
+  const before = engaged();
+  const post = (press: string) => get(`${url}/api/all_stop?press=${press}`, {}, "POST");
+  expect(await rpc.cmd("all_stop", { press: "a-1" })).toMatchObject({ type: "result" });
+  expect(await post("a-1")).toMatchObject({ code: 200, text: '{"engaged":true}\n' });
+  await clear();
+  // Held up by the browser; the console too has to hear that it was cleared.
+  const again = async () => (await post("a-1")).text;
+  await expect.poll(again, { timeout: PATIENCE_MS }).toBe('{"engaged":false}\n');
+  expect(await rpc.cmd("all_stop", { press: "a-1" })).toMatchObject({ type: "result", result: { engaged: false } });
+  expect(client.texts(topic).at(-1)).toBe("clear");
+  expect(await post("a-2")).toMatchObject({ code: 200 });
+  await client.expect(topic, "engaged");
+  await host.logged("all-stop is engaged");
+  expect(engaged() - before).toBe(2);
+});
+
 test("a port in use makes the console fail in words, and harms nothing else", async () => {
   const { url } = await startConsole();
   const port = new URL(url).port;

@@ -13,7 +13,7 @@ test("docs/rpc.md has each verb of the registry, with its role and its kwargs", 
     haunt: { prefix: "halloween", host: "worker_host" },
     meta: { id: "", version: "" },
     call: nothing,
-    allStop: nothing,
+    allStop: async () => ({ engaged: true }),
     descriptionOf: () => undefined,
     log: async () => [],
   });

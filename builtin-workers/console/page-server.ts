@@ -18,8 +18,8 @@ export interface PageServerOptions {
   /** The folder of the built page. */
   folder: string;
   devices: Devices;
-  /** Fulfils when all-stop is engaged. */
-  allStop: (by: string | undefined) => Promise<void>;
+  /** Fulfils when all-stop is engaged, or was by that press; gives whether it is. */
+  allStop: (press: string | undefined, by: string | undefined) => Promise<{ engaged: boolean }>;
   /** `device` is `undefined` on this machine. */
   onSocket: (socket: WebSocket, device: Device | undefined) => void;
 }
@@ -41,6 +41,8 @@ const PAIR = "/api/pair";
 /** The page for those who aren't paired, and what it is made of. */
 const PAIR_PAGE = "/pair";
 const FOR_STRANGERS = /^\/(pair(-\w+\.js)?|page-\w+\.css)$/;
+/** Which press it is, in the address of all-stop. */
+const PRESS = /\?press=([\w-]{1,200})$/;
 const LONGEST_FRAME = 1_048_576;
 const LONGEST_PAIRING = 1_024;
 const MOST_SOCKETS = 50;
@@ -164,13 +166,13 @@ export class PageServer {
     else sendJson(response, 403, { error: `this device is not paired: "${PAIR_COMMAND}"` });
   }
 
-  #stopAll({ method }: IncomingMessage, response: ServerResponse, by: string | undefined): void {
+  #stopAll({ method, url }: IncomingMessage, response: ServerResponse, by: string | undefined): void {
     if (method !== "POST") {
       sendJson(response, 405, { error: "only POST" });
       return;
     }
-    this.options.allStop(by).then(
-      () => sendJson(response, 200, { engaged: true }),
+    this.options.allStop(PRESS.exec(url ?? "")?.[1], by).then(
+      (answer) => sendJson(response, 200, answer),
       (error: Error) => sendJson(response, 503, { error: error.message }),
     );
   }

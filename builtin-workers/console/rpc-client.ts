@@ -3,7 +3,7 @@ import { type Device, type DeviceRole, mayDo, NOT_PAIRED } from "worker-host/con
 import { describeError } from "worker-host/contract/errors.ts";
 import { jsonIn } from "worker-host/contract/payload.ts";
 import type { WebSocket } from "ws";
-import { now, type Verb } from "./verbs.ts";
+import { LONGEST_ID, now, type Verb } from "./verbs.ts";
 
 export interface RpcClientOptions {
   socket: WebSocket;
@@ -102,18 +102,25 @@ export class RpcClient {
     if (frame.type === "ping") this.#send(JSON.stringify({ type: "pong", now: now() }));
     if (frame.type !== "cmd") return;
     const cmd = String(frame.cmd).slice(0, 100);
-    const id = typeof frame.id === "string" ? frame.id.slice(0, 200) : null;
-    const known = id === null ? undefined : this.#answers.get(id);
+    const id = typeof frame.id === "string" ? frame.id : null;
+    // What is always taken is run each time that it comes.
+    const key = this.options.verbs.get(cmd)?.always ? null : id;
+    if (key !== null && key.length > LONGEST_ID) {
+      const error = `the id has ${key.length} letters; at most ${LONGEST_ID}`;
+      this.#send(JSON.stringify({ type: "error", error, tb: [], cmd, id: null }));
+      return;
+    }
+    const known = key === null ? undefined : this.#answers.get(key);
     if (known) {
       if (known.frame !== undefined) this.#send(known.frame);
       return;
     }
     const answer: Answer = { at: now(), frame: undefined };
-    if (id !== null) this.#remember(id, answer);
+    if (key !== null) this.#remember(key, answer);
     // Begun in the order in which they came; none waits for another.
     void this.#run(cmd, frame.kwargs, text.length).then((outcome) => {
       answer.frame = JSON.stringify({ ...outcome, cmd, id });
-      if (id !== null) this.#answerBytes += answer.frame.length;
+      if (key !== null) this.#answerBytes += answer.frame.length;
       this.#send(answer.frame);
     });
   }

@@ -33,8 +33,8 @@ export interface VerbsOptions {
   haunt: Haunt;
   meta: { id: string; version: string };
   call: (id: string, action: string, args: unknown) => Promise<unknown>;
-  /** Fulfils when all-stop is engaged. */
-  allStop: (by: string | undefined) => Promise<void>;
+  /** Fulfils when all-stop is engaged, or was by that press; gives whether it is. */
+  allStop: (press: string | undefined, by: string | undefined) => Promise<{ engaged: boolean }>;
   /** The last description that an id gave of itself. */
   descriptionOf: (id: string) => string | undefined;
   /** The last lines that a worker, or the host, has logged, for people. */
@@ -44,6 +44,8 @@ export interface VerbsOptions {
 /** An older press is not meant any more: WiFi may deliver it seconds late. */
 const OLDEST_PRESS_MS = 1_500;
 const MOST_LINES = 1_000;
+/** Of the id of a command or of a press, in letters. */
+export const LONGEST_ID = 200;
 
 const ofOne = { id: z.string() };
 
@@ -139,8 +141,13 @@ export function createVerbs(options: VerbsOptions): ReadonlyMap<string, Verb> {
     },
   );
   // Whoever sees that something goes wrong stops it.
-  add("all_stop", "viewer", "Engages all-stop; the result comes when it is engaged", {}, (_, { device }) =>
-    allStop(device),
+  add(
+    "all_stop",
+    "viewer",
+    "Engages all-stop; the result, `engaged`, comes when it is. A `press` that was taken in the last minute engages nothing anew, and gives whether it still is",
+    // An odd one is none: all-stop is always taken.
+    { press: z.string().max(LONGEST_ID).optional().catch(undefined) },
+    ({ press }, { device }) => allStop(press, device),
   );
   addHosts("all_clear", "operator", "Ends all-stop", {}, (_, { device = "the page" }) => ({ by: device }));
   addHosts("lock_out", "operator", "Has a prop take no command but `stop`; gives who has heard it", {

@@ -40,7 +40,7 @@ export function CommandForm({ id, command, values, store, link }: CommandFormPro
       ))}
       <PressButton
         label={command.label}
-        holdMs={command.held && command.action !== "stop" ? 600 : 0}
+        holdMs={command.held ? 600 : 0}
         why={whyNot(command, values, store.situation.value)}
         fault={() => {
           tried.value = true;

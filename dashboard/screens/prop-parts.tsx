@@ -1,5 +1,5 @@
 import type { Values } from "../../worker-host/contract/bus.ts";
-import { availabilityOf, type Portrait, troubleOf } from "../../worker-host/contract/prop.ts";
+import { availabilityOf, type Portrait, troubleOf, whyNotHeld } from "../../worker-host/contract/prop.ts";
 import { boardIdOf } from "../../worker-host/contract/topics.ts";
 import { Age } from "../controls/age.tsx";
 import type { Parts } from "../parts.ts";
@@ -29,10 +29,11 @@ export function State({ values, store }: OfProp) {
 }
 
 /** What keeps it from working. */
-export function Troubles({ id, values, store }: OfProp) {
+export function Troubles({ id, values, portrait, store }: OfProp) {
   const availability = availabilityOf(values);
   const trouble = troubleOf(values);
   const lockOut = values.get("status/lock_out");
+  const unheld = whyNotHeld(values, portrait);
   return (
     <>
       {availability?.online === false && (
@@ -43,6 +44,7 @@ export function Troubles({ id, values, store }: OfProp) {
       {!availability && store.boards.value.has(id) && <p class="trouble">NEVER SEEN: a board of this id is missing</p>}
       {trouble && <p class="trouble">{trouble.why}</p>}
       {lockOut && <p class="trouble">LOCKED OUT: {lockOut.text}</p>}
+      {unheld !== undefined && <p class="trouble">ALL STOP can't hold it: {unheld}</p>}
     </>
   );
 }

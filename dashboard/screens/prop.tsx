@@ -1,8 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { askedOf } from "../../worker-host/contract/bus.ts";
-import { STOP } from "../../worker-host/contract/command.ts";
 import { describeHeard, isAllHeard, readHeard } from "../../worker-host/contract/heard.ts";
-import { whyNotHeld } from "../../worker-host/contract/prop.ts";
+import { type PropCommand, stopOf } from "../../worker-host/contract/prop.ts";
 import { CONSOLE } from "../../worker-host/contract/topics.ts";
 import { Age, spanOf } from "../controls/age.tsx";
 import { CommandForm } from "../controls/command-form.tsx";
@@ -18,8 +17,10 @@ export function Prop({ id, ...parts }: Parts & { id: string }) {
   const values = store.valuesOf(id);
   const portrait = store.portraitOf(id);
   const of: OfProp = { id, values, portrait, ...parts };
-  const commands = [...portrait.commands].sort((a, b) => Number(b.action === STOP) - Number(a.action === STOP));
-  const why = values.size > 0 ? whyNotHeld(values, portrait) : undefined;
+  const stop = stopOf(id, values, portrait);
+  const form = (command: PropCommand) => (
+    <CommandForm key={`${command.action} ${values.get("description")?.text}`} command={command} {...of} />
+  );
   return (
     <div class="prop card" data-id={id} data-there={thereOf(values)} data-locked={values.has("status/lock_out")}>
       <h1>{portrait.name ?? id}</h1>
@@ -27,21 +28,18 @@ export function Prop({ id, ...parts }: Parts & { id: string }) {
         {[portrait.name ? id : "", portrait.area, portrait.description].filter((words) => words !== "").join(" · ")}
       </p>
       {values.size === 0 && <p class="empty">Nothing has been heard of it.</p>}
+      {/* Above all that may change its height: it must not move under a finger. */}
+      {stop && <div class="forms">{form(stop)}</div>}
       <State {...of} />
       <Troubles {...of} />
-      {why !== undefined && <p class="trouble">ALL STOP can't hold it: {why}</p>}
       <Board {...of} />
       <Complaints {...of} />
       <Telemetry {...of} most={MOST_VALUES} />
       {!portrait.isHost && (
         <>
           <h2>Commands</h2>
-          {portrait.commands.length === 0 && <p class="empty">It tells of none.</p>}
-          <div class="forms">
-            {commands.map((command) => (
-              <CommandForm key={`${command.action} ${values.get("description")?.text}`} command={command} {...of} />
-            ))}
-          </div>
+          {portrait.commands.length === 0 && <p class="empty">It tells of none{stop && " but stop"}.</p>}
+          <div class="forms">{portrait.commands.map(form)}</div>
           <LastCommands {...of} />
           {id !== CONSOLE && <Upkeep {...of} />}
         </>

@@ -1,5 +1,5 @@
 import { useLayoutEffect } from "preact/hooks";
-import { whyNot } from "../../worker-host/contract/prop.ts";
+import { stopOf, whyNot } from "../../worker-host/contract/prop.ts";
 import { PressButton } from "../controls/press-button.tsx";
 import type { Parts } from "../parts.ts";
 import { addressOf } from "../router.ts";
@@ -65,9 +65,9 @@ function Card({ id, ...parts }: Parts & { id: string }) {
   const values = store.valuesOf(id);
   const portrait = store.portraitOf(id);
   const of: OfProp = { id, values, portrait, ...parts };
-  const isReady = portrait.commands.filter(({ args, argsOptional }) => !args || argsOptional);
-  const shown = isReady.slice(0, MOST_COMMANDS);
-  const more = portrait.commands.length - shown.length;
+  const commands = [stopOf(id, values, portrait) ?? [], ...portrait.commands].flat();
+  const shown = commands.filter(({ args, argsOptional }) => !args || argsOptional).slice(0, MOST_COMMANDS);
+  const more = commands.length - shown.length;
   return (
     <article class="card" data-id={id} data-there={thereOf(values)} data-locked={values.has("status/lock_out")}>
       <h3>
@@ -90,7 +90,7 @@ function Card({ id, ...parts }: Parts & { id: string }) {
           <PressButton
             key={command.action}
             label={command.label}
-            holdMs={command.held && command.action !== "stop" ? 600 : 0}
+            holdMs={command.held ? 600 : 0}
             why={whyNot(command, values, store.situation.value)}
             fire={(pressedAt) => link.tell(id, command.action, pressedAt)}
           />

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import type { Locator } from "playwright-core";
 import { expect, test } from "vitest";
 import { freePort } from "../../bench/ports.mjs";
+import { deferred } from "../../worker-host/base/promises.ts";
 import { FakeBoard } from "../harness/board.ts";
 import { startBroker } from "../harness/broker.ts";
 import { button, card, hold, pressDown, pressIsSent, sharedBrowser, shows } from "../harness/browser.ts";
@@ -78,6 +79,11 @@ test("it shows each prop with its state, and how old that is; a board that is ki
   await lone.and(page.locator('[data-there="online"]')).waitFor();
   await board.die();
   await shows(lone, /OFFLINE/);
+  // A worker that describes no stop has one; a tap does it.
+  const stop = await button(card(page, "shown"), "stop");
+  await stop.click();
+  await shows(stop, "done");
+  await shows(card(page, "before"), "ALL STOP can't hold it: it says nothing of itself");
 });
 
 test("a hold fires once; letting go early sends nothing, a double press is one; a refusal is told in the prop's words", async () => {
@@ -256,7 +262,7 @@ test("a prop is locked out and released on its screen, and says so wherever it i
 });
 
 test("all-stop fires at touch-down and says who has confirmed it; all clear has to be held for 2 s", async () => {
-  const { broker, client, url } = await haunt();
+  const { broker, client, host, url } = await haunt();
   await FakeBoard.start(broker.url, "deaf_board", {
     description: '{"contract":1,"board":"esp32","commands":{"stop":{}}}',
     deaf: true,
@@ -284,9 +290,39 @@ test("all-stop fires at touch-down and says who has confirmed it; all clear has 
   await client.expect("halloween/worker_host/status/all_stop", "clear");
   await page.mouse.up();
   await button(card(page, "stopped"), "Jump!");
+  // A topic that says nothing is not "clear".
+  host.signal("SIGSTOP");
+  await client.publish("halloween/worker_host/status/all_stop", "", { retain: true });
+  await shows(page, "Not known whether all-stop is engaged");
+  await shows(jump, "not known whether all-stop is engaged");
+  await shows(page.locator(".stop-bar"), "not known whether it is engaged");
+  await button(page, "All clear");
+  host.signal("SIGCONT");
+  await button(card(page, "stopped"), "Jump!");
+  // Its answer by the socket, and its POST, are held up until somebody else has cleared it.
+  const held = deferred();
+  await page.routeWebSocket(/rpc/, (socket) => {
+    const server = socket.connectToServer();
+    server.onMessage(async (frame) => {
+      if (/"type":"result".*"cmd":"all_stop"/.test(String(frame))) await held.promise;
+      socket.send(frame);
+    });
+  });
+  await page.route(/api\/all_stop/, (route) => held.promise.then(() => route.continue()));
+  await page.reload();
+  await button(card(page, "stopped"), "Jump!");
   await page.keyboard.press("Escape");
   await client.expect("halloween/worker_host/status/all_stop", "engaged");
+  await shows(page.locator(".all-stop"), /\d confirmed in/);
   await allClear(client);
+  await button(card(page, "stopped"), "Jump!");
+  await shows(page, /NOT CONFIRMED/);
+  const posted = page.waitForResponse(/api\/all_stop/);
+  held.resolve();
+  await posted;
+  await page.locator('.stop-bar[data-phase="ready"]').waitFor();
+  await client.barrier();
+  expect(client.texts("halloween/worker_host/status/all_stop").at(-1)).toBe("clear");
 });
 
 test("console restarted, or killed, broker and host killed: the page says so, and recovers by itself", async () => {
@@ -364,6 +400,16 @@ test("hostile descriptions, names and payloads never become markup, and never br
     JSON.stringify({
       commands: { a: null, __proto__: { safe: true }, constructor: 1, hold: { requires_state: 3, widget: [] } },
     }),
+    JSON.stringify({
+      name: "\u202Eevil",
+      area: "\u2066hall\u0007",
+      description: "\u202E",
+      commands: {
+        fire: { description: "\u202Eerif", widget: { label: "\u202EpotS" } },
+        move: { args: { title: "\u202Esm", enum: ["\u202Ea", "b"], default: "\u202Ea" } },
+      },
+      telemetry: { t: { unit: "\u202Es" } },
+    }),
     "null",
     "{",
     "[".repeat(5_000),
@@ -373,6 +419,8 @@ test("hostile descriptions, names and payloads never become markup, and never br
     await client.publish(`halloween/hostile_${index}/description`, text, { retain: true });
     await client.publish(`halloween/hostile_${index}/status/availability`, "online", { retain: true });
     await client.publish(`halloween/hostile_${index}/state`, markup, { retain: true });
+    await client.publish(`halloween/hostile_${index}/telemetry/t`, "\u202E5");
+    await client.publish(`halloween/hostile_${index}/status/error`, "\u202Eko\u0000");
     await client.publish(`halloween/hostile_${index}/telemetry/${index}<b>`, `${markup}${"y".repeat(50_000)}`);
     await client.publish(
       `halloween/hostile_${index}/status/runstate`,
@@ -401,23 +449,26 @@ test("hostile descriptions, names and payloads never become markup, and never br
     await page.evaluate("[globalThis.pwned, document.images.length, document.querySelectorAll('b').length]"),
   ).toEqual([undefined, 0, 0]);
   expect(await page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(320);
+  await shows(page, "\\u202epotS");
   // Each prop's own screen: forms are made of what its description says.
   const ids = [
     ...hostile.map((_, at) => `hostile_${at}`),
     ...fuzzed.flatMap((_, at) => (at % 3 === 0 ? [`fuzzed_${at}`] : [])),
   ];
-  const missing = await page.evaluate(`(async () => {
-    const missing = [];
+  const odd = await page.evaluate(`(async () => {
+    const odd = [];
     for (const id of ${JSON.stringify(ids)}) {
       const shown = new Promise((resolve) => addEventListener("hashchange", resolve, { once: true }));
       location.hash = "#/prop/" + id;
       await shown;
       await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
-      if (!document.querySelector('.prop[data-id="' + id + '"]')) missing.push(id);
+      if (!document.querySelector('.prop[data-id="' + id + '"]')) odd.push(id);
+      // What turns the writing around, or hides in it.
+      if (/(?!\\s)[\\p{Cc}\\p{Cf}]/u.test(document.body.innerText)) odd.push(id);
     }
-    return missing;
+    return odd;
   })()`);
-  expect(missing).toEqual([]);
+  expect(odd).toEqual([]);
   await page.getByRole("link", { name: "Show" }).click();
   await shows(page, /\d+ of \d+ online/);
   expect(

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { duration } from "../../worker-host/base/duration.ts";
 import { fieldsFor, readForm } from "../../worker-host/contract/form.ts";
 import { faultOf, readShape } from "../../worker-host/contract/json-check.ts";
-import { SPAN_TEXT } from "../../worker-host/contract/payload.ts";
+import { jsonIn, SPAN_TEXT } from "../../worker-host/contract/payload.ts";
 
 const check = (schema: unknown, value: unknown) => faultOf(value, readShape(schema));
 
@@ -133,6 +133,16 @@ test("a form has a field for each value, and means what is written in it, or say
     ["ms", false],
     ["level", true],
   ]);
+});
+
+test("a default that no input can show, or that would be refused, is none", () => {
+  for (const args of ['{"type":"number","default":1e999}', '{"type":"integer","maximum":5,"default":7}'])
+    expect(fieldsFor(readShape(jsonIn(args)), true)).toMatchObject([
+      { text: "", hint: expect.stringMatching(/may be left empty$/) },
+    ]);
+  for (const odd of ["two\nlines", "\u202Epots"])
+    expect(fieldsFor(readShape({ type: "string", default: odd }), true)[0]?.text).toBe("");
+  expect(fieldsFor(readShape({ type: "object", default: { a: 1 } }), true)[0]?.text).toBe('{"a":1}');
 });
 
 test("a time span has its unit, bounds and default beside it, takes ms and times with a unit, and nothing else", () => {

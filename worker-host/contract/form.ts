@@ -1,5 +1,5 @@
 import { faultOf, type Shape } from "./json-check.ts";
-import { isExact, jsonIn, msIn } from "./payload.ts";
+import { isExact, jsonIn, msIn, printable } from "./payload.ts";
 
 /** One input of a form: a property of the arguments, or the arguments themselves. */
 export interface Field {
@@ -40,11 +40,10 @@ function fieldOf(key: string | undefined, whole: Shape, isRequired: boolean): Fi
   const choices = choicesOf(shape);
   const kind = choices ? "choice" : kindOf(shape);
   const given = whole.default ?? shape.default;
-  const text = given === undefined ? "" : kind === "choice" || kind === "json" ? JSON.stringify(given) : String(given);
+  const text = defaultIn(given, kind, whole);
   // A property with a default is told to be required by schemas of what comes out, not of what is sent.
   const required = isRequired && given === undefined;
-  const empty =
-    required || kind === "choice" ? "" : given === undefined ? "may be left empty" : `${text} if left empty`;
+  const empty = required || kind === "choice" ? "" : text === "" ? "may be left empty" : `${text} if left empty`;
   return {
     key,
     label: (whole.title ?? key?.replaceAll("_", " ") ?? "value").slice(0, 60),
@@ -59,6 +58,14 @@ function fieldOf(key: string | undefined, whole: Shape, isRequired: boolean): Fi
       .join("; ")
       .slice(0, LONGEST_WORDS),
   };
+}
+
+/** A default as it stands in an input; one that an input can't show, or that would be refused, is none. */
+function defaultIn(given: unknown, kind: Field["kind"], shape: Shape): string {
+  if (given === undefined) return "";
+  const text = kind === "choice" || kind === "json" ? JSON.stringify(given) : String(given);
+  const isFine = text === printable(text) && readField({ kind, shape, required: false }, text).fault === undefined;
+  return isFine ? text : "";
 }
 
 /** Of the ways to write a value, one that needs no JSON: `750` rather than `{"ms": 750}`. */
@@ -121,7 +128,7 @@ export interface Read {
 }
 
 /** Reads one field; a choice is its value as JSON, `""` none. */
-export function readField({ kind, required, shape }: Field, text: string): Read {
+export function readField({ kind, required, shape }: Pick<Field, "kind" | "required" | "shape">, text: string): Read {
   const word = text.trim();
   if (word === "" && !(kind === "text" && required)) return required ? { fault: "it is missing" } : {};
   const number = NUMBER.test(word) && isExact(word) ? Number(word) : undefined;

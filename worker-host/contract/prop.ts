@@ -1,8 +1,9 @@
 import type { Said, Values } from "./bus.ts";
+import { STOP } from "./command.ts";
 import { describesHost } from "./description.ts";
 import { type Fields, faultOf, fieldsOf, readShape, type Shape } from "./json-check.ts";
 import { jsonIn } from "./payload.ts";
-import { boardIdOf, isPeer } from "./topics.ts";
+import { boardIdOf, CONSOLE, isPeer } from "./topics.ts";
 
 /** A command, as its prop's description tells it. */
 export interface PropCommand {
@@ -32,10 +33,11 @@ export interface Portrait {
   name: string | undefined;
   area: string;
   description: string;
+  /** All but `stop`; for that see `stopOf`. */
   commands: readonly PropCommand[];
   telemetry: ReadonlyMap<string, PropValue>;
-  /** It says that it knows `stop`. */
-  stops: boolean;
+  /** `stop`, where it says that it knows it. */
+  stop: PropCommand | undefined;
   /** The state in which it waits: the first of its `states`, where it says them. */
   rest: string;
   /** It is a host, not a prop. */
@@ -59,7 +61,10 @@ export function readPortrait(text: string | undefined, id: string): Portrait {
     name: wordsOf(name, LONGEST_LABEL),
     area: wordsOf(area, LONGEST_LABEL) ?? "",
     description: wordsOf(description, LONGEST_WORDS) ?? "",
-    commands: Object.entries(fieldsOf(commands)).slice(0, MOST_COMMANDS).flatMap(commandOf),
+    commands: Object.entries(fieldsOf(commands))
+      .filter(([action]) => action !== STOP)
+      .slice(0, MOST_COMMANDS)
+      .flatMap(commandOf),
     telemetry: new Map(
       Object.entries(fieldsOf(telemetry)).map(([key, value]) => {
         const about = fieldsOf(value);
@@ -69,7 +74,7 @@ export function readPortrait(text: string | undefined, id: string): Portrait {
         ];
       }),
     ),
-    stops: Object.hasOwn(fieldsOf(commands), "stop"),
+    stop: Object.hasOwn(fieldsOf(commands), STOP) ? stopAs(fieldsOf(commands)[STOP]) : undefined,
     rest: (Array.isArray(states) && wordsOf(states[0], LONGEST_LABEL)) || "idle",
     isHost,
     boards: isHost ? boardsOf(said) : [],
@@ -93,7 +98,7 @@ function commandOf([action, value]: [string, unknown]): PropCommand[] {
   return [
     {
       action,
-      label: wordsOf(label, LONGEST_LABEL) ?? action.replaceAll("_", " "),
+      label: labelOf(action, label),
       description: wordsOf(description, LONGEST_WORDS) ?? "",
       args: args === undefined ? undefined : readShape(args),
       argsOptional: args_optional === true,
@@ -102,6 +107,43 @@ function commandOf([action, value]: [string, unknown]): PropCommand[] {
       requiresState: states,
     },
   ];
+}
+
+/** A command's label; one that reads as `stop`, and is another command, has its action beside it. */
+function labelOf(action: string, label: unknown): string {
+  const words = wordsOf(label, LONGEST_LABEL) ?? action.replaceAll("_", " ");
+  return action !== STOP && readsAsStop(words) ? `${words} (${action})` : words;
+}
+
+/** Whatever the signs between its letters, and whatever alphabet's wide or fine forms they have. */
+function readsAsStop(words: string): boolean {
+  return (
+    words
+      .normalize("NFKC")
+      .toLowerCase()
+      .replaceAll(/[^\p{L}]/gu, "") === STOP
+  );
+}
+
+/** `stop` as it is described. It is never hidden, takes no values, and whoever touches it means it. */
+function stopAs(value: unknown): PropCommand {
+  const { description, widget } = fieldsOf(value);
+  return {
+    action: STOP,
+    label: labelOf(STOP, fieldsOf(widget).label),
+    description: wordsOf(description, LONGEST_WORDS) ?? "",
+    args: undefined,
+    argsOptional: false,
+    safe: true,
+    held: false,
+    requiresState: undefined,
+  };
+}
+
+/** The `stop` of an id, where it can be told: every worker knows it, also one that does not describe it. */
+export function stopOf(id: string, values: Values, { stop, isHost }: Portrait): PropCommand | undefined {
+  if (isHost || id === CONSOLE) return undefined;
+  return stop ?? (values.has("status/runstate") ? stopAs({}) : undefined);
 }
 
 function wordsOf(value: unknown, longest: number): string | undefined {
@@ -176,8 +218,8 @@ export function faultsOf(values: Values, now: number, expected = false): Fault[]
 }
 
 /** Why all-stop can't hold an id that is there, in words; `undefined` where it can. A host stops its own workers. */
-export function whyNotHeld(values: Values, { stops }: Portrait): string | undefined {
-  if (values.has("status/runstate") || stops) return undefined;
+export function whyNotHeld(values: Values, { stop, isHost }: Portrait): string | undefined {
+  if (values.size === 0 || values.has("status/runstate") || stop || isHost) return undefined;
   return values.has("description") ? "its description has no command stop" : "it says nothing of itself";
 }
 
@@ -191,18 +233,20 @@ export function faultOfArgs({ args: shape, argsOptional }: PropCommand, args: un
 export interface Situation {
   /** Why nothing at all can be sent, in words. */
   blocked: string | undefined;
-  allStop: boolean;
+  /** Whether all-stop is engaged; `undefined` where that is not known. */
+  allStop: boolean | undefined;
 }
 
 /** Why a command can't be sent to a prop now, in words; `undefined` where it can. `stop` always can. */
 export function whyNot(command: PropCommand, values: Values, { blocked, allStop }: Situation): string | undefined {
-  if (blocked !== undefined || command.action === "stop") return blocked;
+  if (blocked !== undefined || command.action === STOP) return blocked;
   const lockOut = values.get("status/lock_out")?.text;
   if (lockOut !== undefined) return `locked out: ${lockOut}`;
   const availability = availabilityOf(values);
   if (!availability) return "not heard of yet";
   if (!availability.online) return "offline";
-  if (allStop && !command.safe) return "all-stop is engaged";
+  if (allStop !== false && !command.safe)
+    return allStop ? "all-stop is engaged" : "not known whether all-stop is engaged";
   const state = values.get("state")?.text;
   if (command.requiresState && !command.requiresState.includes(state ?? ""))
     return `only while ${command.requiresState.join(" or ").slice(0, LONGEST_WORDS)}`;

@@ -333,6 +333,7 @@ export class Host {
       onShowOver: () => live.resume(),
       onLockOut: () => this.#homeAssistant?.update(),
       isOurs: (id) => this.#identity?.owns(id) === true,
+      runsHere: (id) => this.#identity?.runs(id) === true,
       shown: () => this.#identity?.shown ?? new Map(),
       fail: (text) => this.#say(this.#topics.hostName, "error", text),
     });

@@ -153,12 +153,16 @@ export class HostIdentity {
 
   /** Whether an id is a prop of this host, or the board of one. */
   owns(id: string): boolean {
+    return this.#alone.has(id) || this.runs(id);
+  }
+
+  /** Whether it runs the worker of that id, or of that board: no other host does, while it does. */
+  runs(id: string): boolean {
     const { records } = this.options.supervisor;
-    const runsHere = (each: string | undefined) => {
+    return [id, propOfBoard(id)].some((each) => {
       const record = records.get(each ?? "");
       return record !== undefined && record.state !== "skipped" && !record.idTaken;
-    };
-    return this.#alone.has(id) || runsHere(id) || runsHere(propOfBoard(id));
+    });
   }
 
   /** Takes in what is on disk. */

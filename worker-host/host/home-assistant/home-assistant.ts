@@ -83,6 +83,12 @@ export class HomeAssistant {
     const announcer = new Announcer({ hostConnection, discovery, owner: this.#devices.owner });
     await announcer.start();
     await hostConnection.subscribe(topics.descriptions, (message) => this.#hear(message));
+    await hostConnection.subscribe(topics.lockOuts, ({ payload }) => {
+      if (decodeText(payload) === this.#lockOuts) return;
+      // Somebody has cleared or overwritten it.
+      this.#lockOuts = undefined;
+      this.update();
+    });
     let greeting = false;
     await hostConnection.subscribe(discovery.birth, ({ payload, retain }) => {
       if (retain || greeting || decodeText(payload) !== "online") return;

@@ -133,9 +133,10 @@ export class AllStop {
 
   /** Takes what its topic says. */
   heard(text: string | undefined, { retain }: { retain: boolean }): void {
-    if (text === "clear" && this.engaged) this.assert();
-    if (text !== "engaged") return;
-    if (!retain && this.#echoes > 0) this.#echoes--;
+    if (text !== "engaged") {
+      // Who clears or overwrites it changes nothing.
+      if (text !== "clear" || this.engaged) this.assert();
+    } else if (!retain && this.#echoes > 0) this.#echoes--;
     else if (!this.engaged) void this.engage({ by: "the retained topic" });
   }
 

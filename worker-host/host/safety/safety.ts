@@ -27,6 +27,7 @@ export interface SafetyOptions {
   onLockOut: () => void;
   /** As of `ShowNight`. */
   isOurs: (id: string) => boolean;
+  runsHere: (id: string) => boolean;
   /** What the broker shows of all ids, workers and boards. */
   shown: () => ReadonlyMap<string, Shown>;
   /** Tells people that something failed. */
@@ -109,17 +110,11 @@ function openAllStop(
   });
 }
 
-function openNight(
-  { data, topics, log, clock, hostConnection, supervisor, onShowOver, onLockOut, isOurs, fail }: SafetyOptions,
-  receipts: StopReceipts,
-): Promise<ShowNight> {
+function openNight(options: SafetyOptions, receipts: StopReceipts): Promise<ShowNight> {
+  const { data, topics, hostConnection, supervisor, onLockOut } = options;
   return ShowNight.open({
+    ...options,
     file: join(data, "show_night.json"),
-    log,
-    clock,
-    onShowOver,
-    isOurs,
-    fail,
     stop: (id) => receipts.stopOne(id),
     tell: (id, reason) => supervisor.lockOut(id, reason),
     publish: (id, reason) => {

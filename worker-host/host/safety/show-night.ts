@@ -152,6 +152,8 @@ interface ShowNightOptions {
   stop: (id: string) => Promise<Heard>;
   /** Whether an id is a prop of this host, or the board of one; known once the workers are. */
   isOurs: (id: string) => boolean;
+  /** Whether its worker, or that of its prop, runs here: of two hosts that may lock it out, one has the say of its reason. */
+  runsHere: (id: string) => boolean;
   /** Tells people that something failed. */
   fail: (text: string) => void;
 }
@@ -222,12 +224,10 @@ export class ShowNight {
   /** Takes what the topic of an id's lock-out says. */
   heard(id: string, text: string, { retain }: { retain: boolean }): void {
     if (faultOfId(id) !== undefined) return;
-    if (text === "") {
-      this.#shown.delete(id);
-      const held = this.#lockOuts.get(id);
-      if (held) this.#publish(id, held.reason);
-      return;
-    }
+    const held = this.#lockOuts.get(id);
+    if (text === "") this.#shown.delete(id);
+    if (held && (text === "" || (text !== held.reason && this.options.runsHere(id)))) this.#publish(id, held.reason);
+    if (text === "") return;
     const echoes = this.#echoes.get(id) ?? 0;
     if (!retain && echoes > 0) this.#echoes.set(id, echoes - 1);
     else if (!retain) this.#released.delete(id);

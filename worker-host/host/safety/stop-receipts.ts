@@ -3,6 +3,7 @@ import { deferred } from "../../base/promises.ts";
 import { formatStop, parseReply } from "../../contract/command.ts";
 import { boundHeard, describeHeard, type Heard, isAllHeard } from "../../contract/heard.ts";
 import { COMMAND_EXPIRY_S } from "../../contract/limits.ts";
+import { decodeText } from "../../contract/payload.ts";
 import { faultOfId, isPeer, type Topics } from "../../contract/topics.ts";
 import { listen, type Message } from "../../mqtt/wire.ts";
 import type { Shown } from "../bus/boards.ts";
@@ -38,6 +39,8 @@ interface Told {
 
 /** How long the broker has to send what it retains. */
 const RETAINED_MS = 200;
+/** A topic that is overwritten again and again is put right so often. */
+const RESTORE_MS = 200;
 /** A longer reply confirms nothing. */
 const LONGEST_REPLY = 8_192;
 /** Strangers may answer, and publish states, under any id. */
@@ -47,13 +50,17 @@ const MOST_OTHERS = 1_000;
 export class StopReceipts {
   /** By the topic of the replies. */
   readonly #told = new Map<string, Told>();
+  /** What was last published of who has heard an all-stop. */
+  #published: string | undefined;
+  #restoring = false;
   #all: { replyTo: string; heard: Promise<Heard> } | undefined;
 
   constructor(private readonly options: StopReceiptsOptions) {}
 
   async start(): Promise<void> {
-    const { hostConnection } = this.options;
+    const { hostConnection, topics } = this.options;
     await hostConnection.subscribe(this.#replyTo("+"), (message) => this.#sawReply(message));
+    await hostConnection.subscribe(topics.allStopHeard, ({ payload }) => this.#sawHeard(decodeText(payload)));
   }
 
   /** Tells everything to stop at once; gives after 2 s at most who has heard. What is told meanwhile is counted together. */
@@ -98,9 +105,24 @@ export class StopReceipts {
       return why === undefined ? [] : [{ id, why }];
     });
     const heard = boundHeard(this.#resultOf(told, unheld));
-    hostConnection.publish(topics.allStopHeard, JSON.stringify(heard), { qos: 1, retain: true });
+    this.#published = JSON.stringify(heard);
+    this.#publishHeard(this.#published);
     if (!isAllHeard(heard)) hostConnection.warn(`all-stop: ${describeHeard(heard).join("; ")}`);
     return heard;
+  }
+
+  #publishHeard(text: string): void {
+    this.options.hostConnection.publish(this.options.topics.allStopHeard, text, { qos: 1, retain: true });
+  }
+
+  /** Puts right what somebody has cleared or overwritten. */
+  #sawHeard(text: string | undefined): void {
+    if (this.#published === undefined || text === this.#published || this.#restoring) return;
+    this.#restoring = true;
+    this.options.clock.after(RESTORE_MS, () => {
+      this.#restoring = false;
+      if (this.#published !== undefined) this.#publishHeard(this.#published);
+    });
   }
 
   async #collect(replyTo: string, expected: string[]): Promise<Told> {
