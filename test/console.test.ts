@@ -239,6 +239,21 @@ test("all-stop is confirmed by socket and by POST, with the broker and without",
   );
 });
 
+test("over the embedded broker it goes on to tell what the bus says, also after its process was killed", async () => {
+  const host = await startHost({ builtins: "shipped", page: true });
+  const client = await TestClient.connect(await host.url());
+  for (let start = 1; start <= 3; start++) {
+    const { page } = JSON.parse(await client.expect("halloween/console/description")) as { page: string };
+    await client.expect("halloween/console/status/availability", "online");
+    const rpc = await Rpc.open(page);
+    await rpc.cmd("watch");
+    await client.publish("halloween/lab/telemetry/start", `now ${start}`);
+    await rpc.frames.next((frame) => JSON.stringify(frame).includes(`now ${start}`), "what the bus says");
+    host.killWorkers();
+    await client.expect("halloween/console/status/availability", "offline");
+  }
+});
+
 test("a port in use makes the console fail in words, and harms nothing else", async () => {
   const { url } = await startConsole();
   const port = new URL(url).port;
