@@ -3,6 +3,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { BaseWorker, z } from "worker-host";
 import { BusModel } from "worker-host/contract/bus.ts";
+import { parseRunstate } from "worker-host/contract/description.ts";
+import { COMMAND_EXPIRY_S } from "worker-host/contract/limits.ts";
 import { Topics } from "worker-host/contract/topics.ts";
 import { logEnd } from "./console/log-end.ts";
 import { PageServer } from "./console/page-server.ts";
@@ -46,7 +48,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
       meta: await this.#meta(),
       descriptionOf: (id) => this.#bus.valuesOf(id).get("description")?.text,
       log: (id, lines) => logEnd(join(this.dataDir, "../logs"), id, lines),
-      call: (id, action, args) => this.run(() => this.call(id, action, args)),
+      call: (id, action, args) => this.run(() => this.call(id, action, args, this.#freshness(id))),
       allStop: () => this.engage(),
     });
     const server = new PageServer({
@@ -72,6 +74,17 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     const id = typeof known === "string" ? known : randomUUID().replaceAll("-", "");
     if (id !== known) await this.store.set("id", id);
     return { id, version };
+  }
+
+  /**
+   * How long a command is meant. What has waited in the socket of a broker that stood still has no age for MQTT: only its
+   * target's clock tells. What this host runs has the clock of this machine; of any other one nothing is known.
+   */
+  #freshness(id: string): { expiresAt?: number } {
+    const { host } = this.haunt;
+    const runstate = new TextEncoder().encode(this.#bus.valuesOf(id).get("status/runstate")?.text);
+    if (id !== host && parseRunstate(runstate)?.host !== host) return {};
+    return { expiresAt: this.now() + COMMAND_EXPIRY_S * 1_000 };
   }
 
   override async stop() {

@@ -6,6 +6,7 @@ import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { shared } from "./harness/ending.ts";
 import { startHost } from "./harness/host.ts";
+import { PacketType, startProxy } from "./harness/proxy.ts";
 import { Happenings, PATIENCE_MS } from "./harness/wait.ts";
 
 type Frame = Record<string, unknown>;
@@ -237,6 +238,25 @@ test("all-stop is confirmed by socket and by POST, with the broker and without",
   expect((await rpc.cmd("tell", { id: "lab", action: "ping", pressed_at: await rpc.now() })).error).toMatch(
     /broker is away|all-stop/,
   );
+});
+
+test("a press that waited on its way until it was over is refused by the prop, in words, and moves nothing", async () => {
+  const broker = await startBroker();
+  const proxy = await startProxy(broker.port);
+  const props = { "lab/backend/worker.ts": LAB };
+  const host = await startHost({ broker: { ...broker, port: proxy.port }, props, builtins: "shipped", page: true });
+  const client = await TestClient.connect(broker.url);
+  const rpc = await Rpc.open(await host.page());
+  proxy.decide = async ({ type, towards, bytes }) => {
+    const text = String(bytes);
+    const [, expiresAt] = /"action":"ping".*"expires_at":(\d+)/.exec(text) ?? [];
+    if (type === PacketType.PUBLISH && towards === "broker" && expiresAt !== undefined)
+      await new Promise((resolve) => setTimeout(resolve, Number(expiresAt) + 1 - Date.now()));
+    return "pass" as const;
+  };
+  const told = await rpc.cmd("tell", { id: "lab", action: "ping", pressed_at: await rpc.now() });
+  expect(told).toMatchObject({ type: "error", error: expect.stringMatching(/"ping" refused: it expired \d+ ms ago$/) });
+  expect(client.texts("halloween/lab/telemetry/pong")).toEqual([]);
 });
 
 test("over the embedded broker it goes on to tell what the bus says, also after its process was killed", async () => {

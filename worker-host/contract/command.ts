@@ -147,8 +147,8 @@ function faultOfCommandId(id: unknown): string | undefined {
  *
  * @throws WorkerHostError `invalid_value` for args that have no JSON
  */
-export function formatCommand(action: string, args: unknown, id: string, replyTo?: string): string {
-  const payload = { action, args: args ?? null, id, ...defined({ reply_to: replyTo }) };
+export function formatCommand(action: string, args: unknown, id: string, replyTo?: string, expiresAt?: number): string {
+  const payload = { action, args: args ?? null, id, ...defined({ reply_to: replyTo, expires_at: expiresAt }) };
   return encodePayload(payload) as string;
 }
 
