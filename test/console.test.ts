@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { request } from "node:http";
+import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
 import { startBroker } from "./harness/broker.ts";
@@ -139,7 +140,7 @@ test("bad input gets words, is bounded, and harms no other client", async () => 
     [[], /expected object/],
     [{ ...fine, id: 5 }, /^tell: id: /],
     [{ ...fine, more: 1 }, /"more"/],
-    [{ ...fine, pressed_at: undefined }, /^tell: pressed_at: /],
+    [{ ...fine, pressed_at: undefined }, /^tell: pressed_at: expected the moment of the press/],
     [{ ...fine, pressed_at: now - 8_200 }, /^8\.\d s old; press again$/],
     [{ ...fine, pressed_at: now + 60_000 }, /press again/],
     [{ ...fine, id: "../x" }, /no prop's id/],
@@ -172,6 +173,59 @@ test("bad input gets words, is bounded, and harms no other client", async () => 
   for (let i = 0; i < 300; i++) flood.socket.send('{"type":"ping"}');
   expect(await flood.closed).toBe(1008);
   expect(await other.cmd("hello")).toMatchObject({ result: { haunt: { prefix: "halloween", host: "worker_host" } } });
+});
+
+test("no frame ends in an error that nobody caught: each command is answered, and the client stays", async () => {
+  const { url, host } = await served();
+  const rpc = await Rpc.open(url);
+  const nested = (open: string, levels: number) => open.repeat(levels) + (open === "[" ? "]" : "}").repeat(levels);
+  const answer = async (frame: string) => {
+    rpc.socket.send(frame);
+    return rpc.frames.next(({ type }) => type === "error", `the answer to ${frame.slice(0, 80)}`);
+  };
+  for (const cmd of ['{"toString":1}', nested("[", 100_000), "5", "null", "[]"])
+    expect(await answer(`{"type":"cmd","cmd":${cmd},"id":"1"}`)).toMatchObject({
+      ...{ cmd: null, id: null, tb: [] },
+      error: expect.stringMatching(/^cmd is .*; expected a text, such as "hello"$/),
+    });
+  for (const id of ["7", '{"toString":1}', nested("[", 100_000), `"${"x".repeat(201)}"`])
+    expect(await answer(`{"type":"cmd","cmd":"hello","id":${id}}`)).toMatchObject({
+      ...{ cmd: "hello", id: null },
+      error: expect.stringMatching(/^id is .*; expected a text of 200 characters at most, or none$/),
+    });
+  expect((await answer('{"type":"cmd","id":"2"}')).error).toMatch(/^Unknown command {2}, available/);
+  const deep = `{"type":"cmd","cmd":"hello","id":"3","kwargs":{"a":${nested("[", 100_000)}}}`;
+  expect((await answer(deep)).error).toBe("hello: its kwargs are nested more than 100 levels deep");
+  expect(
+    String((await answer(`{"type":"cmd","cmd":"hello","kwargs":{"${"k".repeat(500_000)}":1}}`)).error).length,
+  ).toBe(2_000);
+  const random = fc.oneof(
+    fc.json(),
+    fc.record({ type: fc.constant("cmd"), cmd: fc.jsonValue(), id: fc.jsonValue(), kwargs: fc.jsonValue() }),
+    fc.record({
+      type: fc.constant("cmd"),
+      cmd: fc.constantFrom("hello", "log", "tell", "__proto__", "constructor", "release"),
+      id: fc.option(fc.string({ unit: "binary" })),
+      kwargs: fc.oneof(fc.jsonValue(), fc.dictionary(fc.constantFrom("id", "lines", "__proto__"), fc.jsonValue())),
+    }),
+  );
+  const other = await Rpc.open(url);
+  for (const frame of fc.sample(random, 150))
+    other.socket.send(typeof frame === "string" ? frame : JSON.stringify(frame));
+  expect(await other.cmd("hello", {}, "the last")).toMatchObject({ type: "result" });
+  expect(await rpc.cmd("hello")).toMatchObject({ type: "result" });
+  expect(host.log.all.filter(({ worker, level }) => worker === "console" && level >= 40)).toEqual([]);
+});
+
+test("a prop's answer that is nested deep is an error, in words", async () => {
+  const { url, broker } = await served();
+  const client = await TestClient.connect(broker.url);
+  const rpc = await Rpc.open(url);
+  const told = rpc.cmd("tell", { id: "evil", action: "fire", pressed_at: await rpc.now() });
+  const { id, reply_to } = JSON.parse(await client.expect("halloween/evil/cmd")) as Record<string, string>;
+  const deep = "[".repeat(5_000) + "]".repeat(5_000);
+  await client.publish(`${reply_to}`, `{"id":"${id}","from":"evil","status":"ok","result":${deep},"ms":1}`);
+  expect((await told).error).toBe("evil fire: its result is nested more than 100 levels deep");
 });
 
 test("a client asks who it is, tells a prop what its schema takes, locks it out, restarts it, and reads its log", async () => {

@@ -1,6 +1,8 @@
 import type { BusModel } from "worker-host/contract/bus.ts";
+import { quote } from "worker-host/contract/command.ts";
 import { describeError } from "worker-host/contract/errors.ts";
-import { jsonIn } from "worker-host/contract/payload.ts";
+import { MOST_JSON_LEVELS } from "worker-host/contract/limits.ts";
+import { isDeeperThan, jsonIn } from "worker-host/contract/payload.ts";
 import type { WebSocket } from "ws";
 import { now, ROLES, type Role, type Verb } from "./verbs.ts";
 
@@ -15,6 +17,8 @@ export interface RpcClientOptions {
 
 /** Of the frame of a command that acts, in letters. */
 const LONGEST_ACT = 65_536;
+const LONGEST_ID = 200;
+const LONGEST_ERROR = 2_000;
 const ACTS_PER_S = 20;
 const FRAMES_PER_S = 200;
 /** A client that reads less than is waiting for it is told of values later. */
@@ -82,30 +86,43 @@ export class RpcClient {
     if (typeof frame !== "object" || frame === null) return;
     if (frame.type === "ping") this.#send(JSON.stringify({ type: "pong", now: now() }));
     if (frame.type !== "cmd") return;
-    const cmd = String(frame.cmd).slice(0, 100);
-    const id = typeof frame.id === "string" ? frame.id.slice(0, 200) : null;
-    const known = id === null ? undefined : this.#answers.get(id);
+    const { cmd = "", id = null } = frame;
+    if (typeof cmd !== "string") {
+      this.#send(frameOfError({ cmd: null, id: null }, `cmd is ${quote(cmd)}; expected a text, such as "hello"`));
+      return;
+    }
+    const about = { cmd: cmd.slice(0, 100), id: null };
+    if (id === null) {
+      void this.#run(about, frame.kwargs, text.length).then((answer) => this.#send(answer));
+      return;
+    }
+    if (typeof id !== "string" || id.length > LONGEST_ID) {
+      const fault = `id is ${quote(id)}; expected a text of ${LONGEST_ID} characters at most, or none`;
+      this.#send(frameOfError(about, fault));
+      return;
+    }
+    const known = this.#answers.get(id);
     if (known) {
       if (known.frame !== undefined) this.#send(known.frame);
       return;
     }
     const answer: Answer = { at: now(), frame: undefined };
-    if (id !== null) this.#remember(id, answer);
+    this.#remember(id, answer);
     // Begun in the order in which they came; none waits for another.
-    void this.#run(cmd, frame.kwargs, text.length).then((outcome) => {
-      answer.frame = JSON.stringify({ ...outcome, cmd, id });
-      if (id !== null) this.#answerBytes += answer.frame.length;
-      this.#send(answer.frame);
+    void this.#run({ ...about, id }, frame.kwargs, text.length).then((ran) => {
+      answer.frame = ran;
+      this.#answerBytes += ran.length;
+      this.#send(ran);
     });
   }
 
-  /** Runs a command; never rejects. */
-  async #run(cmd: string, kwargs: unknown, length: number): Promise<object> {
+  /** Runs a command, and gives the frame of its answer; never rejects. */
+  async #run(about: About, kwargs: unknown, length: number): Promise<string> {
     try {
-      const result = await this.#call(cmd, kwargs, length);
-      return { type: "result", result: result ?? null };
+      const result = await this.#call(about.cmd ?? "", kwargs, length);
+      return JSON.stringify({ type: "result", result: result ?? null, ...about });
     } catch (error) {
-      return { type: "error", error: error instanceof Error ? error.message : describeError(error), tb: [] };
+      return frameOfError(about, error instanceof Error ? error.message : describeError(error));
     }
   }
 
@@ -117,6 +134,8 @@ export class RpcClient {
     const acts = verb.role !== "viewer" && !verb.always;
     if (acts && length > LONGEST_ACT) throw new Error(`${cmd}: ${length} letters; at most ${LONGEST_ACT}`);
     if (acts && !this.#acts.take()) throw new Error(`${cmd}: more than ${ACTS_PER_S} a second; press again`);
+    if (isDeeperThan(kwargs, MOST_JSON_LEVELS))
+      throw new Error(`${cmd}: its kwargs are nested more than ${MOST_JSON_LEVELS} levels deep`);
     const parsed = verb.kwargs.safeParse(kwargs === undefined ? {} : kwargs);
     if (!parsed.success) {
       const faults = parsed.error.issues.map(({ path, message }) => [...path.map(String), message].join(": "));
@@ -147,6 +166,16 @@ export class RpcClient {
       this.#waitingFrames--;
     });
   }
+}
+
+/** What an answer says of the command that it is for. */
+interface About {
+  cmd: string | null;
+  id: string | null;
+}
+
+function frameOfError(about: About, words: string): string {
+  return JSON.stringify({ type: "error", error: words.slice(0, LONGEST_ERROR), tb: [], ...about });
 }
 
 /** So many in each second. */

@@ -46,6 +46,10 @@ export interface VerbsOptions {
 const OLDEST_PRESS_MS = 1_500;
 const MOST_LINES = 1_000;
 
+const PRESSED_AT = z.number({
+  error: "expected the moment of the press, in ms by the server's clock: what `hello` and a pong give as `now`",
+});
+
 const ofOne = { id: z.string() };
 
 /** The registry: all that a client may ask for, by name. */
@@ -71,7 +75,7 @@ export function createVerbs(options: VerbsOptions): ReadonlyMap<string, Verb> {
     shape: Shape,
     run: (kwargs: z.infer<z.ZodObject<Shape>>) => unknown,
   ): void {
-    add(name, role, what, { ...shape, pressed_at: z.number() }, (kwargs) => {
+    add(name, role, what, { ...shape, pressed_at: PRESSED_AT }, (kwargs) => {
       const { pressed_at, ...rest } = kwargs as { pressed_at: number };
       refuseOld(pressed_at);
       return run(rest as z.infer<z.ZodObject<Shape>>);
