@@ -58,7 +58,7 @@ const fileOf = (/** @type {string} */ name) => `${name.replace(/^.*\//, "")}.cjs
 function signature() {
   const sources = ["worker-host", "dashboard"].flatMap((folder) =>
     readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
-      .filter((name) => /\.(tsx?|css|html|json)$/.test(name))
+      .filter((name) => /\.(tsx?|css|html|json|svg)$/.test(name))
       .map((name) => join(folder, name)),
   );
   const hash = createHash("sha256");
@@ -141,12 +141,13 @@ function bundleContract() {
   });
 }
 
-/** The page: one script and one style sheet, each named for what is in it, and the document that names them. */
+/** The page: one script, one style sheet and one icon, each named for what is in it, and the document that names them. */
 async function bundlePage() {
   rmSync(join(DIST, "dashboard"), { recursive: true, force: true });
   const { metafile } = await esbuild.build({
     absWorkingDir: ROOT,
-    entryPoints: { page: "dashboard/main.tsx" },
+    entryPoints: { page: "dashboard/main.tsx", icon: "dashboard/icon.svg" },
+    loader: { ".svg": "copy" },
     outdir: join(DIST, "dashboard"),
     entryNames: "[name]-[hash]",
     bundle: true,
@@ -162,7 +163,8 @@ async function bundlePage() {
   const named = (/** @type {string} */ end) => names.find((name) => name.endsWith(end)) ?? "";
   const html = readFileSync(join(ROOT, "dashboard/index.html"), "utf8")
     .replace("page.css", named(".css"))
-    .replace("main.tsx", named(".js"));
+    .replace("main.tsx", named(".js"))
+    .replace("icon.svg", named(".svg"));
   writeFileSync(join(DIST, "dashboard/index.html"), html);
   return { metafile };
 }
