@@ -6,9 +6,10 @@ import { BusModel } from "worker-host/contract/bus.ts";
 import { parseRunstate } from "worker-host/contract/description.ts";
 import { COMMAND_EXPIRY_S } from "worker-host/contract/limits.ts";
 import { Topics } from "worker-host/contract/topics.ts";
-import { logEnd } from "./console/log-end.ts";
+import { LogEnds } from "./console/log-end.ts";
 import { PageServer } from "./console/page-server.ts";
 import { RpcClient } from "./console/rpc-client.ts";
+import { PING_MS } from "./console/seats.ts";
 import { createVerbs, now } from "./console/verbs.ts";
 
 const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/;
@@ -43,11 +44,12 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
 
   override async start() {
     await super.start();
+    const logs = new LogEnds(join(this.dataDir, "../logs"));
     const verbs = createVerbs({
       haunt: this.haunt,
       meta: await this.#meta(),
       descriptionOf: (id) => this.#bus.valuesOf(id).get("description")?.text,
-      log: (id, lines) => logEnd(join(this.dataDir, "../logs"), id, lines),
+      log: (id, lines) => logs.read(id, lines),
       call: (id, action, args) => this.run(() => this.call(id, action, args, this.#freshness(id))),
       allStop: () => this.engage(),
     });
@@ -56,7 +58,8 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
       folder: join(this.dir, "../dist/dashboard"),
       allStop: () => this.engage(),
       onSocket: (socket) => {
-        const client = new RpcClient({ socket, verbs, bus: () => this.#bus, connected: () => this.connected });
+        const [bus, connected] = [() => this.#bus, () => this.connected];
+        const client = new RpcClient({ socket, verbs, bus, connected, waitingBytes: () => server.seats.waitingBytes });
         this.#clients.add(client);
         socket.once("close", () => this.#clients.delete(client));
       },
@@ -64,6 +67,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     this.#server = server;
     this.describe({ page: await server.start() });
     this.every(BATCH_MS, this.tellPages);
+    this.every(PING_MS, () => server.seats.sweep());
     if (this.connected) await this.listen();
   }
 

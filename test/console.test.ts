@@ -87,7 +87,7 @@ test("only its own page, by its own name, reaches it; what it serves is its own,
   expect(page.headers["content-security-policy"]).toContain("default-src 'self'");
   expect(page.text).not.toMatch(/<script(?![^>]* src="\/)|\son\w+=|style=|https?:/);
   const assets = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path ?? "");
-  expect(assets).toHaveLength(2);
+  expect(assets).toHaveLength(3);
   for (const path of assets) {
     const { code, text, headers } = await get(`${url}${path}`);
     expect(code).toBe(200);
@@ -105,6 +105,10 @@ test("only its own page, by its own name, reaches it; what it serves is its own,
     expect((await get(`${url}/api/all_stop`, headers, "POST")).code).toBe(403);
     expect(await refusal(rpc, headers)).toBe(403);
   }
+  // Without an origin, as from a form of another page.
+  for (const from of ["cross-site", "same-site"])
+    expect((await get(`${url}/api/all_stop`, { "sec-fetch-site": from }, "POST")).code).toBe(403);
+  expect((await get(url, { "sec-fetch-site": "cross-site" })).code).toBe(200);
   expect(await refusal(`${url.replace("http", "ws")}/other`, {})).toBe(404);
   for (const path of ["/../package.json", "/%2e%2e/index.html", "/index.html", "/constructor", "//x"])
     expect((await get(`${url}${path}`)).code, path).toBe(404);

@@ -1,11 +1,12 @@
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { gzipSync } from "node:zlib";
 import { type WebSocket, WebSocketServer } from "ws";
+import { Seats } from "./seats.ts";
 
 export interface PageServerOptions {
   port: number;
@@ -28,14 +29,15 @@ interface PageFile {
 const RPC = "/rpc/";
 const ALL_STOP = "/api/all_stop";
 const LONGEST_FRAME = 1_048_576;
-const MOST_SOCKETS = 50;
 const MOST_CONNECTIONS = 200;
 const SLOW_MS = 10_000;
+const PORTION_BYTES = 256;
 
 const TYPES: Readonly<Record<string, string>> = {
   html: "text/html; charset=utf-8",
   js: "text/javascript; charset=utf-8",
   css: "text/css; charset=utf-8",
+  svg: "image/svg+xml",
 };
 
 const HEADERS = {
@@ -58,6 +60,10 @@ export class PageServer {
   readonly #server = createServer((request, response) => this.#answer(request, response));
   readonly #sockets = new WebSocketServer({ noServer: true, maxPayload: LONGEST_FRAME, perMessageDeflate: false });
 
+  readonly seats = new Seats();
+  /** The connections whose last request is not answered yet, or whose answer is not taken. */
+  readonly #busy = new WeakSet<Duplex>();
+  readonly #portions = new WeakMap<Duplex, () => void>();
   #files: ReadonlyMap<string, PageFile> = new Map();
 
   constructor(private readonly options: PageServerOptions) {}
@@ -74,7 +80,12 @@ export class PageServer {
     server.maxConnections = MOST_CONNECTIONS;
     server.requestTimeout = SLOW_MS;
     server.headersTimeout = SLOW_MS;
-    server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
+    server.timeout = SLOW_MS;
+    server.on("connection", (socket) => this.#portions.set(socket, parseInPortions(socket)));
+    server.on("upgrade", (request, socket, head) => {
+      this.#portions.get(socket)?.();
+      this.#upgrade(request, socket, head);
+    });
     server.listen({ port, host });
     try {
       await once(server, "listening");
@@ -96,6 +107,14 @@ export class PageServer {
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request;
+    // No browser sends a request before it has the last answer: answers would pile up for one that reads none.
+    if (this.#busy.has(socket)) {
+      socket.destroy();
+      return;
+    }
+    this.#busy.add(socket);
+    response.once("finish", () => this.#busy.delete(socket));
     for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value);
     const path = request.url?.split("?")[0] ?? "";
     const file = this.#files.get(path);
@@ -124,16 +143,44 @@ export class PageServer {
     const why = whyForeign(request);
     if (why !== undefined) refuse(socket, "403 Forbidden", why);
     else if (request.url?.split("?")[0] !== RPC) refuse(socket, "404 Not Found", `the RPC is at ${RPC}`);
-    else if (this.#sockets.clients.size >= MOST_SOCKETS)
-      refuse(socket, "503 Service Unavailable", `${MOST_SOCKETS} pages are open: close one`);
-    else this.#sockets.handleUpgrade(request, socket, head, (opened) => this.options.onSocket(opened));
+    else if (!this.seats.makeRoom()) refuse(socket, "503 Service Unavailable", "too many pages are open: close one");
+    else
+      this.#sockets.handleUpgrade(request, socket, head, (opened) => {
+        this.seats.take(opened);
+        this.options.onSocket(opened);
+      });
   }
 }
 
+/**
+ * Has the requests of a connection parsed in small portions, and none once it is destroyed: what is read at once may hold 1,700
+ * of them. Gives what ends it.
+ */
+function parseInPortions(socket: Socket): () => void {
+  const push = socket.push.bind(socket);
+  socket.push = (bytes: Buffer | null) => {
+    if (bytes === null) return push(bytes);
+    let wantsMore = true;
+    for (let at = 0; at < bytes.length && !socket.destroyed; at += PORTION_BYTES)
+      wantsMore = push(bytes.subarray(at, at + PORTION_BYTES));
+    return wantsMore;
+  };
+  // Node's parser reads past a socket's `push`, unless somebody else reads it too.
+  const read = () => {};
+  socket.on("data", read);
+  return () => {
+    socket.off("data", read);
+    socket.push = push;
+  };
+}
+
 /** Why a request is not one of our own page's, or of a program on this machine; browsers always say where they are. */
-function whyForeign({ headers: { host, origin } }: IncomingMessage): string | undefined {
+function whyForeign({ method, headers }: IncomingMessage): string | undefined {
+  const { host, origin, "sec-fetch-site": from = "none" } = headers;
   if (host === undefined || !OWN_NAMES.test(host)) return "this page is opened by its own address only";
-  if (origin !== undefined && origin !== `http://${host}`) return "another page may not reach this one";
+  // A link of another page may lead here.
+  const isOwn = method === "GET" || from === "same-origin" || from === "none";
+  if (!isOwn || (origin !== undefined && origin !== `http://${host}`)) return "another page may not reach this one";
   return undefined;
 }
 

@@ -13,6 +13,8 @@ export interface RpcClientOptions {
   bus: () => BusModel;
   /** Whether the broker is there. */
   connected: () => boolean;
+  /** How much waits to be read by all clients, in bytes. */
+  waitingBytes: () => number;
 }
 
 /** Of the frame of a command that acts, in letters. */
@@ -26,6 +28,9 @@ const WAITING_BYTES = 262_144;
 /** A client that reads still less is cut: results are never dropped. */
 const MOST_WAITING_BYTES = 16 * 1_048_576;
 const MOST_WAITING_FRAMES = 1_000;
+/** Where more than that waits for all clients together, none may have more than `WAITING_BYTES`. */
+const CROWDED_BYTES = 64 * 1_048_576;
+const MOST_LARGE = 2;
 /** A command whose id was seen so lately is not run again. */
 const SEEN_MS = 60_000;
 const MOST_SEEN = 1_000;
@@ -48,6 +53,8 @@ export class RpcClient {
   #waitingFrames = 0;
   readonly #answers = new Map<string, Answer>();
   #answerBytes = 0;
+  /** How many verbs with large results are under way. */
+  #large = 0;
   readonly #acts = new Rate(ACTS_PER_S);
   readonly #frames = new Rate(FRAMES_PER_S);
 
@@ -74,6 +81,7 @@ export class RpcClient {
     if (!watched || this.options.socket.bufferedAmount > WAITING_BYTES) return;
     const [bus, connected] = [this.options.bus(), this.options.connected()];
     const isNew = bus !== watched.bus || watched.seq === -1;
+    if (isNew && this.options.waitingBytes() > CROWDED_BYTES) return;
     const { seq, changes, leftOut } = bus.since(isNew ? 0 : watched.seq);
     if (!isNew && seq === watched.seq && connected === watched.connected) return;
     this.#watched = { bus, seq, connected };
@@ -141,7 +149,18 @@ export class RpcClient {
       const faults = parsed.error.issues.map(({ path, message }) => [...path.map(String), message].join(": "));
       throw new Error(`${cmd}: ${faults.join("; ")}`);
     }
-    return verb.run(parsed.data, this);
+    return verb.large ? this.#runLarge(cmd, () => verb.run(parsed.data, this)) : verb.run(parsed.data, this);
+  }
+
+  async #runLarge(cmd: string, run: () => unknown): Promise<unknown> {
+    if (this.#large >= MOST_LARGE || this.options.socket.bufferedAmount > WAITING_BYTES)
+      throw new Error(`${cmd}: read first what you asked for before`);
+    this.#large++;
+    try {
+      return await run();
+    } finally {
+      this.#large--;
+    }
   }
 
   #remember(id: string, answer: Answer): void {
@@ -157,7 +176,8 @@ export class RpcClient {
   #send(frame: string): void {
     const { socket } = this.options;
     if (socket.readyState !== socket.OPEN) return;
-    if (this.#waitingFrames >= MOST_WAITING_FRAMES || socket.bufferedAmount > MOST_WAITING_BYTES) {
+    const most = this.options.waitingBytes() > CROWDED_BYTES ? WAITING_BYTES : MOST_WAITING_BYTES;
+    if (this.#waitingFrames >= MOST_WAITING_FRAMES || socket.bufferedAmount > most) {
       socket.close(TOO_SLOW, "too slow");
       return;
     }

@@ -19,6 +19,8 @@ export interface Verb {
   what: string;
   /** It is taken however often and however long it is. */
   always?: true;
+  /** Its result may be long: a client has few of them under way, and reads each before it asks for more. */
+  large?: true;
   kwargs: z.ZodType;
   run: (kwargs: unknown, caller: Caller) => unknown;
 }
@@ -165,6 +167,8 @@ export function createVerbs(options: VerbsOptions): ReadonlyMap<string, Verb> {
     ...ofOne,
     config: z.record(z.string(), z.unknown()),
   });
+  const log = verbs.get("log");
+  if (log) log.large = true;
   const stop = verbs.get("all_stop");
   if (stop) stop.always = true;
   return verbs;
