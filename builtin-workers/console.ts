@@ -8,7 +8,7 @@ import { COMMAND_EXPIRY_S } from "worker-host/contract/limits.ts";
 import { Topics } from "worker-host/contract/topics.ts";
 import { LogEnds } from "./console/log-end.ts";
 import { PageServer } from "./console/page-server.ts";
-import { RpcClient } from "./console/rpc-client.ts";
+import { LONG_FRAMES_PER_S, Rate, RpcClient } from "./console/rpc-client.ts";
 import { PING_MS } from "./console/seats.ts";
 import { createVerbs, now } from "./console/verbs.ts";
 
@@ -53,13 +53,15 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
       call: (id, action, args) => this.run(() => this.call(id, action, args, this.#freshness(id))),
       allStop: () => this.engage(),
     });
+    const longFrames = new Rate(LONG_FRAMES_PER_S);
     const server = new PageServer({
       ...this.config,
       folder: join(this.dir, "../dist/dashboard"),
       allStop: () => this.engage(),
       onSocket: (socket) => {
         const [bus, connected] = [() => this.#bus, () => this.connected];
-        const client = new RpcClient({ socket, verbs, bus, connected, waitingBytes: () => server.seats.waitingBytes });
+        const waitingBytes = () => server.seats.waitingBytes;
+        const client = new RpcClient({ socket, verbs, bus, connected, waitingBytes, longFrames });
         this.#clients.add(client);
         socket.once("close", () => this.#clients.delete(client));
       },

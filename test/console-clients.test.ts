@@ -2,7 +2,7 @@ import { EventEmitter, once } from "node:events";
 import { connect } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
-import { RpcClient } from "../builtin-workers/console/rpc-client.ts";
+import { Rate, RpcClient } from "../builtin-workers/console/rpc-client.ts";
 import { Seats } from "../builtin-workers/console/seats.ts";
 import { BusModel } from "../worker-host/contract/bus.ts";
 import { Topics } from "../worker-host/contract/topics.ts";
@@ -85,6 +85,18 @@ test("a client that answers no ping, since it reads nothing, is closed; another 
   expect(well.readyState).toBe(WebSocket.OPEN);
 });
 
+test("clients that send one long frame after the other are closed; others are not", async () => {
+  const { url } = await served();
+  const rpc = `${url.replace("http", "ws")}/rpc/`;
+  const [calm, ...loud] = await Promise.all(Array.from({ length: 4 }, () => open(rpc)));
+  const closed = loud.map((socket) => once(socket, "close").then(([code]) => Number(code)));
+  const long = JSON.stringify({ type: "other", a: "x".repeat(70_000) });
+  for (let i = 0; i < 40; i++) for (const socket of loud) socket.send(long);
+  expect(await Promise.all(closed)).toEqual([1008, 1008, 1008]);
+  calm?.send('{"type":"ping"}');
+  await once(calm as WebSocket, "message");
+});
+
 test("a client has two long results under way; more are refused in words", async () => {
   const { url } = await served();
   const socket = await open(`${url.replace("http", "ws")}/rpc/`);
@@ -123,6 +135,7 @@ test.each([
     bus: () => bus,
     connected: () => true,
     waitingBytes: () => all,
+    longFrames: new Rate(5),
   });
   socket.emit("message", '{"type":"cmd","cmd":"ask"}', false);
   await sent.next(() => true, "its answer, or its end");

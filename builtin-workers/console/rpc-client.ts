@@ -15,6 +15,8 @@ export interface RpcClientOptions {
   connected: () => boolean;
   /** How much waits to be read by all clients, in bytes. */
   waitingBytes: () => number;
+  /** Counts the long frames of all clients: no verb needs one, and to read it takes some ms. */
+  longFrames: Rate;
 }
 
 /** Of the frame of a command that acts, in letters. */
@@ -23,6 +25,8 @@ const LONGEST_ID = 200;
 const LONGEST_ERROR = 2_000;
 const ACTS_PER_S = 20;
 const FRAMES_PER_S = 200;
+/** Of those that are longer than a command that acts, of all clients together. */
+export const LONG_FRAMES_PER_S = 5;
 /** A client that reads less than is waiting for it is told of values later. */
 const WAITING_BYTES = 262_144;
 /** A client that reads still less is cut: results are never dropped. */
@@ -61,11 +65,21 @@ export class RpcClient {
   constructor(private readonly options: RpcClientOptions) {
     const { socket } = options;
     socket.on("message", (data, isBinary) => {
-      if (!this.#frames.take()) socket.close(TOO_MUCH, `more than ${FRAMES_PER_S} messages a second`);
+      const isLong = (data as Buffer).length > LONGEST_ACT;
+      if (!this.#frames.take()) this.#cut(`more than ${FRAMES_PER_S} messages a second`);
+      else if (isLong && !options.longFrames.take()) this.#cut("too many long messages a second");
       else if (!isBinary) this.#receive(String(data));
     });
     // `close` follows.
     socket.on("error", () => socket.terminate());
+  }
+
+  /** Closes it, and reads no more of what it sends: it has a second to hear why. */
+  #cut(why: string): void {
+    const { socket } = this.options;
+    socket.close(TOO_MUCH, why);
+    socket.pause();
+    setTimeout(() => socket.terminate(), 1_000).unref();
   }
 
   /** From now on it is told of what changes; first of all that is known. */
@@ -199,7 +213,7 @@ function frameOfError(about: About, words: string): string {
 }
 
 /** So many in each second. */
-class Rate {
+export class Rate {
   #since = 0;
   #taken = 0;
 
