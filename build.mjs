@@ -58,7 +58,7 @@ const fileOf = (/** @type {string} */ name) => `${name.replace(/^.*\//, "")}.cjs
 function signature() {
   const sources = ["worker-host", "dashboard"].flatMap((folder) =>
     readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
-      .filter((name) => /\.(tsx?|css|html|json)$/.test(name))
+      .filter((name) => /\.(tsx?|css|html|json|svg)$/.test(name))
       .map((name) => join(folder, name)),
   );
   const hash = createHash("sha256");
@@ -147,12 +147,16 @@ function bundleContract() {
   });
 }
 
-/** The page, and the one that pairs a device: a script each and a style sheet, named for what is in them, and the documents. */
+/**
+ * The page, and the one that pairs a device: a script each, a style sheet and an icon, named for what is in them, and the
+ * documents that name them.
+ */
 async function bundlePage() {
   rmSync(join(DIST, "dashboard"), { recursive: true, force: true });
   const { metafile } = await esbuild.build({
     absWorkingDir: ROOT,
-    entryPoints: { page: "dashboard/main.tsx", pair: "dashboard/pair.ts" },
+    entryPoints: { page: "dashboard/main.tsx", pair: "dashboard/pair.ts", icon: "dashboard/icon.svg" },
+    loader: { ".svg": "copy" },
     outdir: join(DIST, "dashboard"),
     entryNames: "[name]-[hash]",
     bundle: true,
@@ -170,7 +174,8 @@ async function bundlePage() {
     const html = readFileSync(join(ROOT, "dashboard", document), "utf8")
       .replace("page.css", named(/^page-.*\.css$/))
       .replace("main.tsx", named(/^page-.*\.js$/))
-      .replace("pair.ts", named(/^pair-.*\.js$/));
+      .replace("pair.ts", named(/^pair-.*\.js$/))
+      .replace("icon.svg", named(/\.svg$/));
     writeFileSync(join(DIST, "dashboard", document), html);
   }
   return { metafile };

@@ -3,12 +3,15 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { BaseWorker, z } from "worker-host";
 import { BusModel } from "worker-host/contract/bus.ts";
+import { parseRunstate } from "worker-host/contract/description.ts";
+import { COMMAND_EXPIRY_S } from "worker-host/contract/limits.ts";
 import { Topics } from "worker-host/contract/topics.ts";
 import { Devices } from "./console/devices.ts";
-import { logEnd } from "./console/log-end.ts";
+import { LogEnds } from "./console/log-end.ts";
 import { PageServer } from "./console/page-server.ts";
 import { Presses } from "./console/presses.ts";
-import { RpcClient } from "./console/rpc-client.ts";
+import { LONG_FRAMES_PER_S, Rate, RpcClient } from "./console/rpc-client.ts";
+import { PING_MS } from "./console/seats.ts";
 import { createVerbs, now } from "./console/verbs.ts";
 
 /** How often a page is told what is new. */
@@ -42,12 +45,13 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
 
   override async start() {
     await super.start();
+    const logs = new LogEnds(join(this.dataDir, "../logs"));
     const verbs = createVerbs({
       haunt: this.haunt,
       meta: await this.#meta(),
       descriptionOf: (id) => this.#bus.valuesOf(id).get("description")?.text,
-      log: (id, lines) => logEnd(join(this.dataDir, "../logs"), id, lines),
-      call: (id, action, args) => this.run(() => this.call(id, action, args)),
+      log: (id, lines) => logs.read(id, lines),
+      call: (id, action, args) => this.run(() => this.call(id, action, args, this.#freshness(id))),
       allStop: (press, by) => this.#press(press, by),
     });
     const devices = new Devices({
@@ -57,13 +61,16 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
       warn: (text) => this.log.error(text),
     });
     devices.start();
+    const longFrames = new Rate(LONG_FRAMES_PER_S);
     const server = new PageServer({
       ...this.config,
       folder: join(this.dir, "../dist/dashboard"),
       devices,
       allStop: (press, by) => this.#press(press, by),
       onSocket: (socket, device) => {
-        const client = new RpcClient({ socket, device, verbs, bus: () => this.#bus, connected: () => this.connected });
+        const [bus, connected] = [() => this.#bus, () => this.connected];
+        const waitingBytes = () => server.seats.waitingBytes;
+        const client = new RpcClient({ socket, device, verbs, bus, connected, waitingBytes, longFrames });
         this.#clients.add(client);
         socket.once("close", () => this.#clients.delete(client));
       },
@@ -75,6 +82,7 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
       devices.look();
       for (const client of this.#clients) client.refuseUnpaired((device) => devices.has(device));
     });
+    this.every(PING_MS, () => server.seats.sweep());
     if (this.connected) await this.listen();
   }
 
@@ -85,6 +93,17 @@ export class Worker extends BaseWorker<z.infer<typeof Worker.config>> {
     const id = typeof known === "string" ? known : randomUUID().replaceAll("-", "");
     if (id !== known) await this.store.set("id", id);
     return { id, version };
+  }
+
+  /**
+   * How long a command is meant. What has waited in the socket of a broker that stood still has no age for MQTT: only its
+   * target's clock tells. What this host runs has the clock of this machine; of any other one nothing is known.
+   */
+  #freshness(id: string): { expiresAt?: number } {
+    const { host } = this.haunt;
+    const runstate = new TextEncoder().encode(this.#bus.valuesOf(id).get("status/runstate")?.text);
+    if (id !== host && parseRunstate(runstate)?.host !== host) return {};
+    return { expiresAt: this.now() + COMMAND_EXPIRY_S * 1_000 };
   }
 
   override async stop() {

@@ -1,8 +1,10 @@
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { startBroker } from "./harness/broker.ts";
 import { TestClient } from "./harness/client.ts";
 import { shared } from "./harness/ending.ts";
 import { startHost } from "./harness/host.ts";
+import { PacketType, startProxy } from "./harness/proxy.ts";
 import { get, Rpc, refusal } from "./harness/rpc.ts";
 import { PATIENCE_MS } from "./harness/wait.ts";
 
@@ -29,7 +31,7 @@ test("only its own page, by its own name, reaches it; what it serves is its own,
   expect(page.headers["content-security-policy"]).toContain("default-src 'self'");
   expect(page.text).not.toMatch(/<script(?![^>]* src="\/)|\son\w+=|style=|https?:/);
   const assets = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path ?? "");
-  expect(assets).toHaveLength(2);
+  expect(assets).toHaveLength(3);
   for (const path of assets) {
     const { code, text, headers } = await get(`${url}${path}`);
     expect(code).toBe(200);
@@ -47,6 +49,10 @@ test("only its own page, by its own name, reaches it; what it serves is its own,
     expect((await get(`${url}/api/all_stop`, headers, "POST")).code).toBe(403);
     expect(await refusal(rpc, headers)).toBe(403);
   }
+  // Without an origin, as from a form of another page.
+  for (const from of ["cross-site", "same-site"])
+    expect((await get(`${url}/api/all_stop`, { "sec-fetch-site": from }, "POST")).code).toBe(403);
+  expect((await get(url, { "sec-fetch-site": "cross-site" })).code).toBe(200);
   expect(await refusal(`${url.replace("http", "ws")}/other`, {})).toBe(404);
   for (const path of ["/../package.json", "/%2e%2e/index.html", "/index.html", "/constructor", "//x"])
     expect((await get(`${url}${path}`)).code, path).toBe(404);
@@ -82,7 +88,7 @@ test("bad input gets words, is bounded, and harms no other client", async () => 
     [[], /expected object/],
     [{ ...fine, id: 5 }, /^tell: id: /],
     [{ ...fine, more: 1 }, /"more"/],
-    [{ ...fine, pressed_at: undefined }, /^tell: pressed_at: /],
+    [{ ...fine, pressed_at: undefined }, /^tell: pressed_at: expected the moment of the press/],
     [{ ...fine, pressed_at: now - 8_200 }, /^8\.\d s old; press again$/],
     [{ ...fine, pressed_at: now + 60_000 }, /press again/],
     [{ ...fine, id: "../x" }, /no prop's id/],
@@ -115,6 +121,59 @@ test("bad input gets words, is bounded, and harms no other client", async () => 
   for (let i = 0; i < 300; i++) flood.socket.send('{"type":"ping"}');
   expect(await flood.closed).toBe(1008);
   expect(await other.cmd("hello")).toMatchObject({ result: { haunt: { prefix: "halloween", host: "worker_host" } } });
+});
+
+test("no frame ends in an error that nobody caught: each command is answered, and the client stays", async () => {
+  const { url, host } = await served();
+  const rpc = await Rpc.open(url);
+  const nested = (open: string, levels: number) => open.repeat(levels) + (open === "[" ? "]" : "}").repeat(levels);
+  const answer = async (frame: string) => {
+    rpc.socket.send(frame);
+    return rpc.frames.next(({ type }) => type === "error", `the answer to ${frame.slice(0, 80)}`);
+  };
+  for (const cmd of ['{"toString":1}', nested("[", 100_000), "5", "null", "[]"])
+    expect(await answer(`{"type":"cmd","cmd":${cmd},"id":"1"}`)).toMatchObject({
+      ...{ cmd: null, id: null, tb: [] },
+      error: expect.stringMatching(/^cmd is .*; expected a text, such as "hello"$/),
+    });
+  for (const id of ["7", '{"toString":1}', nested("[", 100_000), `"${"x".repeat(201)}"`])
+    expect(await answer(`{"type":"cmd","cmd":"hello","id":${id}}`)).toMatchObject({
+      ...{ cmd: "hello", id: null },
+      error: expect.stringMatching(/^id is .*; expected a text of 200 characters at most, or none$/),
+    });
+  expect((await answer('{"type":"cmd","id":"2"}')).error).toMatch(/^Unknown command {2}, available/);
+  const deep = `{"type":"cmd","cmd":"hello","id":"3","kwargs":{"a":${nested("[", 100_000)}}}`;
+  expect((await answer(deep)).error).toBe("hello: its kwargs are nested more than 100 levels deep");
+  expect(
+    String((await answer(`{"type":"cmd","cmd":"hello","kwargs":{"${"k".repeat(500_000)}":1}}`)).error).length,
+  ).toBe(2_000);
+  const random = fc.oneof(
+    fc.json(),
+    fc.record({ type: fc.constant("cmd"), cmd: fc.jsonValue(), id: fc.jsonValue(), kwargs: fc.jsonValue() }),
+    fc.record({
+      type: fc.constant("cmd"),
+      cmd: fc.constantFrom("hello", "log", "tell", "__proto__", "constructor", "release"),
+      id: fc.option(fc.string({ unit: "binary" })),
+      kwargs: fc.oneof(fc.jsonValue(), fc.dictionary(fc.constantFrom("id", "lines", "__proto__"), fc.jsonValue())),
+    }),
+  );
+  const other = await Rpc.open(url);
+  for (const frame of fc.sample(random, 150))
+    other.socket.send(typeof frame === "string" ? frame : JSON.stringify(frame));
+  expect(await other.cmd("hello", {}, "the last")).toMatchObject({ type: "result" });
+  expect(await rpc.cmd("hello")).toMatchObject({ type: "result" });
+  expect(host.log.all.filter(({ worker, level }) => worker === "console" && level >= 40)).toEqual([]);
+});
+
+test("a prop's answer that is nested deep is an error, in words", async () => {
+  const { url, broker } = await served();
+  const client = await TestClient.connect(broker.url);
+  const rpc = await Rpc.open(url);
+  const told = rpc.cmd("tell", { id: "evil", action: "fire", pressed_at: await rpc.now() });
+  const { id, reply_to } = JSON.parse(await client.expect("halloween/evil/cmd")) as Record<string, string>;
+  const deep = "[".repeat(5_000) + "]".repeat(5_000);
+  await client.publish(`${reply_to}`, `{"id":"${id}","from":"evil","status":"ok","result":${deep},"ms":1}`);
+  expect((await told).error).toBe("evil fire: its result is nested more than 100 levels deep");
 });
 
 test("a client asks who it is, tells a prop what its schema takes, locks it out, restarts it, and reads its log", async () => {
@@ -205,7 +264,7 @@ test("all-stop is run again whatever the id of its frame, but each press once, o
     await clear();
   }
   rpc.socket.send(JSON.stringify({ type: "cmd", cmd: "uuid", id: long }));
-  await rpc.frames.find(({ error }) => error === "the id has 201 letters; at most 200", "the refusal");
+  await rpc.frames.find(({ error }) => /^id is .* 200 characters at most, or none$/.test(String(error)), "the refusal");
 
   const engaged = () => host.log.all.filter(({ msg }) => msg === "all-stop is engaged").length;
   const before = engaged();
@@ -222,6 +281,40 @@ test("all-stop is run again whatever the id of its frame, but each press once, o
   await client.expect(topic, "engaged");
   await host.logged("all-stop is engaged");
   expect(engaged() - before).toBe(2);
+});
+
+test("a press that waited on its way until it was over is refused by the prop, in words, and moves nothing", async () => {
+  const broker = await startBroker();
+  const proxy = await startProxy(broker.port);
+  const props = { "lab/backend/worker.ts": LAB };
+  const host = await startHost({ broker: { ...broker, port: proxy.port }, props, builtins: "shipped", page: true });
+  const client = await TestClient.connect(broker.url);
+  const rpc = await Rpc.open(await host.page());
+  proxy.decide = async ({ type, towards, bytes }) => {
+    const text = String(bytes);
+    const [, expiresAt] = /"action":"ping".*"expires_at":(\d+)/.exec(text) ?? [];
+    if (type === PacketType.PUBLISH && towards === "broker" && expiresAt !== undefined)
+      await new Promise((resolve) => setTimeout(resolve, Number(expiresAt) + 1 - Date.now()));
+    return "pass" as const;
+  };
+  const told = await rpc.cmd("tell", { id: "lab", action: "ping", pressed_at: await rpc.now() });
+  expect(told).toMatchObject({ type: "error", error: expect.stringMatching(/"ping" refused: it expired \d+ ms ago$/) });
+  expect(client.texts("halloween/lab/telemetry/pong")).toEqual([]);
+});
+
+test("over the embedded broker it goes on to tell what the bus says, also after its process was killed", async () => {
+  const host = await startHost({ builtins: "shipped", page: true });
+  const client = await TestClient.connect(await host.url());
+  for (let start = 1; start <= 3; start++) {
+    const { page } = JSON.parse(await client.expect("halloween/console/description")) as { page: string };
+    await client.expect("halloween/console/status/availability", "online");
+    const rpc = await Rpc.open(page);
+    await rpc.cmd("watch");
+    await client.publish("halloween/lab/telemetry/start", `now ${start}`);
+    await rpc.frames.next((frame) => JSON.stringify(frame).includes(`now ${start}`), "what the bus says");
+    host.killWorkers();
+    await client.expect("halloween/console/status/availability", "offline");
+  }
 });
 
 test("a port in use makes the console fail in words, and harms nothing else", async () => {

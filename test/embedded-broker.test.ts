@@ -13,7 +13,7 @@ import { TestClock } from "../worker-host/testing/test-clock.ts";
 import { TestClient } from "./harness/client.ts";
 import { workerSource } from "./harness/folder.ts";
 import { BIN, startHost } from "./harness/host.ts";
-import { connectPacket, packet, RawClient, text } from "./harness/raw-client.ts";
+import { connectPacket, packet, RawClient, subscribePacket, text } from "./harness/raw-client.ts";
 
 const CALM = workerSource(`
   async start() { this.telemetry("pid", process.pid, { retain: true, qos: 1 }); }
@@ -381,6 +381,22 @@ test("the host's own connection, in this process, is not cut for its pace, as a 
   );
   expect(own.connected).toBe(true);
   expect(warned).toHaveLength(1);
+});
+
+test("who ends a subscription and takes it anew in one go has it, as often as that is done", async () => {
+  const { port, url } = await startOwn();
+  const client = await RawClient.connect(port);
+  const loud = await TestClient.connect(url, []);
+  await client.subscribe(["lab/#", "other"]);
+  const again = (id: number) =>
+    Buffer.concat([packet(0xa2, [Buffer.from([1, id]), text("lab/#")]), subscribePacket([2, id], ["lab/#"])]);
+  client.socket.write(Buffer.concat([again(1), again(2)]));
+  await vi.waitFor(() => expect(client.received.includes(packet(0x90, [Buffer.from([2, 2, 0])]))).toBe(true));
+  await loud.publish("lab/state", "heard");
+  await vi.waitFor(() => expect(String(client.received)).toContain("heard"));
+  await loud.publish("other", "the last");
+  await vi.waitFor(() => expect(String(client.received)).toContain("the last"));
+  expect(String(client.received).split("heard")).toHaveLength(2);
 });
 
 test("retained messages are bounded; the last value of a topic is never a stale one", async () => {

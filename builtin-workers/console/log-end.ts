@@ -6,8 +6,21 @@ import { jsonIn } from "worker-host/contract/payload.ts";
 const LONGEST_END = 262_144;
 const LONGEST_LINE = 2_000;
 
+/** Reads the ends of the logs in a folder, one after the other: each takes some ms, in which nothing else runs. */
+export class LogEnds {
+  #reading: Promise<unknown> = Promise.resolve();
+
+  constructor(private readonly folder: string) {}
+
+  read(id: string, count: number): Promise<string[]> {
+    const read = this.#reading.then(() => logEnd(this.folder, id, count));
+    this.#reading = read.catch(() => {});
+    return read;
+  }
+}
+
 /** The last lines of the log `<id>.log` in a folder, each as a person reads it; none where there is no log. */
-export async function logEnd(folder: string, id: string, count: number): Promise<string[]> {
+async function logEnd(folder: string, id: string, count: number): Promise<string[]> {
   const file = await open(join(folder, `${id}.log`)).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;
     throw error;

@@ -11,6 +11,7 @@ import { fieldsOf } from "worker-host/contract/json-check.ts";
 import { jsonIn } from "worker-host/contract/payload.ts";
 import { type WebSocket, WebSocketServer } from "ws";
 import { type Devices, PairingError } from "./devices.ts";
+import { Seats } from "./seats.ts";
 
 export interface PageServerOptions {
   port: number;
@@ -45,7 +46,6 @@ const FOR_STRANGERS = /^\/(pair(-\w+\.js)?|page-\w+\.css)$/;
 const PRESS = /\?press=([\w-]{1,200})$/;
 const LONGEST_FRAME = 1_048_576;
 const LONGEST_PAIRING = 1_024;
-const MOST_SOCKETS = 50;
 const MOST_CONNECTIONS = 200;
 /** From one address of the network: no single stranger takes all of them. */
 const MOST_OF_ONE = 40;
@@ -58,6 +58,7 @@ const TYPES: Readonly<Record<string, string>> = {
   html: "text/html; charset=utf-8",
   js: "text/javascript; charset=utf-8",
   css: "text/css; charset=utf-8",
+  svg: "image/svg+xml",
 };
 
 const HEADERS = {
@@ -81,6 +82,9 @@ export class PageServer {
   /** Those who aren't paired are told so, and take no room from those who are. */
   readonly #strangers = new WebSocketServer({ ...SOCKETS, maxPayload: LONGEST_PAIRING });
   readonly #connections = new Map<string, number>();
+  readonly seats = new Seats();
+  /** The connections whose last request is not answered yet, or whose answer is not taken. */
+  readonly #busy = new WeakSet<Duplex>();
   /** It listens to the network. */
   #isOpen = false;
   #files: ReadonlyMap<string, PageFile> = new Map();
@@ -99,6 +103,7 @@ export class PageServer {
     server.maxConnections = MOST_CONNECTIONS;
     server.requestTimeout = SLOW_MS;
     server.headersTimeout = SLOW_MS;
+    server.timeout = SLOW_MS;
     server.on("connection", (socket) => this.#count(socket));
     server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
     server.listen({ port, host });
@@ -141,6 +146,14 @@ export class PageServer {
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request;
+    // No browser sends a request before it has the last answer: answers would pile up for one that reads none.
+    if (this.#busy.has(socket)) {
+      socket.destroy();
+      return;
+    }
+    this.#busy.add(socket);
+    response.once("finish", () => this.#busy.delete(socket));
     for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value);
     const path = request.url?.split("?")[0] ?? "";
     const file = this.#files.get(path);
@@ -207,11 +220,13 @@ export class PageServer {
     if (why !== undefined) refuse(socket, "403 Forbidden", why);
     else if (request.url?.split("?")[0] !== RPC) refuse(socket, "404 Not Found", `the RPC is at ${RPC}`);
     else if (!visitor) this.#strangers.handleUpgrade(request, socket, head, leave);
-    else if (this.#sockets.clients.size >= MOST_SOCKETS)
-      refuse(socket, "503 Service Unavailable", `${MOST_SOCKETS} pages are open: close one`);
+    else if (!this.seats.makeRoom()) refuse(socket, "503 Service Unavailable", "too many pages are open: close one");
     else {
       const device = visitor === "this machine" ? undefined : visitor;
-      this.#sockets.handleUpgrade(request, socket, head, (opened) => this.options.onSocket(opened, device));
+      this.#sockets.handleUpgrade(request, socket, head, (opened) => {
+        this.seats.take(opened);
+        this.options.onSocket(opened, device);
+      });
     }
   }
 
@@ -220,9 +235,11 @@ export class PageServer {
    * server points here has its own name for its origin and no cookie of ours; without the network, that name is enough.
    */
   #whyForeign(request: IncomingMessage): string | undefined {
-    const { host, origin } = request.headers;
+    const { host, origin, "sec-fetch-site": from = "none" } = request.headers;
     if (host === undefined || !(this.#isOpen || isOwnName(host))) return "this page is opened by its own address only";
-    if (origin !== undefined && origin !== `http://${host}`) return "another page may not reach this one";
+    // A link of another page may lead here.
+    const isOwn = request.method === "GET" || from === "same-origin" || from === "none";
+    if (!isOwn || (origin !== undefined && origin !== `http://${host}`)) return "another page may not reach this one";
     return undefined;
   }
 

@@ -1,7 +1,9 @@
 import type { BusModel } from "worker-host/contract/bus.ts";
+import { quote } from "worker-host/contract/command.ts";
 import { type Device, type DeviceRole, mayDo, NOT_PAIRED } from "worker-host/contract/devices.ts";
 import { describeError } from "worker-host/contract/errors.ts";
-import { jsonIn } from "worker-host/contract/payload.ts";
+import { MOST_JSON_LEVELS } from "worker-host/contract/limits.ts";
+import { isDeeperThan, jsonIn } from "worker-host/contract/payload.ts";
 import type { WebSocket } from "ws";
 import { LONGEST_ID, now, type Verb } from "./verbs.ts";
 
@@ -14,17 +16,27 @@ export interface RpcClientOptions {
   bus: () => BusModel;
   /** Whether the broker is there. */
   connected: () => boolean;
+  /** How much waits to be read by all clients, in bytes. */
+  waitingBytes: () => number;
+  /** Counts the long frames of all clients: no verb needs one, and to read it takes some ms. */
+  longFrames: Rate;
 }
 
 /** Of the frame of a command that acts, in letters. */
 const LONGEST_ACT = 65_536;
+const LONGEST_ERROR = 2_000;
 const ACTS_PER_S = 20;
 const FRAMES_PER_S = 200;
+/** Of those that are longer than a command that acts, of all clients together. */
+export const LONG_FRAMES_PER_S = 5;
 /** A client that reads less than is waiting for it is told of values later. */
 const WAITING_BYTES = 262_144;
 /** A client that reads still less is cut: results are never dropped. */
 const MOST_WAITING_BYTES = 16 * 1_048_576;
 const MOST_WAITING_FRAMES = 1_000;
+/** Where more than that waits for all clients together, none may have more than `WAITING_BYTES`. */
+const CROWDED_BYTES = 64 * 1_048_576;
+const MOST_LARGE = 2;
 /** A command whose id was seen so lately is not run again. */
 const SEEN_MS = 60_000;
 const MOST_SEEN = 1_000;
@@ -45,13 +57,17 @@ export class RpcClient {
   #waitingFrames = 0;
   readonly #answers = new Map<string, Answer>();
   #answerBytes = 0;
+  /** How many verbs with large results are under way. */
+  #large = 0;
   readonly #acts = new Rate(ACTS_PER_S);
   readonly #frames = new Rate(FRAMES_PER_S);
 
   constructor(private readonly options: RpcClientOptions) {
     const { socket } = options;
     socket.on("message", (data, isBinary) => {
-      if (!this.#frames.take()) socket.close(TOO_MUCH, `more than ${FRAMES_PER_S} messages a second`);
+      const isLong = (data as Buffer).length > LONGEST_ACT;
+      if (!this.#frames.take()) this.#cut(`more than ${FRAMES_PER_S} messages a second`);
+      else if (isLong && !options.longFrames.take()) this.#cut("too many long messages a second");
       else if (!isBinary) this.#receive(String(data));
     });
     // `close` follows.
@@ -76,6 +92,14 @@ export class RpcClient {
     socket.close(NOT_PAIRED, "this device is not paired any more");
   }
 
+  /** Closes it, and reads no more of what it sends: it has a second to hear why. */
+  #cut(why: string): void {
+    const { socket } = this.options;
+    socket.close(TOO_MUCH, why);
+    socket.pause();
+    setTimeout(() => socket.terminate(), 1_000).unref();
+  }
+
   /** From now on it is told of what changes; first of all that is known. */
   watch(): void {
     this.#watched = { bus: this.options.bus(), seq: -1, connected: this.options.connected() };
@@ -89,6 +113,7 @@ export class RpcClient {
     if (!watched || this.options.socket.bufferedAmount > WAITING_BYTES) return;
     const [bus, connected] = [this.options.bus(), this.options.connected()];
     const isNew = bus !== watched.bus || watched.seq === -1;
+    if (isNew && this.options.waitingBytes() > CROWDED_BYTES) return;
     const { seq, changes, leftOut } = bus.since(isNew ? 0 : watched.seq);
     if (!isNew && seq === watched.seq && connected === watched.connected) return;
     this.#watched = { bus, seq, connected };
@@ -101,37 +126,45 @@ export class RpcClient {
     if (typeof frame !== "object" || frame === null) return;
     if (frame.type === "ping") this.#send(JSON.stringify({ type: "pong", now: now() }));
     if (frame.type !== "cmd") return;
-    const cmd = String(frame.cmd).slice(0, 100);
-    const id = typeof frame.id === "string" ? frame.id : null;
-    // What is always taken is run each time that it comes.
-    const key = this.options.verbs.get(cmd)?.always ? null : id;
-    if (key !== null && key.length > LONGEST_ID) {
-      const error = `the id has ${key.length} letters; at most ${LONGEST_ID}`;
-      this.#send(JSON.stringify({ type: "error", error, tb: [], cmd, id: null }));
+    const { cmd = "", id = null } = frame;
+    if (typeof cmd !== "string") {
+      this.#send(frameOfError({ cmd: null, id: null }, `cmd is ${quote(cmd)}; expected a text, such as "hello"`));
       return;
     }
-    const known = key === null ? undefined : this.#answers.get(key);
+    const about = { cmd: cmd.slice(0, 100), id: null };
+    // What is always taken is run each time that it comes.
+    if (id === null || this.options.verbs.get(cmd)?.always) {
+      const own = typeof id === "string" ? id : null;
+      void this.#run({ ...about, id: own }, frame.kwargs, text.length).then((answer) => this.#send(answer));
+      return;
+    }
+    if (typeof id !== "string" || id.length > LONGEST_ID) {
+      const fault = `id is ${quote(id)}; expected a text of ${LONGEST_ID} characters at most, or none`;
+      this.#send(frameOfError(about, fault));
+      return;
+    }
+    const known = this.#answers.get(id);
     if (known) {
       if (known.frame !== undefined) this.#send(known.frame);
       return;
     }
     const answer: Answer = { at: now(), frame: undefined };
-    if (key !== null) this.#remember(key, answer);
+    this.#remember(id, answer);
     // Begun in the order in which they came; none waits for another.
-    void this.#run(cmd, frame.kwargs, text.length).then((outcome) => {
-      answer.frame = JSON.stringify({ ...outcome, cmd, id });
-      if (key !== null) this.#answerBytes += answer.frame.length;
-      this.#send(answer.frame);
+    void this.#run({ ...about, id }, frame.kwargs, text.length).then((ran) => {
+      answer.frame = ran;
+      this.#answerBytes += ran.length;
+      this.#send(ran);
     });
   }
 
-  /** Runs a command; never rejects. */
-  async #run(cmd: string, kwargs: unknown, length: number): Promise<object> {
+  /** Runs a command, and gives the frame of its answer; never rejects. */
+  async #run(about: About, kwargs: unknown, length: number): Promise<string> {
     try {
-      const result = await this.#call(cmd, kwargs, length);
-      return { type: "result", result: result ?? null };
+      const result = await this.#call(about.cmd ?? "", kwargs, length);
+      return JSON.stringify({ type: "result", result: result ?? null, ...about });
     } catch (error) {
-      return { type: "error", error: error instanceof Error ? error.message : describeError(error), tb: [] };
+      return frameOfError(about, error instanceof Error ? error.message : describeError(error));
     }
   }
 
@@ -143,12 +176,25 @@ export class RpcClient {
     const acts = verb.role !== "viewer" && !verb.always;
     if (acts && length > LONGEST_ACT) throw new Error(`${cmd}: ${length} letters; at most ${LONGEST_ACT}`);
     if (acts && !this.#acts.take()) throw new Error(`${cmd}: more than ${ACTS_PER_S} a second; press again`);
+    if (isDeeperThan(kwargs, MOST_JSON_LEVELS))
+      throw new Error(`${cmd}: its kwargs are nested more than ${MOST_JSON_LEVELS} levels deep`);
     const parsed = verb.kwargs.safeParse(kwargs === undefined ? {} : kwargs);
     if (!parsed.success) {
       const faults = parsed.error.issues.map(({ path, message }) => [...path.map(String), message].join(": "));
       throw new Error(`${cmd}: ${faults.join("; ")}`);
     }
-    return verb.run(parsed.data, this);
+    return verb.large ? this.#runLarge(cmd, () => verb.run(parsed.data, this)) : verb.run(parsed.data, this);
+  }
+
+  async #runLarge(cmd: string, run: () => unknown): Promise<unknown> {
+    if (this.#large >= MOST_LARGE || this.options.socket.bufferedAmount > WAITING_BYTES)
+      throw new Error(`${cmd}: read first what you asked for before`);
+    this.#large++;
+    try {
+      return await run();
+    } finally {
+      this.#large--;
+    }
   }
 
   #remember(id: string, answer: Answer): void {
@@ -164,7 +210,8 @@ export class RpcClient {
   #send(frame: string): void {
     const { socket } = this.options;
     if (socket.readyState !== socket.OPEN) return;
-    if (this.#waitingFrames >= MOST_WAITING_FRAMES || socket.bufferedAmount > MOST_WAITING_BYTES) {
+    const most = this.options.waitingBytes() > CROWDED_BYTES ? WAITING_BYTES : MOST_WAITING_BYTES;
+    if (this.#waitingFrames >= MOST_WAITING_FRAMES || socket.bufferedAmount > most) {
       socket.close(TOO_SLOW, "too slow");
       return;
     }
@@ -175,8 +222,18 @@ export class RpcClient {
   }
 }
 
+/** What an answer says of the command that it is for. */
+interface About {
+  cmd: string | null;
+  id: string | null;
+}
+
+function frameOfError(about: About, words: string): string {
+  return JSON.stringify({ type: "error", error: words.slice(0, LONGEST_ERROR), tb: [], ...about });
+}
+
 /** So many in each second. */
-class Rate {
+export class Rate {
   #since = 0;
   #taken = 0;
 

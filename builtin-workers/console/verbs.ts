@@ -16,6 +16,8 @@ export interface Verb {
   what: string;
   /** It is taken however often and however long it is. */
   always?: true;
+  /** Its result may be long: a client has few of them under way, and reads each before it asks for more. */
+  large?: true;
   kwargs: z.ZodType;
   run: (kwargs: unknown, caller: Caller) => unknown;
 }
@@ -47,6 +49,10 @@ const MOST_LINES = 1_000;
 /** Of the id of a command or of a press, in letters. */
 export const LONGEST_ID = 200;
 
+const PRESSED_AT = z.number({
+  error: "expected the moment of the press, in ms by the server's clock: what `hello` and a pong give as `now`",
+});
+
 const ofOne = { id: z.string() };
 
 /** The registry: all that a client may ask for, by name. */
@@ -72,7 +78,7 @@ export function createVerbs(options: VerbsOptions): ReadonlyMap<string, Verb> {
     shape: Shape,
     run: (kwargs: z.infer<z.ZodObject<Shape>>, caller: Caller) => unknown,
   ): void {
-    add(name, role, what, { ...shape, pressed_at: z.number() }, (kwargs, caller) => {
+    add(name, role, what, { ...shape, pressed_at: PRESSED_AT }, (kwargs, caller) => {
       const { pressed_at, ...rest } = kwargs as { pressed_at: number };
       refuseOld(pressed_at);
       return run(rest as z.infer<z.ZodObject<Shape>>, caller);
@@ -171,6 +177,8 @@ export function createVerbs(options: VerbsOptions): ReadonlyMap<string, Verb> {
     ...ofOne,
     config: z.record(z.string(), z.unknown()),
   });
+  const log = verbs.get("log");
+  if (log) log.large = true;
   const stop = verbs.get("all_stop");
   if (stop) stop.always = true;
   return verbs;

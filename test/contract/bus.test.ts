@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
 import { askedOf, BusModel } from "../../worker-host/contract/bus.ts";
 import { faultsOf, readPortrait } from "../../worker-host/contract/prop.ts";
@@ -13,6 +15,34 @@ function startModel() {
     );
   return { model, say };
 }
+
+const heapMb = () => {
+  setFlagsFromString("--expose-gc");
+  runInNewContext("gc")();
+  return process.memoryUsage().heapUsed / 1_000_000;
+};
+
+test("of a long text only the part that is kept takes memory; where all texts are too long together, no more come in", () => {
+  const { model, say } = startModel();
+  const long = (start: string) => start + "x".repeat(1_000_000);
+  const fogger = () => model.valuesOf("fogger");
+  say("fogger/state", "idle");
+  const before = heapMb();
+  for (let i = 0; i < 100; i++) {
+    say(`fogger/telemetry/k${i}`, Buffer.from(long(`${i} `)).toString());
+    say("fogger/cmd", { action: "boil", args: long(`${i} `).slice(0, 60_000), id: `c${i}` });
+  }
+  expect(heapMb() - before).toBeLessThan(20);
+  expect(fogger().get("telemetry/k7")?.text).toMatch(/^7 x{1998}…$/);
+  for (let i = 0; i < 700; i++) say(`host${i}/status/all_stop_heard`, "y".repeat(60_000));
+  expect(model.since(0).leftOut).toBeGreaterThan(0);
+  const all = model.since(0).changes.reduce((sum, { text }) => sum + text.length, 0);
+  expect(all).toBeLessThan(34_000_000);
+  say("fogger/state", "firing");
+  say("fogger/telemetry/k7", long("later "));
+  expect(fogger().get("state")?.text).toBe("firing");
+  expect(fogger().get("telemetry/k7")?.text).toMatch(/^later x{194}…$/);
+});
 
 test("the last commands of an id, with what came of them; not a host's, nor those of an id that said nothing", () => {
   const { model, say } = startModel();

@@ -253,7 +253,7 @@ describe("a reply", () => {
       fc.property(anything, (result) => {
         const read = parseReply(bytesOf(formatReply({ id: "a1", status: "ok", result, ms: 1 })));
         expect(read).toMatchObject({ id: "a1", ms: 1 });
-        if (read?.status !== "ok") expect(read?.error).toContain("its result is not JSON");
+        if (read?.status !== "ok") expect(read?.error).toMatch(/^its result is (not JSON|nested more)/);
       }),
       RUNS,
     );

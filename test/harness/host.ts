@@ -93,6 +93,11 @@ export class TestHost {
     return `mqtt://127.0.0.1:${await this.port()}`;
   }
 
+  /** Kills the processes that it started, in which its workers run. */
+  killWorkers(): void {
+    for (const pid of familyOf(this.pid).slice(1)) killIfThere(pid);
+  }
+
   /** Signals its whole process group, as a terminal does. */
   signal(signal: NodeJS.Signals): void {
     if (this.child.exitCode === null && this.child.signalCode === null) process.kill(-this.pid, signal);

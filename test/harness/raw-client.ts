@@ -53,8 +53,7 @@ export class RawClient {
   /** Fulfils with the return codes of SUBACK. */
   async subscribe(filters: string[], qos: 0 | 1 = 0): Promise<number[]> {
     this.#received = Buffer.alloc(0);
-    const id = Buffer.from([0, ++this.#messageId]);
-    this.socket.write(packet(0x82, [id, ...filters.flatMap((filter) => [text(filter), Buffer.from([qos])])]));
+    this.socket.write(subscribePacket([0, ++this.#messageId], filters, qos));
     const header = filters.length + 2 < 128 ? 2 : 3;
     await this.#receives(header + 2 + filters.length);
     return [...this.#received.subarray(header + 2, header + 2 + filters.length)];
@@ -83,6 +82,11 @@ export function connectPacket({ id = "raw", clean = true, willBytes }: RawClient
   const flags = (clean ? 0x02 : 0) | (willBytes === undefined ? 0 : 0x04);
   const will = willBytes === undefined ? [] : [text("raw/will"), text("w".repeat(willBytes))];
   return packet(0x10, [text("MQTT"), Buffer.from([4, flags, 0, 60]), text(id), ...will]);
+}
+
+/** The SUBSCRIBE of MQTT 3.1.1. */
+export function subscribePacket(id: [number, number], filters: string[], qos: 0 | 1 = 0): Buffer {
+  return packet(0x82, [Buffer.from(id), ...filters.flatMap((filter) => [text(filter), Buffer.from([qos])])]);
 }
 
 export function packet(type: number, parts: Buffer[]): Buffer {

@@ -64,6 +64,8 @@ const LONGEST_KEY = 200;
 const LONGEST_TEXT = 2_000;
 /** Of what a host tells: longer than its workers, or who has heard an all-stop, with their lists full. */
 const LONGEST_OF_HOST = 262_144;
+/** Of all texts together. Past it nothing comes in, and what is known grows no longer than words. */
+const MOST_LETTERS = 33_554_432;
 
 /** Where the last commands are among the values of an id: what comes over the wire has no such key. */
 const ASKED = "asked";
@@ -82,6 +84,7 @@ export class BusModel {
   readonly #ids = new Map<string, Map<string, Kept>>();
   #seq = 0;
   #leftOut = 0;
+  #letters = 0;
   /** By the ids of the commands, to whom each went. */
   readonly #unanswered = new Map<string, { id: string; asked: Asked }>();
 
@@ -101,23 +104,30 @@ export class BusModel {
     const known = values.get(key);
     // The broker says again what it keeps, for each subscription.
     if (retain && known?.text === text) return;
-    const isFull = !known && (values.size >= MOST_KEYS || (values.size === 0 && this.#ids.size >= MOST_IDS));
+    const isCrowded = this.#letters >= MOST_LETTERS;
+    const isMore = values.size >= MOST_KEYS || (values.size === 0 && this.#ids.size >= MOST_IDS);
+    const isFull = !known && (isMore || isCrowded);
     if (isFull || (text === "" && !known)) {
       if (isFull) this.#leftOut++;
       return;
     }
     const longest = id === this.topics.hostName && key === "description" ? LONGEST_OF_HOST : longestOf(key);
-    values.set(key, { text: bounded(text, longest), at, retained: retain, seq: ++this.#seq });
-    this.#ids.set(id, values);
+    const kept = isCrowded ? shorten(text) : bounded(text, longest);
+    this.#set(id, values, key, { text: kept, at, retained: retain });
     // It begins anew: what it complained of before is over.
     if (key === "status/runstate" && parseRunstate(utf8.encode(text))?.state === "starting")
-      this.#forget(values, COMPLAINTS, at);
-    if (!isThere(values)) this.#forget(values, [ASKED], at);
+      this.#forget(id, values, COMPLAINTS, at);
+    if (!isThere(values)) this.#forget(id, values, [ASKED], at);
   }
 
-  #forget(values: Map<string, Kept>, keys: readonly string[], at: number): void {
-    for (const key of keys)
-      if (values.get(key)?.text) values.set(key, { text: "", at, retained: false, seq: ++this.#seq });
+  #set(id: string, values: Map<string, Kept>, key: string, said: Said): void {
+    this.#letters += said.text.length - (values.get(key)?.text.length ?? 0);
+    values.set(key, { ...said, seq: ++this.#seq });
+    this.#ids.set(id, values);
+  }
+
+  #forget(id: string, values: Map<string, Kept>, keys: readonly string[], at: number): void {
+    for (const key of keys) if (values.get(key)?.text) this.#set(id, values, key, { text: "", at, retained: false });
   }
 
   /** What was last said of an id. */
@@ -151,7 +161,7 @@ export class BusModel {
     const isIt = (one: Asked) => one.at === asked.at && one.action === asked.action;
     // What went wrong with it before is mended.
     const isOfIt = (key: string) => known.get(key)?.text.startsWith(`${asked.action}: `);
-    if (outcome.ok) this.#forget(known, COMPLAINTS.filter(isOfIt), at);
+    if (outcome.ok) this.#forget(id, known, COMPLAINTS.filter(isOfIt), at);
     this.#tell(
       id,
       known,
@@ -160,8 +170,7 @@ export class BusModel {
   }
 
   #tell(id: string, known: Map<string, Kept>, list: Asked[]): void {
-    known.set(ASKED, { text: JSON.stringify(list), at: list[0]?.at ?? 0, retained: false, seq: ++this.#seq });
-    this.#ids.set(id, known);
+    this.#set(id, known, ASKED, { text: JSON.stringify(list), at: list[0]?.at ?? 0, retained: false });
   }
 
   /** What has changed since `seq`; everything since 0. */
@@ -179,6 +188,7 @@ export class BusModel {
 }
 
 const utf8 = new TextEncoder();
+const decoder = new TextDecoder();
 
 /** Whether anything is said of an id, besides that something was asked of it. */
 function isThere(values: ReadonlyMap<string, Said>): boolean {
@@ -191,7 +201,12 @@ function argsOf({ args, text }: Command): string {
 }
 
 function shorten(text: string): string {
-  return text.length > LONGEST_WORDS ? `${text.slice(0, LONGEST_WORDS)}…` : text;
+  return text.length > LONGEST_WORDS ? `${headOf(text, LONGEST_WORDS)}…` : text;
+}
+
+/** How a text begins, as a text of its own: V8's `slice` is a view that holds the whole. */
+function headOf(text: string, length: number): string {
+  return decoder.decode(utf8.encode(text.slice(0, length)));
 }
 
 function longestOf(key: string): number {
@@ -201,5 +216,5 @@ function longestOf(key: string): number {
 
 /** A text as it is shown; a longer one ends with `…`, which is no JSON. */
 function bounded(text: string, longest: number): string {
-  return text.length > longest ? `${text.slice(0, LONGEST_TEXT)}…` : text;
+  return text.length > longest ? `${headOf(text, LONGEST_TEXT)}…` : text;
 }

@@ -147,8 +147,8 @@ function faultOfCommandId(id: unknown): string | undefined {
  *
  * @throws WorkerHostError `invalid_value` for args that have no JSON
  */
-export function formatCommand(action: string, args: unknown, id: string, replyTo?: string): string {
-  const payload = { action, args: args ?? null, id, ...defined({ reply_to: replyTo }) };
+export function formatCommand(action: string, args: unknown, id: string, replyTo?: string, expiresAt?: number): string {
+  const payload = { action, args: args ?? null, id, ...defined({ reply_to: replyTo, expires_at: expiresAt }) };
   return encodePayload(payload) as string;
 }
 
@@ -195,11 +195,16 @@ export function formatReply(reply: Reply): string {
   }
 }
 
-/** Reads a reply; `undefined` where a payload is none. */
+const TOO_DEEP = `its result is nested more than ${MOST_JSON_LEVELS} levels deep`;
+
+/** Reads a reply, of which a result that can't be passed on is an error; `undefined` where a payload is none. */
 export function parseReply(payload: Uint8Array): Reply | undefined {
   const reply = jsonOf(payload) as Partial<Reply> | null | undefined;
   if (reply?.status !== "ok" && reply?.status !== "error") return undefined;
-  const { status, result, refused, id, from, error, ms } = reply;
+  const { result, refused, id, from, ms } = reply;
+  const isTooDeep = isDeeperThan(result, MOST_JSON_LEVELS);
+  const status = isTooDeep ? "error" : reply.status;
+  const error = isTooDeep ? TOO_DEEP : reply.error;
   return {
     status,
     ms: typeof ms === "number" ? ms : 0,
@@ -207,6 +212,6 @@ export function parseReply(payload: Uint8Array): Reply | undefined {
     ...(typeof from === "string" ? { from } : {}),
     ...(typeof error === "string" ? { error } : {}),
     ...(refused === true ? { refused } : {}),
-    ...defined({ result }),
+    ...(isTooDeep ? {} : defined({ result })),
   };
 }

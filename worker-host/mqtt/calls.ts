@@ -41,6 +41,8 @@ export interface CallRequest {
   topic?: string;
   /** What the target says of that command if not given, else 30 s. */
   timeoutMs?: Span;
+  /** When its target is no longer to run it, by the target's clock, in ms since 1970. */
+  expiresAt?: number;
 }
 
 /** How much longer than its target a call waits, so that the target's own word comes first. */
@@ -60,7 +62,7 @@ export class Calls {
    */
   async call(request: CallRequest): Promise<unknown> {
     const { id, topics, wire, newId } = this.options;
-    const { target, action, args, topic = topics.command(target) } = request;
+    const { target, action, args, topic = topics.command(target), expiresAt } = request;
     this.#subscribed ??= wire.subscribe(topics.reply(id, "+"), (message) =>
       this.#waiting.get(message.topic)?.(message),
     );
@@ -68,7 +70,7 @@ export class Calls {
     const callId = newId();
     const replyTo = topics.reply(id, callId);
     const answer = this.#answer(replyTo, request);
-    const payload = formatCommand(action, args, callId, replyTo);
+    const payload = formatCommand(action, args, callId, replyTo, expiresAt);
     const sent = wire.publish(topic, payload, { qos: 1, expiryS: COMMAND_EXPIRY_S });
     // The reply may well come before the acknowledgement of the command.
     return Promise.race([answer, this.#unless(sent, target, action)]).finally(() => this.#waiting.delete(replyTo));

@@ -255,7 +255,8 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
 
   /**
    * Sends a command to another prop and waits for what its handler returns; `timeoutMs` is what
-   * the target's description says of that command if not given, else 30 s.
+   * the target's description says of that command if not given, else 30 s. With `expiresAt`, in ms since 1970, the target
+   * refuses it later than that by its own clock: for what is on this machine.
    *
    * @throws CallError `timeout`, `refused`, `failed`, `nobody` (with MQTT 5), `not_sent`
    * @throws AbortError when the worker stops, or the command that it is called in is aborted.
@@ -265,7 +266,7 @@ export class BaseWorker<Config = AnyConfig> extends Messenger {
     target: string,
     action: string,
     args?: unknown,
-    { safe, ...options }: { timeoutMs?: Span } & SafeOptions = {},
+    { safe, ...options }: { timeoutMs?: Span; expiresAt?: number } & SafeOptions = {},
   ): Promise<unknown> {
     assertCommand(target, action);
     const { sends, calls } = this.#context;

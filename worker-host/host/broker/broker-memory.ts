@@ -103,6 +103,14 @@ export function createEmitter(order: PublishOrder): ReturnType<typeof mqemitter>
     if (callback) setImmediate(callback);
     return emitter;
   };
+  // aedes forgets a filter in the callback, some turns later: a SUBSCRIBE that came in one read with the UNSUBSCRIBE before
+  // it was granted as one that is there already, and then it was gone.
+  const remove = emitter.removeListener.bind(emitter);
+  emitter.removeListener = (topic, notify, callback) => {
+    remove(topic, notify);
+    callback?.();
+    return emitter;
+  };
   return emitter;
 }
 
