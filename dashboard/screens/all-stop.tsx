@@ -16,7 +16,7 @@ export function AllStop({ store, link }: Parts) {
         label="All clear"
         about="Every prop takes commands again. Nothing starts by itself."
         holdMs={2000}
-        why={store.blocked.value}
+        why={store.situation.value.blocked}
         fire={(pressedAt) => link.act("all_clear", {}, pressedAt)}
       />
       {engaged && <p>engaged {said?.text === "engaged" && <Age said={said} store={store} />}</p>}
