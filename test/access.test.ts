@@ -188,7 +188,7 @@ describe.runIf(BROKER === "mosquitto")("with the files that access writes, mosqu
     await all.publishAsync(`${P}/never_there/state`, "idle", { retain: true, qos: 1 });
     expect(await runCli(["tidy", "never_there", "--clear"], { cwd, env: envFor("gate") })).toMatchObject({
       code: 1,
-      stderr: `${P}/never_there/state is not cleared: may this user publish there?\n`,
+      stderr: `0 cleared\n${P}/never_there/state is not cleared: may this user publish there?\n`,
     });
     const args = ["configure", "--json", JSON.stringify(configure.args)];
     expect(await runCli(["send", "worker_host", ...args], { cwd, env: envFor("anna") })).toMatchObject({

@@ -46,7 +46,9 @@ class Owner {
     const port = this.host && (await this.host.port());
     const env = { ...this.#env, ...(port ? { WORKER_BROKER_PORT: String(port) } : {}) };
     const done = run("sh", ["-c", line], { cwd: this.cwd, env });
-    done.child.stdin?.end(input);
+    // A command that reads nothing may have ended by now.
+    if (input === "") done.child.stdin?.destroy();
+    else done.child.stdin?.end(input);
     const { stdout, stderr } = await done;
     expect(stderr, line).not.toMatch(/npm warn|npm error/i);
     return `${stdout}${stderr}`;
