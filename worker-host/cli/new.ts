@@ -300,7 +300,7 @@ function readManifest(folder: string): { manifest: Values; indent: string } {
   if (!isValues(manifest)) throw refusal(`${path}: expected an object in JSON: mend it first`);
   const odd = PARTS.find((part) => part in manifest && !isValues(manifest[part]));
   if (odd !== undefined)
-    throw refusal(`${path}: "${odd}" is ${jsonText(manifest[odd])}: expected an object; mend it first`);
+    throw refusal(`${path}: "${odd}" is ${JSON.stringify(manifest[odd])}: expected an object; mend it first`);
   return { manifest, indent: /^\{\r?\n([ \t]+)/.exec(text)?.[1] ?? "  " };
 }
 
@@ -310,12 +310,10 @@ function remarksOn(own: Values, fresh: Values): string[] {
     Object.entries(fresh[part] as Values).flatMap(([name, usual]) => {
       const kept = (own[part] as Values | undefined)?.[name] ?? usual;
       if (kept === usual) return [];
-      return [`package.json: ${part}.${name} stays ${jsonText(kept)}; a haunt's is ${jsonText(usual)}`];
+      return [`package.json: ${part}.${name} stays ${JSON.stringify(kept)}; a haunt's is ${JSON.stringify(usual)}`];
     }),
   );
 }
-
-const jsonText = (value: unknown) => JSON.stringify(value);
 
 /** A package.json with all that a haunt needs; what stood in it goes before. */
 function wholeManifest(own: Values, folder: string, version: string): Values {

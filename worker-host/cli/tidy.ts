@@ -6,6 +6,7 @@ import { type Fields, fieldsOf } from "../contract/json-check.ts";
 import { decodeText, jsonOf, printable } from "../contract/payload.ts";
 import { assertTarget, boardIdOf, Topics } from "../contract/topics.ts";
 import type { Connection } from "../mqtt/connection.ts";
+import { LONGEST_RETAINED } from "../mqtt/peers.ts";
 import { connect } from "./client.ts";
 import { asUsage, type Edges, type Flags, forConnecting, withSettings } from "./options.ts";
 
@@ -14,9 +15,6 @@ const QUIET_MS = 500;
 const LOOK_EVERY_MS = 50;
 /** More are not written out. */
 const MOST_IDS = 20;
-
-/** A host with a thousand workers describes them all. */
-const LONGEST_DESCRIPTION = 1_048_576;
 
 /** What is known of one id. */
 interface Entry {
@@ -187,7 +185,7 @@ class RetainedTopics {
 
   #descriptionOf({ id, kept }: Entry): Fields | undefined {
     const payload = kept.get(this.topics.description(id));
-    const said = payload && payload.length <= LONGEST_DESCRIPTION ? jsonOf(payload) : undefined;
+    const said = payload && payload.length <= LONGEST_RETAINED ? jsonOf(payload) : undefined;
     return typeof said === "object" && said !== null ? fieldsOf(said) : undefined;
   }
 }

@@ -28,7 +28,7 @@ const AVAILABILITY_MS = 1_000;
 const TURNS = 15;
 const WARN_EVERY_MS = 5_000;
 /** A host with a thousand workers describes them all. */
-const LONGEST_RETAINED = 1_048_576;
+export const LONGEST_RETAINED = 1_048_576;
 
 /** The last retained value of a topic, from the first time that somebody asks. */
 interface Retained {
